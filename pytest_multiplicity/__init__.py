@@ -1,0 +1,1 @@
+"""Specifications for families of models."""

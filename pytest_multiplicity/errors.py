@@ -1,0 +1,50 @@
+"""Every error the package raises on purpose. Each message states the value and the remedy.
+
+MultiplicityError
+├── DefinitionError      a family is defined wrongly (also a ValueError)
+├── DataError            inputs, targets, attributes or bounds don't fit (also a ValueError)
+├── InterventionError    an intervention, or a composition of them, makes no sense (also a ValueError)
+├── RecipeError          a recipe can't be trained as written (also a ValueError)
+├── ScoresError          a table of scores can't be a sheet (also a ValueError)
+├── MeasurementError     a spec asked for a score that can't be had
+├── EvaluationError      something failed while candidates were trained or evaluated
+└── StoreError           the store can't be read or written
+"""
+
+from __future__ import annotations
+
+
+class MultiplicityError(Exception):
+    """The root: catch it to catch everything this package raises on purpose."""
+
+
+class DefinitionError(MultiplicityError, ValueError):
+    """A family is defined wrongly: its axes, options, seeds, design or function."""
+
+
+class DataError(MultiplicityError, ValueError):
+    """A data set is inconsistent: lengths, labels, attributes, bounds, queries."""
+
+
+class InterventionError(MultiplicityError, ValueError):
+    """An intervention's parameters, or a composition of interventions, make no sense."""
+
+
+class RecipeError(MultiplicityError, ValueError):
+    """A recipe can't be trained as written."""
+
+
+class ScoresError(MultiplicityError, ValueError):
+    """A table of scores can't be read as a sheet: holes, duplicates, text, nan."""
+
+
+class MeasurementError(MultiplicityError):
+    """A score can't be had: nan, an unknown metric, no module where one is needed."""
+
+
+class EvaluationError(MultiplicityError):
+    """Training or evaluation failed outside the spec's own body."""
+
+
+class StoreError(MultiplicityError):
+    """The store can't be read or written."""
