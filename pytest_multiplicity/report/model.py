@@ -1,0 +1,294 @@
+"""One run, as every report sees it: frozen, and made of plain builtins only.
+
+The JSON report (schema ``pytest-multiplicity/1``) is this model written out; terminal, markdown and
+HTML are other views of the same object, so that no two reports of a run can disagree.
+
+Conventions. Scores, deltas and shares are fractions, not percent. ``None`` is what can't be known;
+``nan`` and infinities are treated as ``None``. Options and configuration values are plain builtins
+(str, int, float, bool, None, or tuples of them): whoever builds the model names functions and
+classes by strings. Strings may hold anything, hostile or not: each renderer makes them inert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeGuard
+
+SCHEMA = "pytest-multiplicity/1"
+
+NOISE_LEVEL = 0.05
+"""A delta is marked as within test-set noise when its p-value lies above this."""
+
+Status = Literal["survivor", "rejected", "failed", "not judged"]
+Kind = Literal["enforced", "unforeseen"]
+GateOutcome = Literal["passed", "failed", "not evaluated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One model of the family: a configuration and a seed, and what became of it."""
+
+    id: str
+    """As in the test ids: ``lr0.05-seed3``. Unique in its family."""
+    seed: int
+    config: Mapping[str, Any]
+    """One option for every axis, the seed not among them."""
+    status: Status
+    rejected_by: Sequence[str] = ()
+    """Names of enforced specs that rejected it, in funnel order; ``training`` if it diverged."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Spec name -> why, in short: ``0.93 >= 0.95``. Also of unforeseen specs that would reject."""
+    undecided: Sequence[str] = ()
+    """Names of the specs whose verdict the data did not decide."""
+    diverged: str | None = None
+    """``diverged at epoch 3: loss is nan``, or None."""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    """Metric -> score, for every metric in the family's sheets."""
+    history: Sequence[Mapping[str, float]] = ()
+    """The training curve, a row per epoch: ``{"epoch": 1, "loss": 0.7, ...}``. Empty: unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One specification, and how many candidates it kept. The family's specs stand in funnel order.
+
+    ``judged = kept + rejected``; a candidate whose verdict the data did not decide is counted in
+    ``undecided`` and in whichever of the two the ini option put it.
+    """
+
+    name: str
+    """``test_shift[2]``: unique in its family."""
+    nodeid: str
+    """The test's node id without the candidate: ``specs/test_a.py::test_shift[2]``."""
+    kind: Kind
+    text: str = ""
+    """The docstring: what the spec says in a sentence or two."""
+    judged: int = 0
+    kept: int = 0
+    rejected: int = 0
+    """For an unforeseen spec 0: see ``would_reject``."""
+    undecided: int = 0
+    failed: int = 0
+    """Pairs that ended in an error or a skip: no verdict."""
+    only_here: int = 0
+    """Candidates rejected by this spec and no other."""
+    would_reject: int = 0
+    """For an unforeseen spec: how many candidates it would have rejected if enforced."""
+    redundant: bool = False
+    """It rejects somebody, and everybody it rejects is rejected by another spec too."""
+    conflicts_with: Sequence[str] = ()
+    """Specs that, together with this one, leave nobody, though each alone leaves somebody."""
+    metrics: Sequence[str] = ()
+    """Names of the metrics it measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The scores along one axis: a row per seed, a column per option, the default option first."""
+
+    options: Sequence[Any]
+    seeds: Sequence[int]
+    scores: Sequence[Sequence[float | None]]
+    """``[seed][option]``; None for a candidate that is not in the sheet."""
+    delta_by_seed: Sequence[float | None]
+    """Max minus min across options: one per row."""
+    delta_by_option: Sequence[float | None]
+    """Max minus min across seeds: one per column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A multiplicity sheet: one metric of one set of candidates."""
+
+    count: int
+    """How many candidates have a score in it."""
+    delta_all: float | None
+    low: float | None = None
+    """The smallest score: ``high - low == delta_all``."""
+    high: float | None = None
+    noise_floor: float | None = None
+    """The delta-all that equally good candidates would show from the finite test set alone."""
+    noise_95: float | None = None
+    """The 95% point of the same."""
+    floor_at_most: bool = False
+    """The floor is an upper bound from the number of samples alone (recorded scores)."""
+    p_value: float | None = None
+    real_share: float | None = None
+    """The share of the variance between candidates that test-set noise does not explain."""
+    expected_delta_all: float | None = None
+    """After selection: what as many candidates taken at random would show, on average."""
+    expected_low: float | None = None
+    """Likewise the expected smallest score."""
+    expected_high: float | None = None
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    """Axis -> table. Empty where the design has none."""
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the delta could come from the finite test set alone."""
+        return known(self.p_value) and self.p_value > NOISE_LEVEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetPair:
+    """One metric before and after selection. Pairs stand in the order they were first measured."""
+
+    metric: str
+    """``accuracy on test under PGD(0.005)``."""
+    before: Sheet
+    after: Sheet
+    kind: Kind = "enforced"
+    """``unforeseen`` when no enforced spec measured it."""
+    definition: str = ""
+    """The formula in words: inclusive or not, against what, on which data."""
+    sources: str = ""
+    """Where it comes from: ``81% seed, mostly the test set; no axis stands out``."""
+    optimistic: bool = False
+    """Its data also selected the survivors: ``after`` is optimistic."""
+    percent: bool = True
+    """Scores are fractions shown as percent. False: shown as they are (a loss, an error)."""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictive:
+    """One predictive-multiplicity metric (a number for the family), before and after selection."""
+
+    metric: str
+    """``ambiguity``, ``discrepancy``, ``disagreement``, ..."""
+    data: str
+    """The data set, and the intervention if any: ``test``, ``test under PGD(0.01)``."""
+    before: float | None
+    after: float | None
+    expected_after: float | None = None
+    """What as many candidates taken at random would show."""
+    definition: str = ""
+    optimistic: bool = False
+    percent: bool = True
+    """False for what is not a share: a capacity, a variance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripGroup:
+    """Metrics to draw as one plot of distribution strips, one strip each (HTML)."""
+
+    title: str
+    """``accuracy on test under PGD``."""
+    strips: Sequence[tuple[str, str]]
+    """(label, metric): ``("0.005", "accuracy on test under PGD(0.005)")``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How often survivors predict the same, pair by pair (HTML)."""
+
+    data: str
+    ids: Sequence[str]
+    values: Sequence[Sequence[float]]
+    """Symmetric, ``len(ids)`` squared: shares of samples; 1 on the diagonal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small picture of one sample."""
+
+    width: int
+    height: int
+    pixels: bytes
+    """8 bits a channel, row by row: ``height * width`` bytes (grey), or three times that (RGB)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """One sample on which survivors disagree."""
+
+    row: int
+    """Position in the data set."""
+    target: str
+    votes: Mapping[str, Sequence[str]]
+    """Predicted class -> ids of the survivors that say so."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    thumbnail: Thumbnail | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflicts:
+    """The samples of one data set on which survivors disagree, the most divided first (HTML)."""
+
+    data: str
+    total: int
+    """How many there are; ``rows`` may hold only the first."""
+    rows: Sequence[Conflict] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family: its design, its candidates, and everything measured on them."""
+
+    name: str
+    design: str
+    """``star``, ``grid``, ``explicit``."""
+    default: Mapping[str, Any]
+    """The default option of every axis, also of those that don't vary."""
+    axes: Mapping[str, Sequence[Any]]
+    """Axes that vary -> options, the default first."""
+    seeds: Sequence[int]
+    candidates: Sequence[Candidate] = ()
+    """In definition order."""
+    specs: Sequence[Spec] = ()
+    """In definition order: the funnel."""
+    sheets: Sequence[SheetPair] = ()
+    predictive: Sequence[Predictive] = ()
+    trained: int = 0
+    from_store: int = 0
+    """``trained + from_store`` may be less than the candidates: loaded, recorded or never built."""
+    notes: Sequence[str] = ()
+    """Sentences for the header: how it was trained, what diverged, what was clamped."""
+    strips: Sequence[StripGroup] = ()
+    agreement: Agreement | None = None
+    conflicts: Sequence[Conflicts] = ()
+
+    @property
+    def survivors(self) -> tuple[Candidate, ...]:
+        """The candidates that no enforced spec rejected, in definition order."""
+        return tuple(each for each in self.candidates if each.status == "survivor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A test on the survivors."""
+
+    name: str
+    nodeid: str
+    family: str | None
+    outcome: GateOutcome
+    message: str = ""
+    """Why it failed, or why it was not evaluated."""
+    path: str | None = None
+    """Relative to the root, with ``line`` (from 1): where annotations point."""
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything one run has to say."""
+
+    complete: bool
+    device: str
+    families: Sequence[Family]
+    """In definition order."""
+    gates: Sequence[Gate] = ()
+    partial_reason: str | None = None
+    """``34 of 72 pairs``; None when complete."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The plugin's options as they took effect, for the page's "exact configuration"."""
+    schema: str = SCHEMA
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether the value is a finite number."""
+    return value is not None and math.isfinite(value)
