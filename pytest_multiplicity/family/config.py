@@ -1,0 +1,37 @@
+"""One configuration: an option for every axis, and the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Config:
+    """The options of one candidate as attributes, plus ``seed``.
+
+    Frozen. It has no public names of its own, so that any axis name works; ``vars(config)`` gives
+    the options as a dict, which is also the way to a source of randomness such as ``"seed.init"``.
+    """
+
+    def __init__(self, options: Mapping[str, Any], seed: int) -> None:
+        vars(self).update(options, seed=seed)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a configuration is frozen: can't set {name!r} to {value!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a configuration is frozen: can't delete {name!r}")
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(vars(self))
+        raise AttributeError(f"this family has no axis {name!r}; it has {known}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(vars(self).items()))
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"Config({options})"
