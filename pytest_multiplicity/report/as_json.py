@@ -1,0 +1,46 @@
+"""The JSON report: the model of a run written out, schema ``pytest-multiplicity/1``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from importlib import resources
+from typing import Any, cast
+
+from .model import Run
+
+PICTURES = frozenset({"strips", "thumbnail"})
+"""What the model holds for pictures alone: it would say nothing in JSON."""
+
+
+def render(run: Run) -> str:
+    """The report as ASCII text: stable key order, two spaces of indentation, a final newline."""
+    return json.dumps(document(run), indent=2, allow_nan=False) + "\n"
+
+
+def document(run: Run) -> dict[str, Any]:
+    """The report as plain builtins, the schema's name first; ``nan`` and infinities are None."""
+    return {"schema": run.schema, **_plain(run)}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema that every report validates against."""
+    file = resources.files(__package__).joinpath("report.schema.json")
+    return cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value
+    if is_dataclass(value):
+        names = [field.name for field in fields(value) if field.name not in PICTURES]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(each) for each in value]
+    return value

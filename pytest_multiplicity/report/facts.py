@@ -1,0 +1,147 @@
+"""What a report says about a family, worked out once for all renderers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .model import Candidate, Family, Gate, Run, Sheet, SheetPair, Spec, known
+from .text import plural
+
+TRAINING = "training"
+"""The name under which diverged candidates are rejected."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the funnel: what it did to the candidates, and how many are left after it."""
+
+    name: str
+    kept: int
+    rejected: int
+    only_here: int
+    left: int
+    """Candidates that neither this step nor one above it rejected."""
+    spec: Spec | None = None
+    """None for the training itself."""
+
+
+def funnel(family: Family) -> tuple[Step, ...]:
+    """The enforced specs in order, after the training where candidates diverged."""
+    steps = []
+    left = [set(each.rejected_by) for each in family.candidates]
+    if any(each.diverged for each in family.candidates):
+        gone = [names for names in left if TRAINING in names]
+        left = [names for names in left if TRAINING not in names]
+        alone = sum(names == {TRAINING} for names in gone)
+        steps.append(Step(TRAINING, len(left), len(gone), alone, len(left)))
+    for spec in family.specs:
+        if spec.kind == "unforeseen":
+            continue
+        left = [names for names in left if spec.name not in names]
+        steps.append(Step(spec.name, spec.kept, spec.rejected, spec.only_here, len(left), spec))
+    return tuple(steps)
+
+
+def unforeseen(family: Family) -> tuple[Spec, ...]:
+    """The specs that only measure."""
+    return tuple(spec for spec in family.specs if spec.kind == "unforeseen")
+
+
+def by_configuration(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    """The candidates under the readable name of their configuration: their id without the seed."""
+    groups: dict[str, list[Candidate]] = {}
+    for each in candidates:
+        groups.setdefault(re.sub(r"-seed\d+$", "", each.id), []).append(each)
+    return groups
+
+
+def survival(family: Family) -> str:
+    """``19 of 45 candidates survive``."""
+    survivors, total = len(family.survivors), len(family.candidates)
+    return (
+        f"{survivors} of {plural(total, 'candidate')} {'survives' if survivors == 1 else 'survive'}"
+    )
+
+
+def origin(family: Family) -> str:
+    """``30 candidates: 0 trained, 30 from the store``."""
+    count = plural(len(family.candidates), "candidate")
+    if not family.trained + family.from_store:
+        return count
+    return f"{count}: {family.trained} trained, {family.from_store} from the store"
+
+
+def shape(family: Family) -> str:
+    """``star design, 3 axes, 5 seeds``."""
+    axes = f"{len(family.axes)} ax{'i' if len(family.axes) == 1 else 'e'}s"
+    return f"{family.design} design, {axes}, {plural(len(family.seeds), 'seed')}"
+
+
+def tally(gates: Sequence[Gate]) -> str:
+    """``2 passed, 1 failed``."""
+    counts = Counter(gate.outcome for gate in gates)
+    named = (f"{counts[outcome]} {outcome}" for outcome in ("failed", "passed", "not evaluated"))
+    return ", ".join(part for part in named if not part.startswith("0 "))
+
+
+def partial(run: Run) -> str:
+    """``partial: 34 of 72 pairs``, or nothing for a complete run."""
+    return "" if run.complete else f"partial: {run.partial_reason or 'not every pair was judged'}"
+
+
+def narrowed(pair: SheetPair) -> bool:
+    """Whether selection left fewer candidates in the sheet than there were."""
+    return pair.after.count < pair.before.count
+
+
+def marks(pair: SheetPair) -> tuple[str, ...]:
+    """What a reader must know to read the metric's numbers."""
+    noise = ("within test-set noise",) if pair.before.within_noise else ()
+    optimistic = ("optimistic",) if pair.optimistic and narrowed(pair) else ()
+    return noise + optimistic
+
+
+def bounds(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """The smallest and the largest known value; None where none is known."""
+    numbers = [value for value in values if known(value)]
+    return (min(numbers), max(numbers)) if numbers else None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps a sheet's values to shades in [0, 1]: one scale for scores, one for deltas.
+
+    Scores go from the sheet's smallest to its largest; deltas, which have a natural zero, from 0.
+    """
+
+    low: float
+    high: float
+
+    def shade(self, value: float | None) -> float | None:
+        """How far from white; None for a value that is not in the sheet."""
+        if not known(value):
+            return None
+        return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
+
+
+def scales(sheet: Sheet) -> tuple[Scale, Scale]:
+    """The scale of the scores and that of the deltas."""
+    tables = sheet.tables.values()
+    scores = bounds([score for table in tables for row in table.scores for score in row])
+    deltas = bounds([d for t in tables for d in (*t.delta_by_seed, *t.delta_by_option)])
+    return Scale(*(scores or (0.0, 0.0))), Scale(0.0, deltas[1] if deltas else 0.0)
+
+
+def in_words(sheet: Sheet) -> str:
+    """What the noise floor says about the sheet's delta, in a sentence."""
+    if not known(sheet.noise_floor):
+        return ""
+    floor = f"{'at most ' if sheet.floor_at_most else ''}{100 * sheet.noise_floor:.2f}"
+    if sheet.floor_at_most or not known(sheet.p_value):
+        return f"noise floor {floor}"
+    verdict = "within test-set noise" if sheet.within_noise else "beyond test-set noise"
+    share = f", {100 * sheet.real_share:.0f}% real" if known(sheet.real_share) else ""
+    return f"noise floor {floor}, p = {sheet.p_value:.2g}: {verdict}{share}"

@@ -1,0 +1,86 @@
+"""Strings and numbers as reports print them: short, inert, the same everywhere."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from .model import known
+
+NAME_LIMIT = 200
+TEXT_LIMIT = 2000
+DASH = "\N{EN DASH}"
+
+# Control, format (bidirectional overrides among them), surrogate, private, unassigned, and the
+# separators of lines and paragraphs: what could move, colour, hide or reorder its surroundings.
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+_ISOLATE, _POP = "\u2068", "\u2069"
+
+
+def inert(text: str, limit: int = NAME_LIMIT, *, unicode: bool = True) -> str:
+    """One line of at most ``limit`` characters that does nothing to its surroundings.
+
+    Whitespace becomes single spaces, control and format characters their escapes, and text that is
+    too long loses its middle, so that the seed at the end of an id stays readable. Markup (rich,
+    markdown, HTML) is each renderer's own to escape.
+    """
+    raw = text if len(text) <= 4 * limit else text[: 2 * limit] + text[-2 * limit :]
+    line = "".join(_harmless(character) for character in " ".join(raw.split()))
+    if not unicode:
+        line = line.encode("ascii", "backslashreplace").decode()
+    cut = len(raw) < len(text) or len(line) > limit
+    return _without_middle(line, limit, "…" if unicode else "...") if cut else line
+
+
+def isolated(text: str) -> str:
+    """The text between isolates where it runs right to left, so that its neighbours stay put."""
+    reorders = any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
+    return f"{_ISOLATE}{text}{_POP}" if reorders else text
+
+
+def _harmless(character: str) -> str:
+    if unicodedata.category(character) not in _HARMFUL:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _without_middle(line: str, limit: int, mark: str) -> str:
+    room = max(1, limit - len(mark))
+    tail = room // 3
+    return line[: room - tail] + mark + (line[-tail:] if tail else "")
+
+
+def option(value: Any) -> str:
+    """An axis' option as people write it: strings bare, tuples in parentheses."""
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(option(each) for each in value) + ")"
+    return str(value)
+
+
+def assignment(config: Any) -> str:
+    """A configuration in one line: ``lr=0.1, batch_size=128``."""
+    return ", ".join(f"{axis}={option(value)}" for axis, value in config.items())
+
+
+def number(value: float | None, *, percent: bool = True, unknown: str = DASH) -> str:
+    """A score or a delta: percent with the paper's two decimals, or four significant digits."""
+    if not known(value):
+        return unknown
+    return f"{100 * value + 0.0:.2f}" if percent else f"{value:.4g}"
+
+
+def interval(
+    low: float | None, high: float | None, *, percent: bool = True, dash: str = DASH
+) -> str:
+    """A range: ``92.05`` to ``93.17``, with a dash; empty when unknown."""
+    if not (known(low) and known(high)):
+        return ""
+    return number(low, percent=percent) + dash + number(high, percent=percent)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 candidate``, ``30 candidates``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("ly") else f"{count} {noun}s"
