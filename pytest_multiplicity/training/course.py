@@ -1,0 +1,189 @@
+"""What all ways of training have in common: the course of a job, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.training.recipe import Recipe
+from pytest_multiplicity.training.seeds import (
+    Seeds,
+    derive,
+    preserved_rng,
+    seed_everything,
+    training_rows,
+)
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One candidate to train: who it is, what the store knows it by, and how."""
+
+    id: str
+    key: str
+    recipe: Recipe
+    seeds: Seeds
+
+    @property
+    def samples(self) -> int:
+        """How many samples an epoch has."""
+        return len(training_rows(len(self.recipe.data), self.seeds))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps an epoch has, the partial one included."""
+        return math.ceil(self.samples / self.recipe.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole training has."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    ``state`` is the module's state dict (CPU tensors that share no memory); ``history`` has a row
+    per epoch with "epoch" (from 1), mean training "loss" and "accuracy", and the last step's "lr";
+    ``way`` says how it was trained.
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]]
+    way: str
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A training that ended in nan or infinity; ``str`` of it is the whole sentence."""
+
+    epoch: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"diverged at epoch {self.epoch}: {self.reason}"
+
+
+class Task(Protocol):
+    """A bar that moves."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Move by so many steps."""
+
+
+class Progress(Protocol):
+    """Where trainings say how far they are."""
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Task]:
+        """Open a bar of ``total`` steps."""
+
+
+def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
+    """Build the module under the init seed; the global random states are left as they were.
+
+    Raises:
+        RecipeError: ``recipe.model`` returned something else than a module.
+    """
+    with preserved_rng():
+        seed_everything(derive(seeds.init, "init"))
+        module = recipe.model()
+        if not isinstance(module, nn.Module):
+            raise RecipeError(
+                f"the recipe's model function returned {module!r}: return a torch.nn.Module"
+            )
+        if any(is_lazy(p) for p in (*module.parameters(), *module.buffers())):
+            with torch.no_grad():
+                module.eval()(recipe.data.take(torch.arange(1)))
+        return module.train()
+
+
+def final_state(module: nn.Module) -> dict[str, Tensor]:
+    """Copy a module's state to the CPU, every tensor in memory of its own."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in module.state_dict().items()
+    }
+
+
+def check_step(recipe: Recipe, logits: object, targets: Tensor) -> None:
+    """Check a model's first output, where an error still says what is wrong.
+
+    Raises:
+        RecipeError: not logits of shape [b, C], or fewer classes than the targets have.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(targets):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise RecipeError(
+            f"the model gives {shape} for a batch of {len(targets)} samples: "
+            f"it must give logits of shape ({len(targets)}, classes)"
+        )
+    top = int(recipe.data.targets.max())
+    if logits.shape[1] <= top:
+        raise RecipeError(
+            f"the model gives {logits.shape[1]} classes, but the data has a target {top}: "
+            f"give the model at least {top + 1} outputs, or number the classes from 0"
+        )
+
+
+def check_loss(loss: object) -> None:
+    """Check a custom loss' first value.
+
+    Raises:
+        RecipeError: not a scalar tensor with a gradient.
+    """
+    if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise RecipeError(
+            f"the loss gives {shape}: "
+            "return a scalar tensor computed from the logits, the mean over the batch"
+        )
+
+
+def divergence(epoch: int, losses: Tensor) -> Diverged | None:
+    """Say that a training diverged when any of the epoch's losses [steps] is nan or infinite."""
+    sick = losses[~torch.isfinite(losses)]
+    if len(sick) == 0:
+        return None
+    return Diverged(epoch + 1, f"loss is {float(sick[0]):g}")
+
+
+def sick_weights(epoch: int, state: dict[str, Tensor]) -> Diverged | None:
+    """Say that a training diverged when its last step left weights that are nan or infinite."""
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return Diverged(epoch + 1, f"weights are not finite ({name})")
+    return None
+
+
+@contextmanager
+def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Compute in the recipe's precision: TF32 on CUDA only where asked for."""
+    if device.type != "cuda":
+        yield
+        return
+    wanted = "tf32" if recipe.precision == "tf32" else "ieee"
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = wanted
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """Autocast a forward pass to bfloat16 where the recipe says so."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16")

@@ -1,0 +1,176 @@
+"""The plain way: one module after the other, as everybody would write it. The others must agree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints
+from pytest_multiplicity.training.course import (
+    Advance,
+    Diverged,
+    Job,
+    Trained,
+    autocast,
+    check_loss,
+    check_step,
+    divergence,
+    final_state,
+    initial_module,
+    precision,
+    sick_weights,
+)
+from pytest_multiplicity.training.feed import Feed
+from pytest_multiplicity.training.recipe import build_optimizer, loss_function, lr_factor
+from pytest_multiplicity.training.seeds import (
+    derive,
+    epoch_order,
+    preserved_rng,
+    seed_everything,
+    seed_step,
+    training_rows,
+)
+
+
+def train_plain(
+    job: Job,
+    feed: Feed,
+    device: torch.device,
+    *,
+    way: str = "plain",
+    channels_last: bool = False,
+    checkpoints: Checkpoints | None = None,
+    advance: Advance = lambda steps: None,
+) -> Trained | Diverged:
+    """Train one job; ``advance`` is called with the number of steps done since the last call.
+
+    Raises:
+        RecipeError: what the recipe's functions give can't be trained.
+    """
+    with preserved_rng(), precision(job.recipe, device):
+        training = PlainTraining(job, feed, device, channels_last=channels_last)
+        saved = checkpoints.load() if checkpoints else None
+        if saved:
+            training.restore(saved)
+            advance(saved.epochs * job.steps_per_epoch)
+        while training.epoch < job.recipe.epochs:
+            diverged = training.run_epoch(advance)
+            if diverged:
+                advance(job.steps - training.epoch * job.steps_per_epoch)
+                return diverged
+            if checkpoints and checkpoints.due():
+                checkpoints.save(training.checkpoint())
+        state = final_state(training.module)
+        sick = sick_weights(training.epoch - 1, state)
+        return sick or Trained(state, training.history, way)
+
+
+class PlainTraining:
+    """A module in training: it can stop after any epoch and go on from there."""
+
+    def __init__(
+        self, job: Job, feed: Feed, device: torch.device, *, channels_last: bool = False
+    ) -> None:
+        self.job, self.feed, self.device = job, feed, device
+        self.format = torch.channels_last if channels_last else torch.preserve_format
+        module = initial_module(job.recipe, job.seeds).to(device)
+        self.module = module.to(memory_format=torch.channels_last) if channels_last else module
+        self.optimizer = build_optimizer(job.recipe, self.module)
+        self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.loss = loss_function(job.recipe)
+        self.augment = augmentation(job.recipe)
+        self.rows = training_rows(len(job.recipe.data), job.seeds)
+        self.history: list[dict[str, float]] = []
+        self.checked = False
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history)
+
+    def run_epoch(self, advance: Advance) -> Diverged | None:
+        """Train one epoch and add its row to the history, unless it diverged."""
+        epoch = self.epoch
+        seed_everything(derive(self.job.seeds.noise, "epoch", epoch))
+        order = epoch_order(self.rows, self.job.seeds, epoch)
+        losses, hits = [], []
+        batches = self.feed.batches(order, self.job.recipe.batch_size)
+        for step, (inputs, targets) in enumerate(batches):
+            loss, predicted = self.step(epoch, step, inputs, targets)
+            losses.append(loss)
+            hits.append(predicted)
+            advance(1)
+        all_losses = torch.stack(losses).float().cpu()
+        diverged = divergence(epoch, all_losses)
+        if diverged is None:
+            self._record(all_losses, torch.cat(hits).cpu(), self.job.recipe.data.targets[order])
+        return diverged
+
+    def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step; give the loss (a scalar) and the predictions [b] before it."""
+        loss, logits = self.forward(epoch, step, inputs, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._set_lr(epoch * self.job.steps_per_epoch + step)
+        self.optimizer.step()
+        return loss.detach(), logits.detach().argmax(1)
+
+    def forward(
+        self, epoch: int, step: int, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Augment a batch and compute loss and logits under the step's seed."""
+        if self.augment:
+            inputs = augment_batch(self.augment, inputs, self.job.seeds, epoch, step)
+        if self.format is torch.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=self.format)
+        seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
+        with autocast(self.job.recipe, self.device):
+            logits = self._logits(inputs)
+            if not self.checked:
+                check_step(self.job.recipe, logits, targets)
+            loss = self.loss(logits, targets)
+        if not self.checked:
+            check_loss(loss)
+            self.checked = True
+        return loss, logits
+
+    def checkpoint(self) -> Checkpoint:
+        """Give all that is needed to go on from here."""
+        state = final_state(self.module)
+        return Checkpoint(self.epoch, state, self.optimizer.state_dict(), self.history)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.module.load_state_dict(saved.state)
+        self.optimizer.load_state_dict(saved.optimizer)
+        self.history = list(saved.history)
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        try:
+            logits: Tensor = self.module(inputs)
+        except ValueError as error:
+            if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise RecipeError(
+                f"batch_size={self.job.recipe.batch_size} leaves 1 of {len(self.rows)} samples for "
+                "the last batch of an epoch, from which batch norm can't learn: choose another one"
+            ) from error
+        return logits
+
+    def _set_lr(self, step: int) -> None:
+        factor = lr_factor(self.job.recipe, step, self.job.steps)
+        for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
+            group["lr"] = lr * factor
+
+    def _record(self, losses: Tensor, predicted: Tensor, targets: Tensor) -> None:
+        sizes = torch.full((len(losses),), self.job.recipe.batch_size, dtype=torch.float64)
+        sizes[-1] = len(targets) - float(sizes[:-1].sum())
+        row = {
+            "epoch": self.epoch + 1,
+            "loss": float((losses.double() * sizes).sum() / sizes.sum()),
+            "accuracy": float((predicted == targets).double().mean()),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        self.history.append(row)

@@ -1,0 +1,204 @@
+"""What a user writes to have a model trained, checked where it is written."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import RecipeError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Augmentation = Callable[[Tensor], Tensor]
+OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("cosine", "constant")
+LOSSES = ("cross_entropy",)
+AUGMENTATIONS = ("rand", "trivial")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train one candidate.
+
+    Args:
+        model: a function without arguments that builds the module; it may draw from the global
+            generators of torch, numpy and random: they are seeded for it and put back afterwards.
+        data: what to train on.
+        epochs: passes over the data.
+        batch_size: samples a step; the last, partial batch of an epoch is trained on too.
+        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or a factory ``(params, lr) -> Optimizer``,
+            which then ignores ``momentum`` and ``weight_decay``.
+        lr: the learning rate before the schedule.
+        momentum: of SGD; of Adam and AdamW the first beta (the second is 0.999).
+        weight_decay: added to the gradient by SGD and Adam, decoupled in AdamW.
+        schedule: ``"cosine"`` (per step, to 0), ``"constant"``, or a callable that gives the factor
+            on ``lr`` at a step (from 0): ``factor(step)`` or ``factor(step, steps)``.
+        loss: ``"cross_entropy"`` or a callable ``(logits [b, C], targets [b]) -> scalar``.
+        augment: a torchvision v2 transform (or another callable), drawn anew for every sample, or
+            ``"rand"`` (RandAugment) or ``"trivial"`` (TrivialAugmentWide) for images in [0, 1].
+        precision: ``"float32"``; ``"tf32"``, which is float32 where a device has no TF32;
+            ``"bf16"``: autocast, with weights and optimizer in float32.
+
+    Raises:
+        RecipeError: a value that can't be trained with.
+    """
+
+    model: Callable[[], nn.Module]
+    data: Data
+    _: KW_ONLY
+    epochs: int
+    batch_size: int = 128
+    optimizer: str | OptimizerFactory = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str | Callable[..., float] = "cosine"
+    loss: str | Loss = "cross_entropy"
+    augment: str | Augmentation | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_model(self.model)
+        _check_data(self.data)
+        for name in ("epochs", "batch_size"):
+            object.__setattr__(self, name, _count(name, getattr(self, name)))
+        for name, top in (("lr", math.inf), ("momentum", 1.0), ("weight_decay", math.inf)):
+            object.__setattr__(self, name, _number(name, getattr(self, name), top))
+        _check_choice(
+            "optimizer", self.optimizer, OPTIMIZERS, "a factory (params, lr) -> Optimizer"
+        )
+        _check_choice("schedule", self.schedule, SCHEDULES, "a callable step -> factor on lr")
+        _check_choice("loss", self.loss, LOSSES, "a callable (logits, targets) -> scalar")
+        _check_choice("precision", self.precision, PRECISIONS, None)
+        if self.augment is not None:
+            _check_choice("augment", self.augment, AUGMENTATIONS, "a torchvision v2 transform")
+        if isinstance(self.augment, str):
+            _check_images(self.augment, self.data)
+
+
+def _check_model(model: object) -> None:
+    if isinstance(model, nn.Module):
+        raise RecipeError(
+            f"model is a module ({type(model).__name__}), which all candidates would share: "
+            "give a function that builds a new one, such as model=lambda: Net()"
+        )
+    if not callable(model):
+        raise RecipeError(f"model is {model!r}: give a function that builds a module")
+
+
+def _check_data(data: Any) -> None:
+    if not isinstance(data, Data):
+        raise RecipeError(
+            f"data is a {type(data).__name__}: give a pm.Data, made from tensors or a data set"
+        )
+    if len(data) == 0:
+        raise RecipeError("data has no samples to train on")
+
+
+def _count(name: str, value: object) -> int:
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if isinstance(value, bool) or count < 1:
+        raise RecipeError(f"{name} is {value!r}: give a whole number, 1 or more")
+    return count
+
+
+def _number(name: str, value: Any, top: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf or (number >= top):
+        limit = "" if top == math.inf else f" and below {top:g}"
+        raise RecipeError(f"{name} is {value!r}: give a finite number, 0 or more{limit}")
+    return number
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...], other: str | None) -> None:
+    if value in choices if isinstance(value, str) else other is not None and callable(value):
+        return
+    names = ", ".join(map(repr, choices))
+    raise RecipeError(f"{name} is {value!r}: give {names}" + (f" or {other}" if other else ""))
+
+
+def _check_images(augment: str, data: Data) -> None:
+    shape = tuple(data.shape)
+    if data.bounds != (0, 1) or len(shape) != 3 or shape[0] not in (1, 3):
+        raise RecipeError(
+            f"augment={augment!r} is for images of 1 or 3 channels in [0, 1], and the data has "
+            f"shape {shape} and bounds {data.bounds}: give your own transform instead"
+        )
+
+
+def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer over the parameters that want a gradient."""
+    params = [p for p in module.parameters() if p.requires_grad]
+    if not params:
+        raise RecipeError(
+            f"the model {type(module).__name__} has no parameters to train: give it some"
+        )
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(
+                params, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            )
+        case "adam" | "adamw" as kind:
+            adam = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+            betas = (recipe.momentum, 0.999)
+            return adam(params, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+        case factory:
+            return _custom_optimizer(factory, params, recipe.lr)
+
+
+def _custom_optimizer(factory: Any, params: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    optimizer = factory(params, lr)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise RecipeError(f"the optimizer factory returned {optimizer!r}: return a torch Optimizer")
+    return optimizer
+
+
+def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Give the factor on the learning rate at a step (from 0) of ``steps``."""
+    match recipe.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / steps))
+        case schedule:
+            return _custom_factor(schedule, step, steps)
+
+
+def _custom_factor(schedule: Any, step: int, steps: int) -> float:
+    factor = schedule(step, steps) if _takes_two(schedule) else schedule(step)
+    try:
+        return float(factor)
+    except (TypeError, ValueError):
+        raise RecipeError(
+            f"the schedule returned {factor!r} at step {step}: return the factor on lr, a number"
+        ) from None
+
+
+def _takes_two(schedule: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(schedule).bind(0, 1)
+    except (TypeError, ValueError):  # one argument, or a builtin without a signature
+        return False
+    return True
+
+
+def loss_function(recipe: Recipe) -> Loss:
+    """Give the recipe's loss as a function of logits [b, C] and targets [b]."""
+    return F.cross_entropy if isinstance(recipe.loss, str) else recipe.loss
