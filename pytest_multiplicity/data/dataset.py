@@ -1,0 +1,211 @@
+"""The data set that specifications measure on and recipes train on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.data import checks, hashing
+from pytest_multiplicity.data.query import matching_rows
+from pytest_multiplicity.data.reading import read_dataset
+from pytest_multiplicity.data.sources import Dataset, InMemory, Selected, Source
+from pytest_multiplicity.errors import DataError
+
+
+class Split(NamedTuple):
+    """Two parts of a data set: one to select candidates on, one to report on."""
+
+    select: Data
+    report: Data
+
+
+class Data:
+    """Inputs, their classes and, where groups matter, their attributes.
+
+    A data set is not changed after it was made, and neither are the tensors given to it: they are
+    shared, not copied (inputs that are float32 on the CPU, that is).
+
+    Args:
+        inputs: floats [n, ...], a tensor or an array. Images are in [0, 1]; models normalise
+            inside, as RobustBench's do.
+        targets: class indices [n], from 0.
+        attributes: a DataFrame, or what makes one, with a row per sample; see `where`.
+        name: how reports call the data set. Two of one name and different content are an error.
+        bounds: what inputs range between; attacks and noise are clamped to them. None for inputs
+            without bounds.
+        fingerprint: what identifies the inputs, instead of a hash of them.
+
+    Raises:
+        DataError: lengths, labels, bounds or attributes don't fit, or inputs are not finite.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Any,
+        attributes: Any = None,
+        *,
+        name: str = "data",
+        bounds: tuple[float, float] | None = (0, 1),
+        fingerprint: str | None = None,
+    ) -> None:
+        if not (isinstance(name, str) and name):
+            raise DataError(f"the name of a data set is text that reports can show: got {name!r}")
+        self.name = name
+        self.bounds = checks.check_bounds(bounds, name)
+        self.source = inputs if isinstance(inputs, Source) else self._in_memory(inputs)
+        if fingerprint is not None:
+            self.source.fingerprint = hashing.combine("given", fingerprint)
+        self._root: Data | None = None
+        self.rows = torch.arange(len(self))
+        self.targets = checks.check_targets(targets, len(self), name)
+        self.attributes = checks.check_attributes(attributes, len(self), name)
+
+    def _in_memory(self, inputs: Any) -> InMemory:
+        tensor = checks.check_inputs(inputs, self.name)
+        checks.check_values(tensor, self.bounds, self.name)
+        return InMemory(tensor)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Dataset,
+        *,
+        attributes: Any = None,
+        name: str = "data",
+        bounds: tuple[float, float] | None = (0, 1),
+        targets: Any = None,
+        fingerprint: str | None = None,
+        stream: bool | None = None,
+    ) -> Data:
+        """Make a data set from a map-style dataset of (input, target) pairs, as torchvision's are.
+
+        Inputs are PIL images, tensors or arrays of one shape; images and 8-bit values are scaled
+        to [0, 1]. They are read into memory, or, where they would take more than 1 GiB, again each
+        time they are needed. Reading must give the same each time: augmentation is a recipe's.
+
+        Args:
+            dataset: has a length and samples by position.
+            attributes: as for `Data`.
+            name: as for `Data`.
+            bounds: as for `Data`.
+            targets: class indices [n], instead of the dataset's own.
+            fingerprint: identifies the inputs of a dataset that is too big to be read for a hash.
+            stream: True reads samples as they are needed, False all at once; None decides by size.
+
+        Raises:
+            DataError: as for `Data`; or the dataset has no samples, inputs of several shapes, or
+                inputs that differ when read again.
+        """
+        source, read_targets = read_dataset(
+            dataset,
+            name=name,
+            bounds=checks.check_bounds(bounds, name),
+            targets=targets,
+            stream=stream,
+        )
+        return cls(
+            source, read_targets, attributes, name=name, bounds=bounds, fingerprint=fingerprint
+        )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __repr__(self) -> str:
+        return (
+            f"Data({self.name!r}, {len(self):,} samples of {tuple(self.shape)}, "
+            f"{self.classes} classes)"
+        )
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of one input."""
+        return self.source.shape
+
+    @cached_property
+    def classes(self) -> int:
+        """The largest target plus one."""
+        return int(self.targets.max()) + 1
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs [n, ...], CPU float32. Read them, don't write to them.
+
+        They are what was given where that was a tensor, and are read or gathered for this call
+        where it was a dataset or where this is a part of a data set.
+        """
+        if isinstance(self.source, InMemory):
+            return self.source.inputs
+        return self.take(torch.arange(len(self)))
+
+    @property
+    def streamed(self) -> bool:
+        """Whether inputs are read from a dataset each time they are needed."""
+        return self.source.streamed
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return a copy of the inputs at these positions of this data set [b, ...], CPU float32."""
+        return self.source.take(rows)
+
+    @property
+    def root(self) -> Data:
+        """The data set that this is a group of; itself where it is none."""
+        return self if self._root is None else self._root
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of inputs, targets, attributes and bounds, computed on first use; not of the name.
+
+        A group is known by its root's fingerprint and its rows in there.
+        """
+        return hashing.combine(
+            self.source.fingerprint,
+            hashing.hash_rows(self.targets),
+            hashing.hash_frame(self.attributes),
+            self.bounds,
+        )
+
+    def where(self, query: str) -> Data:
+        """Return the group of samples whose attributes match a pandas query: "age < 30".
+
+        The group is a view: it has the `root` it was taken from and its `rows` in there.
+
+        Raises:
+            DataError: the query names an attribute that there isn't, or matches no sample.
+        """
+        rows = matching_rows(self.attributes, query, self.name)
+        group = self._part(rows, f"{self.name} where {query}")
+        group._root = self.root
+        group.rows = self.rows[rows]
+        return group
+
+    def split(self, fraction: float = 0.5, *, seed: int = 0) -> Split:
+        """Return two disjoint parts: a random `fraction` of the samples, and the others.
+
+        They are data sets of their own, named "<name>-select" and "<name>-report". Both keep the
+        order of this data set, and share its memory.
+        """
+        first = round(fraction * len(self))
+        if not 0 < first < len(self):
+            raise DataError(
+                f"a fraction of {fraction} of the {len(self)} samples of {self.name!r} leaves one "
+                "part empty: give one between 0 and 1"
+            )
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return Split(
+            self._part(order[:first].sort().values, f"{self.name}-select"),
+            self._part(order[first:].sort().values, f"{self.name}-report"),
+        )
+
+    def _part(self, rows: Tensor, name: str) -> Data:
+        attributes = None if self.attributes is None else self.attributes.iloc[rows.numpy()]
+        return Data(
+            Selected(self.source, rows),
+            self.targets[rows],
+            attributes,
+            name=name,
+            bounds=self.bounds,
+        )

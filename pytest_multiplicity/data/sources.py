@@ -1,0 +1,157 @@
+"""Where inputs come from: memory, a map-style dataset that is read as needed, a selection."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from pytest_multiplicity.data.checks import Bounds, as_tensor, check_values
+from pytest_multiplicity.data.hashing import combine, hash_inputs, hash_rows, hash_samples
+from pytest_multiplicity.errors import DataError
+
+
+class Dataset(Protocol):
+    """A map-style dataset, as torchvision's are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Source(ABC):
+    """Samples of one shape, by position."""
+
+    shape: torch.Size  # of one sample
+    streamed: bool = False  # whether samples are read from a dataset each time they are needed
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> Tensor:
+        """Return the samples at these positions [b, ...], CPU float32."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all samples, computed once; whoever knows a better one may set it."""
+        return hash_inputs(self)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """A hash of every sample [n], computed once."""
+        return hash_samples(self)
+
+
+class InMemory(Source):
+    """A tensor of samples [n, ...], shared with whoever made it."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs = inputs
+        self.shape = inputs.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return a copy of these rows."""
+        return self.inputs[rows]
+
+
+class Selected(Source):
+    """Some rows of another source: nothing is copied until it is read, nothing hashed twice."""
+
+    def __init__(self, source: Source, rows: Tensor) -> None:
+        self.source = source
+        self.rows = rows
+        self.shape = source.shape
+        self.streamed = source.streamed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return these rows of the selected ones."""
+        return self.source.take(self.rows[rows])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what the rows are taken from, and of the rows."""
+        return combine("rows", self.source.fingerprint, hash_rows(self.rows))
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """The hashes of the selected samples."""
+        selected: NDArray[np.uint64] = self.source.digests[self.rows.numpy()]
+        return selected
+
+
+class Streamed(Source):
+    """A dataset that is read as needed; every block read is checked as tensors are when given."""
+
+    streamed = True
+
+    def __init__(self, dataset: Dataset, bounds: Bounds | None, name: str) -> None:
+        self.dataset = dataset
+        self.bounds = bounds
+        self.name = name
+        self.shape = self._sample(0)[0].shape
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Read these samples, one after the other."""
+        return self.read(rows)[0]
+
+    def read(self, rows: Tensor) -> tuple[Tensor, list[Any]]:
+        """Read these samples' inputs [b, ...] and their targets, those that have one."""
+        inputs = torch.empty(len(rows), *self.shape)
+        targets = []
+        for position, row in enumerate(rows.tolist()):
+            value, target = self._sample(row)
+            if value.shape != self.shape:
+                raise DataError(
+                    f"sample {row} of {self.name!r} has shape {tuple(value.shape)}, the first has "
+                    f"{tuple(self.shape)}: resize or crop in the dataset's transform"
+                )
+            inputs[position] = value
+            targets += target
+        check_values(inputs, self.bounds, self.name)
+        return inputs, targets
+
+    def _sample(self, row: int) -> tuple[Tensor, list[Any]]:
+        """Return an input, and its target in a list that is empty where there is none."""
+        sample = self.dataset[row]
+        value, *rest = sample if isinstance(sample, tuple | list) else (sample,)
+        return to_float(value, row, self.name), rest[:1]
+
+
+def to_float(value: Any, row: int, name: str) -> Tensor:
+    """Return one input as a CPU float32 tensor; images and 8-bit values are scaled to [0, 1]."""
+    if isinstance(value, Image.Image):
+        if value.mode in ("1", "P"):
+            raise DataError(
+                f"sample {row} of {name!r} is an image of mode {value.mode!r}: convert it in the "
+                "dataset's transform, as in transform=lambda image: image.convert('RGB')"
+            )
+        value = F.pil_to_tensor(value)
+    if not isinstance(value, Tensor | np.ndarray):
+        raise DataError(
+            f"sample {row} of {name!r} is {type(value).__name__}: give a dataset of (input, "
+            "target) pairs whose inputs are images, tensors or arrays"
+        )
+    tensor = as_tensor(value).detach()
+    if tensor.dtype is torch.uint8:
+        scaled: Tensor = F.to_dtype(tensor, torch.float32, scale=True)
+        return scaled.cpu()
+    if not tensor.is_floating_point():
+        raise DataError(f"sample {row} of {name!r} is {tensor.dtype}: give 8-bit images or floats")
+    return tensor.to("cpu", torch.float32)
