@@ -1,0 +1,1 @@
+"""Sheets, selection, noise and predictive multiplicity. Pure: numpy, pandas and scipy only."""
