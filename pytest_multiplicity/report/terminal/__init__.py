@@ -1,0 +1,95 @@
+"""The summary in the terminal, as rich renderables or as text."""
+
+from __future__ import annotations
+
+import io
+from enum import IntEnum
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from pytest_multiplicity.report.model import Family, Run
+
+from . import gates, parts, sheets
+from .page import Page
+
+__all__ = ["Level", "render", "summary"]
+
+
+class Level(IntEnum):
+    """How much to print."""
+
+    NOTHING = 0
+    LINE = 1
+    SUMMARY = 2
+    SHEETS = 3
+    DEFINITIONS = 4
+
+
+def summary(
+    run: Run,
+    *,
+    width: int,
+    level: Level = Level.SUMMARY,
+    unicode: bool = True,
+    truecolor: bool = True,
+) -> list[RenderableType]:
+    """The run in blocks that fit the width, in reading order.
+
+    Nothing in them is rich markup, and no character of a name reaches the terminal that could do
+    anything there. Without ``truecolor`` shades are those of a 256-colour terminal.
+    """
+    page = Page(max(width, 40), unicode, truecolor)
+    if level is Level.NOTHING or not run.families:
+        return []
+    if level is Level.LINE:
+        return [parts.line(page, run)]
+    blocks = [*parts.opening(page, run)]
+    for family in run.families:
+        blocks += _family(page, run, family, level)
+    blocks += gates.block(page, run.gates)
+    return [each for block in blocks for each in (block, Text())][:-1]
+
+
+def render(
+    run: Run,
+    *,
+    width: int,
+    level: Level = Level.SUMMARY,
+    unicode: bool = True,
+    color: bool = False,
+    truecolor: bool = True,
+) -> str:
+    """The summary as text, its lines at most ``width`` cells wide.
+
+    Without ``color`` there is no escape sequence, without ``unicode`` nothing but ASCII.
+    """
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=max(width, 40),
+        force_terminal=color,
+        color_system="truecolor" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+        _environ={},
+    )
+    for block in summary(run, width=width, level=level, unicode=unicode, truecolor=truecolor):
+        console.print(block)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _family(page: Page, run: Run, family: Family, level: Level) -> list[RenderableType]:
+    blocks = [
+        parts.header(page, run, family),
+        parts.funnel(page, family),
+        parts.survivors(page, family),
+        parts.multiplicity(page, family),
+        parts.sources(page, family),
+    ]
+    if level >= Level.SHEETS:
+        blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]
+    if level >= Level.DEFINITIONS:
+        blocks += [parts.definitions(page, family)]
+    return [block for block in blocks if block is not None]

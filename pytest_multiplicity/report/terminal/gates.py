@@ -1,0 +1,36 @@
+"""The gates, last: whether what remains is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.model import Gate, GateOutcome
+
+from .page import BAD, BOLD, CARE, DIM, GOOD, Page
+
+_SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
+    "passed": ("✓ passed", "passed", GOOD),
+    "failed": ("✗ FAILED", "FAILED", BAD),
+    "not evaluated": ("– not evaluated", "not evaluated", CARE),  # noqa: RUF001
+}
+
+
+def block(page: Page, gates: Sequence[Gate]) -> list[RenderableType]:
+    """A line for each gate, with the message of one that did not pass."""
+    if not gates:
+        return []
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for gate in gates:
+        sign, plain, style = _SHOWN[gate.outcome]
+        text = Text(page.name(gate.name))
+        if gate.message:
+            text.append("\n" + page.lines(gate.message), DIM if gate.outcome != "failed" else "")
+        grid.add_row(Text("  " + page.glyph(sign, plain), style), text)
+    return [Group(Text.assemble(("gates", BOLD), (f"  {facts.tally(gates)}", DIM)), grid)]

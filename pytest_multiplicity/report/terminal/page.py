@@ -1,0 +1,93 @@
+"""What every block needs to know: the width, and which characters can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.cells import set_cell_size
+from rich.color import Color, ColorSystem
+from rich.text import Text
+
+from pytest_multiplicity.report.colours import Colour
+from pytest_multiplicity.report.text import DASH, inert, interval, isolated, number
+
+DIM, BOLD, GOOD, BAD, CARE = "dim", "bold", "green", "bold red", "yellow"
+INDENT = 2
+
+
+@dataclass(frozen=True)
+class Page:
+    """A terminal ``width`` cells wide; without ``unicode`` everything printed is ASCII."""
+
+    width: int
+    unicode: bool = True
+    truecolor: bool = True
+
+    def ink(self, colour: Colour) -> Color:
+        """The colour, or the nearest of 256.
+
+        Not left to rich, which keeps the escape codes of a style for the first terminal it met.
+        """
+        exact = Color.from_rgb(*colour)
+        return exact if self.truecolor else exact.downgrade(ColorSystem.EIGHT_BIT)
+
+    def glyph(self, unicode: str, plain: str) -> str:
+        """One of the two, as the terminal can show."""
+        return unicode if self.unicode else plain
+
+    @property
+    def delta(self) -> str:
+        """The sign for max minus min."""
+        return self.glyph("Δ", "d")
+
+    @property
+    def dot(self) -> str:
+        """What separates parts of a line."""
+        return self.glyph(" · ", " - ")
+
+    @property
+    def noise(self) -> str:
+        """Marks a delta that is within test-set noise."""
+        return self.glyph("≈", "~")
+
+    @property
+    def gone(self) -> str:
+        """Marks the score of a rejected candidate."""
+        return self.glyph("\N{MULTIPLICATION SIGN}", "x")
+
+    def name(self, text: str, limit: int = 72) -> str:
+        """A name on one line, inert, at most ``limit`` characters."""
+        short = inert(text, limit, unicode=self.unicode)
+        return isolated(short) if self.unicode else short
+
+    def prose(self, text: str) -> str:
+        """Text of some length: a docstring, a message, a definition."""
+        return self.name(text, 600)
+
+    def lines(self, text: str, shown: int = 8) -> str:
+        """A message of several lines, the first of them."""
+        return "\n".join(map(self.prose, text.splitlines()[:shown]))
+
+    def number(self, value: float | None, *, percent: bool = True) -> str:
+        """A score or a delta."""
+        return number(value, percent=percent, unknown=self.glyph(DASH, "-"))
+
+    def interval(self, low: float | None, high: float | None, *, percent: bool = True) -> str:
+        """A range, or the sign for what is not known."""
+        dash = self.glyph(DASH, "-")
+        return interval(low, high, percent=percent, dash=dash) or dash
+
+    def title(self, text: str, aside: str = "") -> Text:
+        """A block's heading, with something said beside it."""
+        return Text.assemble((text, BOLD), (f"  {aside}" if aside else "", DIM))
+
+
+def fit(text: str, width: int) -> str:
+    """The text in exactly ``width`` terminal cells: cut, or padded on the right."""
+    return set_cell_size(text, width)
+
+
+def stack(lines: Iterable[Text]) -> Text:
+    """Lines below one another."""
+    return Text("\n").join(lines)
