@@ -118,6 +118,7 @@ def test_every_line_fits_and_does_nothing(
 def test_markup_is_printed_as_it_is(samples: ModuleType) -> None:
     text = render(samples.hostile_run(), width=200, color=True)
     assert "[bold red]x[/]" in text
+    assert ") x" not in text
     assert set(re.findall(r"\x1b\[([0-9;]*)m", text)) <= {
         "0", "1", "2", "3", "33", "32", "36", "1;31", "2;3", "1;2", "1;2;31",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pytest_multiplicity.report.model import Family, Run
 
-from . import gates, parts, sheets
+from . import funnel, gates, parts, sheets, spread
 from .page import Page
 
 __all__ = ["Level", "render", "summary"]
@@ -83,10 +83,10 @@ def render(
 def _family(page: Page, run: Run, family: Family, level: Level) -> list[RenderableType]:
     blocks = [
         parts.header(page, run, family),
-        parts.funnel(page, family),
+        funnel.block(page, family),
         parts.survivors(page, family),
-        parts.multiplicity(page, family),
-        parts.sources(page, family),
+        spread.block(page, family),
+        spread.sources(page, family),
     ]
     if level >= Level.SHEETS:
         blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]

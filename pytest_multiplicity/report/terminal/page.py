@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import set_cell_size
 from rich.color import Color, ColorSystem
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from pytest_multiplicity.report.colours import Colour
 from pytest_multiplicity.report.text import DASH, inert, interval, isolated, number
+
+WIDE = 110
+"""From this width on, tables have room for more columns."""
+WIDEST = 116
+"""Wider tables would only put the numbers further from their names."""
 
 DIM, BOLD, GOOD, BAD, CARE = "dim", "bold", "green", "bold red", "yellow"
 INDENT = 2
@@ -91,3 +99,27 @@ def fit(text: str, width: int) -> str:
 def stack(lines: Iterable[Text]) -> Text:
     """Lines below one another."""
     return Text("\n").join(lines)
+
+
+def calm_table(page: Page, title: str) -> Table:
+    """A table without lines, its first column as wide as what the others leave."""
+    width = min(page.width, WIDEST)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=width, header_style=DIM)
+    table.add_column(Text(title, BOLD), ratio=1, overflow="fold", min_width=16)
+    return table
+
+
+def add(table: Table, *cells: str | Text, style: str = "") -> None:
+    """A row. rich would read markup in plain strings; in a Text it doesn't."""
+    table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells), style=style)
+
+
+def indented(block: RenderableType) -> Padding:
+    """The block a little to the right, below its title."""
+    return Padding(block, (0, 0, 0, INDENT))
+
+
+def listed(names: Sequence[str], shown: int = 6) -> str:
+    """``a, b and 3 more``."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

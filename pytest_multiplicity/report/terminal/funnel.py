@@ -1,0 +1,67 @@
+"""The funnel: what each spec did to the candidates, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.model import Family, Spec
+
+from .page import BOLD, DIM, WIDE, Page, add, calm_table, indented, listed
+
+NARROW = 72
+"""From this width on bars have room too."""
+
+
+def block(page: Page, family: Family) -> RenderableType | None:
+    """Each spec in order: kept, rejected, rejected alone, and how many are left after it."""
+    steps = facts.funnel(family)
+    if not family.specs and not steps:
+        return None
+    undecided = any(spec.undecided for spec in family.specs)
+    table = calm_table(page, "specification")
+    for heading in ("kept", "rejected", "alone", *(["undecided"] if undecided else []), "left", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for step in steps:
+        of = step.spec.undecided if step.spec else 0
+        numbers = [step.kept, step.rejected, step.only_here, *([of] if undecided else [])]
+        left = Text(str(step.left), BOLD)
+        bar = _bar(page, step.left, len(family.candidates))
+        add(table, page.name(step.name), *(_count(page, n) for n in numbers), left, bar)
+    for spec in facts.unforeseen(family):
+        would = f"({spec.would_reject})" if spec.would_reject else _count(page, 0)
+        cells = [str(spec.judged - spec.would_reject), would, ""]
+        cells += [_count(page, spec.undecided)] if undecided else []
+        add(table, page.name(spec.name), *cells, "", "unforeseen", style=DIM)
+    return Group(table, *_remarks(page, family.specs))
+
+
+def _count(page: Page, number: int) -> str:
+    """A nought is a dot, so that what happened stands out."""
+    return str(number) if number else page.glyph("·", ".")
+
+
+def _bar(page: Page, part: int, whole: int) -> Text:
+    length = 24 if page.width >= WIDE else 12 if page.width >= NARROW else 0
+    filled = round(length * part / whole) if whole else 0
+    full, empty = page.glyph("━", "#"), page.glyph("─", ".")
+    return Text.assemble((full * filled, "cyan"), (empty * (length - filled), DIM))
+
+
+def _remarks(page: Page, specs: Sequence[Spec]) -> list[RenderableType]:
+    """What stands out in the funnel, a sentence each."""
+    remarks = []
+    if redundant := [page.name(spec.name, 40) for spec in specs if spec.redundant]:
+        remarks.append(f"{listed(redundant)}: rejects nobody that others don't reject too")
+    for spec in specs:
+        if others := [page.name(name, 40) for name in spec.conflicts_with if name > spec.name]:
+            remarks.append(f"{page.name(spec.name, 40)} with {listed(others)}: nobody is left")
+    if any(spec.would_reject for spec in specs):
+        remarks.append("(n): would have rejected n, had it been enforced")
+    failed = [f"{page.name(spec.name, 40)} {spec.failed}" for spec in specs if spec.failed]
+    if failed:
+        remarks.append(f"errors and skips: {listed(failed)}")
+    return [indented(Text(remark, DIM)) for remark in remarks]
