@@ -7,6 +7,7 @@ MultiplicityError
 ├── RecipeError          a recipe can't be trained as written (also a ValueError)
 ├── ScoresError          a table of scores can't be a sheet (also a ValueError)
 ├── MeasurementError     a spec asked for a score that can't be had
+├── CandidateDiverged    the candidate's training diverged: a rejection, not a failure
 ├── EvaluationError      something failed while candidates were trained or evaluated
 └── StoreError           the store can't be read or written
 """
@@ -40,6 +41,10 @@ class ScoresError(MultiplicityError, ValueError):
 
 class MeasurementError(MultiplicityError):
     """A score can't be had: nan, an unknown metric, no module where one is needed."""
+
+
+class CandidateDiverged(MultiplicityError):
+    """The candidate has no model, since its training diverged: it is rejected by name."""
 
 
 class EvaluationError(MultiplicityError):

@@ -1,0 +1,81 @@
+"""A candidate, as specs and gates see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.family import Config
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.measure import Measure
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.interventions import Chain, Intervention
+
+    Under = Intervention | Chain | None
+
+
+class Candidate:
+    """One model of a family: its configuration, its logits, its scores.
+
+    What one candidate is asked for is computed for the whole family, once.
+    """
+
+    def __init__(self, population: Population | RecordedPopulation, index: int) -> None:
+        self._population, self._index = population, index
+        self.config: Config = population.design.configs[index]
+        self.id: str = population.design.ids[index]
+
+    def __repr__(self) -> str:
+        return f"<candidate {self.id}>"
+
+    @property
+    def seed(self) -> int:
+        """The seed that drives its randomness."""
+        return self.config.seed  # type: ignore[no-any-return]
+
+    @property
+    def module(self) -> nn.Module:
+        """The trained module, frozen and in eval mode. MeasurementError where there is none."""
+        return self._population.module(self._index)
+
+    def logits(self, data: Data, under: Under = None) -> Tensor:
+        """Logits ``[n, classes]``, float32 on the CPU, in the order of ``data``."""
+        return self._population.logits(self._index, data, under)
+
+    def probabilities(self, data: Data, under: Under = None) -> Tensor:
+        """Softmax of the logits, ``[n, classes]``, float32 on the CPU."""
+        return self.logits(data, under).softmax(dim=1)
+
+    def predictions(self, data: Data, under: Under = None) -> Tensor:
+        """The most likely class of every sample, ``[n]``, int64 on the CPU."""
+        return self.logits(data, under).argmax(dim=1)
+
+    def accuracy(self, data: Data, under: Under = None) -> Score:
+        """The share of samples it classifies rightly, under an intervention if one is given."""
+        return self._population.accuracy(self._index, data, under)
+
+    def measure(
+        self,
+        fn: Measure,
+        data: Data,
+        under: Under = None,
+        *,
+        name: str | None = None,
+        higher_is_better: bool = True,
+    ) -> Score:
+        """``fn(logits, targets)``, any number: a calibration error, an AUROC, an F1.
+
+        A functional of torchmetrics fits. Raises MeasurementError when it returns no finite number.
+        """
+        return self._population.measure(
+            self._index, fn, data, under, name=name, higher_is_better=higher_is_better
+        )
+
+    def score(self, name: str) -> Score:
+        """A metric of a recorded family, named as its column."""
+        return self._population.recorded(self._index, name)

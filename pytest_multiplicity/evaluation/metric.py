@@ -1,0 +1,94 @@
+"""A metric: one score for every candidate of a family, with what it was computed from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_multiplicity.family import Design
+from pytest_multiplicity.multiplicity.noise import Noise
+from pytest_multiplicity.multiplicity.sheet import Sheet
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One number per candidate, in the family's order; nan for a candidate that has none.
+
+    ``outcomes`` are the per-sample values in [0, 1] whose means the scores are (``[n, K]``), or
+    None where a score is no mean over samples; ``key`` is what the store knows them by. ``n`` is
+    the number of samples, None where unknown. ``proportion``: a share, shown as percent.
+    ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
+    over interventions found so far.
+    """
+
+    name: str
+    scores: Floats
+    design: Design = field(repr=False)
+    n: int | None = None
+    higher_is_better: bool = True
+    data: str | None = None
+    data_key: str | None = None
+    whole: bool = True
+    under: str = ""
+    key: str | None = None
+    outcomes: npt.NDArray[np.generic] | None = field(default=None, repr=False)
+    predictions: npt.NDArray[np.integer] | None = field(default=None, repr=False)
+    noise_of: Callable[[npt.NDArray[np.intp]], Noise] | None = field(default=None, repr=False)
+    searched: bool = False
+
+    proportion: bool = True
+
+    @cached_property
+    def best(self) -> float:
+        """The best score of the family."""
+        return float(np.nanmax(self.scores) if self.higher_is_better else np.nanmin(self.scores))
+
+    def worse_of(self, other: Metric, name: str) -> Metric:
+        """Candidate by candidate the worse of two scores, as a metric of its own."""
+        pick = np.fmin if self.higher_is_better else np.fmax
+        return replace(
+            self,
+            name=name,
+            scores=pick(self.scores, other.scores),
+            outcomes=None,
+            predictions=None,
+            key=None,
+            n=None,
+            searched=True,
+        )
+
+    def sheet(self) -> Sheet:
+        """The sheet of this metric."""
+        return Sheet(
+            self.name,
+            self.design,
+            self.scores,
+            outcomes=self.outcomes,
+            samples=self.n,
+            unit="fraction" if self.proportion else "number",
+            noise_of=self.noise_of,
+        )
+
+    def wire(self) -> dict[str, Any]:
+        """What reports need of it, as exact builtins, to cross processes."""
+        return {
+            "name": self.name,
+            "scores": [None if math.isnan(score) else score for score in self.scores.tolist()],
+            "n": self.n,
+            "higher_is_better": self.higher_is_better,
+            "data": self.data,
+            "data_key": self.data_key,
+            "under": self.under,
+            "key": self.key,
+            "searched": self.searched,
+            "proportion": self.proportion,
+            "whole": self.whole,
+        }

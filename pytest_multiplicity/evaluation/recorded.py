@@ -1,0 +1,65 @@
+"""A recorded family at run time: every metric is known, there are no models."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.family import Design, Recorded
+
+
+class RecordedPopulation:
+    """The candidates of a table of scores."""
+
+    def __init__(self, definition: Recorded, design: Design) -> None:
+        self.design = design
+        self.candidates = tuple(Candidate(self, i) for i in range(len(design.ids)))
+        self.metrics: dict[str, Metric] = {}
+        self.observer = _ignore
+        self._known = {
+            name: Metric(
+                name,
+                np.array([scores[config] for config in design.configs]),
+                design,
+                n=definition.n.get(name),
+            )
+            for name, scores in definition.metrics.items()
+        }
+
+    @property
+    def alive(self) -> list[int]:
+        """Every recorded candidate has its scores."""
+        return list(range(len(self.candidates)))
+
+    def recorded(self, index: int, name: str) -> Score:
+        """One candidate's score in the column ``name``. MeasurementError for an unknown column."""
+        if name not in self._known:
+            close = difflib.get_close_matches(name, self._known, 1)
+            guess = f" (did you mean {close[0]!r}?)" if close else ""
+            raise MeasurementError(
+                f"no metric {name!r} was recorded{guess}; there are {', '.join(self._known)}"
+            )
+        metric = self.metrics.setdefault(name, self._known[name])
+        self.observer(metric)
+        return Score(metric, index)
+
+    def facts(self) -> dict[str, Any]:
+        """There is nothing to say of recorded candidates beside their scores."""
+        return {}
+
+    def _no_models(self, *args: Any, **options: Any) -> NoReturn:
+        raise MeasurementError(
+            "this family was recorded: it has scores, read by candidate.score(name), and no models"
+        )
+
+    ask = module = logits = accuracy = accuracies = measure = _no_models
+
+
+def _ignore(metric: Metric) -> None:
+    """Nobody observes."""

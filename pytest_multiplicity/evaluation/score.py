@@ -1,0 +1,93 @@
+"""A score: a float that knows its metric, its candidate and what the data can say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.multiplicity import doubt, selection
+from pytest_multiplicity.multiplicity.sheet import table_counts
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.beyond_doubt import BeyondDoubt
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+class Score(float):
+    """One candidate's value of one metric; an accuracy lies in [0, 1].
+
+    It compares and computes as a float. Its repr shows what a rejection needs: the value, its 95%
+    interval, the metric and the family's best.
+    """
+
+    metric: Metric
+    index: int
+
+    def __new__(cls, metric: Metric, index: int) -> Score:
+        """The score of the candidate at ``index``."""
+        score = super().__new__(cls, metric.scores[index])
+        score.metric, score.index = metric, index
+        return score
+
+    def within(self, eps: float) -> bool:
+        """Whether it is at most ``eps`` worse than the family's best, inclusive."""
+        metric = self.metric
+        kept = selection.within(metric.scores, eps, higher_is_better=metric.higher_is_better)
+        return bool(kept[self.index])
+
+    def in_top(self, k: float, *, cells: bool = False) -> bool:
+        """Whether it is at least the ``ceil(k * n)``-th best of the n distinct candidates.
+
+        Ties are kept. ``cells=True`` ranks the cells of all tables, as the paper does: the default
+        configuration then counts once per table (star designs only).
+        """
+        metric = self.metric
+        if cells and metric.design.kind != "star":
+            raise MeasurementError(
+                f"in_top(cells=True) ranks the tables of a star design; this one is "
+                f"{metric.design.kind}: leave cells out"
+            )
+        kept = selection.in_top(
+            metric.scores,
+            k,
+            copies=table_counts(metric.design) if cells else None,
+            higher_is_better=metric.higher_is_better,
+        )
+        return bool(kept[self.index])
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Wilson's interval for a share of n samples.
+
+        Raises MeasurementError where the metric is no share of samples, or n is unknown.
+        """
+        if not 0 < confidence < 1:
+            raise MeasurementError(f"confidence={confidence!r}: give a value between 0 and 1")
+        if self.metric.n is None:
+            raise MeasurementError(
+                f"{self.metric.name} has no interval: it is no share of a known number of samples"
+            )
+        return Interval(*doubt.wilson(float(self), self.metric.n, confidence))
+
+    def __repr__(self) -> str:
+        shown = f"{float(self):.4f}"
+        if self.metric.n is not None:
+            low, high = self.interval()
+            shown += f" [{low:.4f}, {high:.4f}]"
+        return f"{shown} ({self.metric.name}; best {self.metric.best:.4f})"
+
+    def __reduce__(self) -> tuple[type[float], tuple[float]]:
+        return float, (float(self),)  # a copy elsewhere is the number alone
+
+    @property
+    def beyond_doubt(self) -> BeyondDoubt:
+        """The same comparisons, holding or failing only where the data decide."""
+        from pytest_multiplicity.evaluation.beyond_doubt import BeyondDoubt
+
+        return BeyondDoubt(self)

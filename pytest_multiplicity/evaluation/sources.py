@@ -1,0 +1,192 @@
+"""The models of a family: trained from recipes, given as modules, or opaque callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+import pytest_multiplicity
+from pytest_multiplicity import training
+from pytest_multiplicity.errors import CandidateDiverged, DefinitionError, MeasurementError
+from pytest_multiplicity.evaluation.guard import guarded
+from pytest_multiplicity.evaluation.inference import Model, frozen
+from pytest_multiplicity.evaluation.work import Work
+from pytest_multiplicity.family import Built, Design
+from pytest_multiplicity.store import Store, fingerprint
+from pytest_multiplicity.training import Diverged, Job, Progress, Recipe, Seeds, Trained
+
+
+class Models:
+    """What the family's function returned for every configuration, turned into models.
+
+    Recipes are trained together, on the first use of any of them; what the store holds is not
+    trained again. Weights are read from the store when a model is used and not kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        definition: Built,
+        design: Design,
+        made: Sequence[Any],
+        *,
+        store: Store,
+        device: torch.device,
+        progress: Progress,
+        work: Work,
+        run_id: str,
+    ) -> None:
+        self.name, self.definition, self.design = name, definition, design
+        self.made = [_checked(made, name) for made in made]
+        self.store, self.device, self.progress, self.work = store, device, progress, work
+        self.run_id = run_id
+        self.diverged: dict[int, Diverged] = {}
+        self.history: dict[int, list[dict[str, float]]] = {}
+        self._failure: Exception | None = None
+        self._ready = False
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """What the store knows each candidate by."""
+        return tuple(self._key(index) for index in range(len(self.made)))
+
+    def model(self, index: int) -> Model:
+        """A frozen callable from a batch on the device to logits.
+
+        Raises CandidateDiverged for a candidate whose training diverged.
+        """
+        made = self.made[index]
+        if isinstance(made, Recipe | nn.Module):
+            return self.module(index)
+        return made  # type: ignore[no-any-return]
+
+    def module(self, index: int) -> nn.Module:
+        """The candidate's module, frozen, in eval mode, on the device."""
+        made = self.made[index]
+        if isinstance(made, nn.Module):
+            return frozen(made, self.device)
+        if not isinstance(made, Recipe):
+            raise MeasurementError(
+                f"{self.design.ids[index]} is a {type(made).__name__}, no torch module: "
+                "it has logits, but neither weights nor gradients"
+            )
+        self.ready()
+        self.refuse_diverged(index)
+        module = training.initial_module(made, Seeds.of(self.design.configs[index]))
+        entry = self.store.get("weights", self.keys[index])
+        if entry is None:  # lost since: a sick file was put aside, or another run cleared the store
+            self._ready = False
+            return self.module(index)
+        module.load_state_dict(entry.tensors)
+        return frozen(module, self.device)
+
+    def refuse_diverged(self, index: int) -> None:
+        """Raise CandidateDiverged when the candidate at ``index`` has no model."""
+        if index in self.diverged:
+            raise CandidateDiverged(self.diverged[index].reason)
+
+    def ready(self) -> None:
+        """Train every recipe of the family that the store doesn't hold.
+
+        A failure is remembered and raised again, not tried again for every candidate.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self._ready:
+            try:
+                self._train()
+            except Exception as failure:
+                self._failure = failure
+                raise
+            self._ready = True
+
+    def _train(self) -> None:
+        recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
+        missing = [i for i in recipes if not self._recall(i)]
+        stored = len(recipes) - len(missing)
+        if missing:
+            with self.store.lock("compute"):
+                missing = [i for i in missing if not self._recall(i)]  # another process was faster
+                stored = len(recipes) - len(missing)
+                self._train_missing(missing)
+        self.work.stored += stored
+
+    def _train_missing(self, missing: Sequence[int]) -> None:
+        jobs = {self.keys[i]: i for i in missing}
+        work = [self._job(i) for i in missing]
+        with guarded("training"):
+            for job, outcome in training.train(
+                work, device=self.device, store=self.store, progress=self.progress
+            ):
+                self._keep(jobs[job.key], outcome)
+                self.work.trained += 1
+
+    def _keep(self, index: int, outcome: Trained | Diverged) -> None:
+        key = self.keys[index]
+        if isinstance(outcome, Diverged):
+            self.diverged[index] = outcome
+            meta = {"diverged": {"epoch": outcome.epoch, "reason": outcome.reason}}
+            self.store.put("weights", key, {}, meta)
+        else:
+            self.history[index] = outcome.history
+            meta = {"history": outcome.history, "way": outcome.way}
+            self.store.put("weights", key, outcome.state, meta)
+
+    def _recall(self, index: int) -> bool:
+        entry = self.store.get("weights", self.keys[index])
+        if entry is None:
+            return False
+        if diverged := entry.meta.get("diverged"):
+            self.diverged[index] = Diverged(**diverged)
+        self.history[index] = entry.meta.get("history", [])
+        return True
+
+    def _job(self, index: int) -> Job:
+        seeds = Seeds.of(self.design.configs[index])
+        return Job(self.design.ids[index], self.keys[index], self.made[index], seeds)
+
+    def _key(self, index: int) -> str:
+        made = self.made[index]
+        if isinstance(made, Recipe):
+            return self._recipe_key(made, index)
+        if isinstance(made, nn.Module):
+            return fingerprint(["module", made, versions(self.device)])
+        known = getattr(made, "fingerprint", None)
+        return fingerprint(["callable", known or [self.run_id, self.name, index]])
+
+    def _recipe_key(self, recipe: Recipe, index: int) -> str:
+        config = self.design.configs[index]
+        module = training.initial_module(recipe, Seeds.of(config))
+        settings = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "model"}
+        code: Any = [self.definition.function, recipe.model, module]
+        if self.definition.version is not None:
+            settings = {name: s for name, s in settings.items() if not callable(s)}
+            code = [self.definition.version, module.state_dict()]
+        return fingerprint(["recipe", vars(config), settings, code, versions(self.device)])
+
+
+def versions(device: torch.device) -> list[str]:
+    """The versions, and the class of device, that can change a candidate's bits."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return [
+        f"pytest-multiplicity {pytest_multiplicity.__version__}",
+        f"torch {torch.__version__}",
+        f"torchvision {torchvision.__version__}",
+        kind,
+    ]
+
+
+def _checked(made: Any, family: str) -> Recipe | nn.Module | Callable[..., Any]:
+    if isinstance(made, Recipe | nn.Module) or callable(made):
+        return made  # type: ignore[no-any-return]
+    hint = "did you forget to return it? " if made is None else ""
+    raise DefinitionError(
+        f"family {family!r} returned {made!r} for a candidate: {hint}Return a pm.Recipe, "
+        "a torch.nn.Module, or a callable from a batch to logits"
+    )

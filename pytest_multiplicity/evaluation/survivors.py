@@ -1,0 +1,155 @@
+"""The survivors: what gates look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.multiplicity import predictive
+from pytest_multiplicity.multiplicity.sheet import Sheet
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.population import Population, Under
+    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+
+
+class Survivors(Sequence[Candidate]):
+    """The candidates that no enforced specification rejected, in definition order.
+
+    Every method takes ``under=``, an intervention; what it says of samples is in the order of the
+    data. A method that needs a pair of candidates raises MeasurementError when there is none left.
+    """
+
+    def __init__(self, population: Population | RecordedPopulation, indices: Sequence[int]) -> None:
+        self._population, self._indices = population, list(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> Survivors: ...
+    def __getitem__(self, index: int | slice) -> Candidate | Survivors:
+        if isinstance(index, slice):
+            return Survivors(self._population, self._indices[index])
+        return self._population.candidates[self._indices[index]]
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return (self._population.candidates[index] for index in self._indices)
+
+    def __repr__(self) -> str:
+        some = ", ".join(candidate.id for candidate in self[:3])
+        more = ", ..." if len(self) > 3 else ""
+        return f"<{len(self)} survivors{': ' if some else ''}{some}{more}>"
+
+    def ambiguity(
+        self, data: Data, under: Under = None, *, baseline: Candidate | None = None
+    ) -> float:
+        """The share of samples on which any two survivors differ.
+
+        With ``baseline``, those on which any survivor differs from it (Marx et al. 2020).
+        """
+        return float(
+            predictive.ambiguity(self._predictions(data, under), self._row(baseline, data, under))
+        )
+
+    def discrepancy(
+        self, data: Data, under: Under = None, *, baseline: Candidate | None = None
+    ) -> float:
+        """The largest share of samples on which two survivors (or one and ``baseline``) differ."""
+        return float(
+            predictive.discrepancy(self._predictions(data, under), self._row(baseline, data, under))
+        )
+
+    def disagreement(self, data: Data, under: Under = None) -> float:
+        """The mean, over pairs of survivors, of the share of samples on which the two differ."""
+        return float(predictive.disagreement(self._predictions(data, under)))
+
+    def self_consistency(self, data: Data, under: Under = None) -> pd.Series[float]:
+        """Per sample, the share of pairs of survivors that agree (Cooper et al. 2024)."""
+        return pd.Series(predictive.self_consistency(self._predictions(data, under)))
+
+    def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
+        """Per sample, ``2 ** capacity`` in [1, classes] (Hsu and Calmon 2022)."""
+        return pd.Series(predictive.rashomon_capacity(self._probabilities(data, under)))
+
+    def viable_prediction_range(
+        self, data: Data, under: Under = None, *, label: int | None = None
+    ) -> pd.DataFrame:
+        """Per sample, the lowest and highest probability of its target class, or of ``label``."""
+        low, high = predictive.viable_prediction_range(
+            self._probabilities(data, under), self._label(data, under, label)
+        )
+        return pd.DataFrame({"low": low, "high": high})
+
+    def score_variance(
+        self, data: Data, under: Under = None, *, label: int | None = None
+    ) -> pd.Series[float]:
+        """Per sample, the variance (ddof 1) of the probability of its target, or of ``label``."""
+        return pd.Series(
+            predictive.score_variance(
+                self._probabilities(data, under), self._label(data, under, label)
+            )
+        )
+
+    def spread(self, data: Data, under: Under = None) -> float:
+        """Delta-all: the largest accuracy of a survivor minus the smallest."""
+        return self.sheet(data, under).delta_all
+
+    def sheet(self, data: Data, under: Under = None) -> Sheet:
+        """The survivors' sheet of the accuracy on ``data``."""
+        self._need(1)
+        metric: Metric = self._population.accuracies(data, under)
+        mask = np.zeros(len(metric.scores), dtype=bool)
+        mask[self._indices] = True
+        return metric.sheet().subset(mask)
+
+    def conflicts(self, data: Data, under: Under = None) -> pd.DataFrame:
+        """One row per sample on which survivors disagree, indexed by its position in ``data``.
+
+        Columns: ``target``, the data's attributes, and each survivor's prediction under its id.
+        """
+        predictions = self._predictions(data, under)
+        rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
+        said = {c.id: predictions[i, rows] for i, c in enumerate(self)}
+        asked = self._population.ask(data, under)
+        positions = asked.positions.numpy()[rows]
+        attributes: Any = {}
+        if data.attributes is not None:
+            attributes = {str(n): data.attributes[n].to_numpy()[positions] for n in data.attributes}
+        targets = asked.targets.numpy()[rows]
+        return pd.DataFrame({"target": targets, **attributes, **said}, index=positions)
+
+    def _need(self, count: int) -> None:
+        if len(self) < count:
+            raise MeasurementError(
+                f"{len(self)} survivors: this needs {count}; gate len(survivors) first"
+            )
+
+    def _row(
+        self, baseline: Candidate | None, data: Data, under: Under
+    ) -> npt.NDArray[np.int64] | None:
+        return None if baseline is None else baseline.predictions(data, under).numpy()
+
+    def _label(self, data: Data, under: Under, label: int | None) -> npt.NDArray[np.int64]:
+        targets = self._population.ask(data, under).targets.numpy()
+        return targets if label is None else np.full(len(targets), label)
+
+    def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
+        """``[survivors, n]``."""
+        self._need(1)
+        return np.stack([candidate.predictions(data, under).numpy() for candidate in self])
+
+    def _probabilities(self, data: Data, under: Under) -> npt.NDArray[np.float32]:
+        """``[survivors, n, classes]``."""
+        self._need(1)
+        return np.stack([candidate.probabilities(data, under).numpy() for candidate in self])

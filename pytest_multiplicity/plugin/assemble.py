@@ -1,0 +1,379 @@
+"""From the ledger to the one model of the run that every report renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_multiplicity.family import option_text
+from pytest_multiplicity.multiplicity import chance, selection
+from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.plugin import gates
+from pytest_multiplicity.plugin.completeness import partial
+from pytest_multiplicity.plugin.families import Family, Spec
+from pytest_multiplicity.plugin.ledger import PairRecord
+from pytest_multiplicity.plugin.state import State
+from pytest_multiplicity.report import model as report
+
+Bools = npt.NDArray[np.bool_]
+PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
+PACKAGES = ("pytest-multiplicity", "pytest", "torch", "torchvision", "numpy")
+TRAINING = "training"
+
+
+def assemble(state: State) -> report.Run:
+    """Everything the run has to say, as plain builtins."""
+    families = [family for family in state.families if family.specs]
+    reasons = {family.key: partial(state, family) for family in families}
+    titles = state.families.titles()
+    missing = next((reason for reason in reasons.values() if reason), None)
+    return report.Run(
+        complete=missing is None,
+        partial_reason=missing,
+        device=_device(state),
+        versions={name: metadata.version(name) for name in PACKAGES},
+        families=[FamilyReport(state, f, titles[f.key]).build() for f in families],
+        gates=_gates(state, titles),
+        warnings=list(dict.fromkeys(state.warnings)),
+        settings=state.options.describe(),
+    )
+
+
+def _device(state: State) -> str:
+    facts = [facts.get("device") for facts in state.ledger.facts.values()]
+    return next((device for device in facts if device), "none")
+
+
+def _gates(state: State, titles: Mapping[str, str]) -> list[report.Gate]:
+    records = {nodeid: state.ledger.gates.get(nodeid) for nodeid in state.selected_gates}
+    stopped = {record.nodeid: record for record in gates.unreached(state)}
+    found = []
+    for nodeid, record in records.items():
+        record = record or stopped[nodeid]
+        found.append(
+            report.Gate(
+                name=nodeid.rpartition("::")[2],
+                nodeid=nodeid,
+                family=titles[state.gate_families[nodeid]],
+                outcome=record.outcome,
+                message=record.message,
+                path=record.path,
+                line=record.line,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class FamilyReport:
+    """One family's part of the report."""
+
+    state: State
+    family: Family
+    title: str
+
+    def build(self) -> report.Family:
+        """The family as reports see it."""
+        design = self.family.design
+        work = self.facts.get("work", {})
+        return report.Family(
+            name=self.title,
+            design=design.kind,
+            default=_plain(design.default),
+            axes={axis: tuple(map(plain, options)) for axis, options in design.axes.items()},
+            seeds=design.seeds,
+            candidates=[self._candidate(i) for i in range(len(design.ids))],
+            specs=self._specs(),
+            sheets=[self._pair(name) for name in self.metrics],
+            predictive=self._predictive(),
+            trained=work.get("trained", 0),
+            from_store=work.get("stored", 0),
+        )
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the population said of itself."""
+        return self.state.ledger.facts.get(self.family.key, {})
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Every metric that was measured, in the order of the specs."""
+        known = self.state.ledger.metrics.get(self.family.key, {})
+        ordered = dict.fromkeys(name for spec in self.family.specs for name in self._metrics(spec))
+        return {name: known[name] for name in ordered if name in known}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Spec's node id -> its name in the report: as short as is unique."""
+        short = [spec.name for spec in self.family.specs.values()]
+        return {
+            nodeid: spec.name if short.count(spec.name) == 1 else nodeid
+            for nodeid, spec in self.family.specs.items()
+        }
+
+    def _records(self, spec: str) -> dict[int, PairRecord]:
+        return self.state.ledger.pairs.get((self.family.key, spec), {})
+
+    def _metrics(self, spec: str) -> list[str]:
+        records = self._records(spec).values()
+        return list(dict.fromkeys(name for record in records for name in record.metrics))
+
+    # --- verdicts
+
+    @cached_property
+    def verdicts(self) -> selection.Verdicts:
+        """What every spec said of every candidate, divergence apart."""
+        specs = list(self.family.specs)
+        shape = len(specs), len(self.family.design.ids)
+        judged, rejected, undecided = (np.zeros(shape, dtype=bool) for _ in range(3))
+        for row, spec in enumerate(specs):
+            for index, record in self._records(spec).items():
+                judged[row, index] = record.verdict != "failed" and not record.training
+                objected = record.objected and self.family.specs[spec].unforeseen
+                rejected[row, index] = record.verdict == "rejected" or objected
+                undecided[row, index] = record.undecided
+        return selection.Verdicts(
+            names=tuple(self.names[spec] for spec in specs),
+            enforced=np.array([not spec.unforeseen for spec in self.family.specs.values()]),
+            judged=judged,
+            rejected=rejected,
+            undecided=undecided,
+        )
+
+    @cached_property
+    def survivors(self) -> Bools:
+        """Candidates that no enforced spec rejected and that failed nowhere."""
+        return np.array([self._status(i) == "survivor" for i in range(len(self.family.design.ids))])
+
+    @cached_property
+    def alive(self) -> Bools:
+        """Candidates that have a model or recorded scores."""
+        return np.array([i not in self.diverged for i in range(len(self.family.design.ids))])
+
+    @cached_property
+    def diverged(self) -> dict[int, str]:
+        """Candidates whose training diverged, and how."""
+        return {int(index): reason for index, reason in self.facts.get("diverged", {}).items()}
+
+    def _of(self, index: int) -> dict[str, PairRecord]:
+        """The records of one candidate, by spec."""
+        found = {spec: self._records(spec).get(index) for spec in self.family.specs}
+        return {spec: record for spec, record in found.items() if record is not None}
+
+    def _status(self, index: int) -> report.Status:
+        records = self._of(index).values()
+        if index in self.diverged or any(record.verdict == "rejected" for record in records):
+            return "rejected"
+        if any(record.verdict == "failed" for record in records):
+            return "failed"
+        return "survivor" if records else "not judged"
+
+    def _candidate(self, index: int) -> report.Candidate:
+        config = dict(vars(self.family.design.configs[index]))
+        seed = config.pop("seed")
+        records = self._of(index)
+        rejected = [
+            self.names[spec]
+            for spec, record in records.items()
+            if record.verdict == "rejected" and not record.training
+        ]
+        return report.Candidate(
+            id=self.family.design.ids[index],
+            seed=seed,
+            config=_plain(config),
+            status=self._status(index),
+            rejected_by=[TRAINING] if index in self.diverged else rejected,
+            reasons={
+                self.names[spec]: record.reason for spec, record in records.items() if record.reason
+            },
+            undecided=[self.names[spec] for spec, record in records.items() if record.undecided],
+            diverged=self.diverged.get(index),
+            scores={name: metric["scores"][index] for name, metric in self.metrics.items()},
+            history=self.facts.get("history", {}).get(index, ()),
+        )
+
+    def _specs(self) -> list[report.Spec]:
+        redundant = selection.redundant(self.verdicts)
+        conflicts = selection.conflicting(self.verdicts)
+        return [
+            self._spec(
+                spec,
+                row,
+                redundant=row.name in redundant,
+                conflicts_with=[
+                    other
+                    for pair in conflicts
+                    if row.name in pair
+                    for other in pair
+                    if other != row.name
+                ],
+            )
+            for spec, row in zip(
+                self.family.specs.values(), selection.funnel(self.verdicts), strict=True
+            )
+        ]
+
+    def _spec(self, spec: Spec, row: selection.FunnelRow, **relations: Any) -> report.Spec:
+        records = self._records(spec.nodeid).values()
+        return report.Spec(
+            name=row.name,
+            nodeid=spec.nodeid,
+            kind="enforced" if row.enforced else "unforeseen",
+            text=spec.text,
+            judged=row.judged,
+            kept=row.kept if row.enforced else row.judged,
+            rejected=row.rejected if row.enforced else 0,
+            undecided=row.undecided,
+            failed=sum(record.verdict == "failed" for record in records),
+            only_here=row.only_here,
+            would_reject=0 if row.enforced else row.rejected,
+            metrics=self._metrics(spec.nodeid),
+            **relations,
+        )
+
+    # --- sheets
+
+    def _pair(self, name: str) -> report.SheetPair:
+        before = self._sheet(name)
+        metric = self.metrics[name]
+        return report.SheetPair(
+            metric=name,
+            before=_sheet(before),
+            after=_sheet(before.subset(self.survivors), before),
+            kind="enforced" if name in self._enforced_metrics else "unforeseen",
+            optimistic=name in self._enforced_metrics,
+            percent=metric["proportion"],
+            higher_is_better=metric["higher_is_better"],
+        )
+
+    @cached_property
+    def _enforced_metrics(self) -> set[str]:
+        return {
+            name
+            for nodeid, spec in self.family.specs.items()
+            if not spec.unforeseen
+            for name in self._metrics(nodeid)
+        }
+
+    def _sheet(self, name: str) -> Sheet:
+        metric = self.metrics[name]
+        here = self.state.metrics.get(self.family.key, {}).get(name)
+        return Sheet(
+            name,
+            self.family.design,
+            np.array([np.nan if s is None else s for s in metric["scores"]]),
+            outcomes=self._outcomes(name),
+            unit="fraction" if metric["proportion"] else "number",
+            samples=metric["n"],
+            noise_of=here.noise_of if here is not None else None,
+        )
+
+    def _outcomes(self, name: str) -> npt.NDArray[np.generic] | None:
+        tensors = self._tensors(name)
+        if "predictions" in tensors:
+            return (tensors["predictions"] == tensors["targets"]).T
+        return tensors["expected"].T if "expected" in tensors else None
+
+    def _tensors(self, name: str) -> dict[str, Any]:
+        """What the store holds of a metric: arrays by name; nothing for recorded scores."""
+        key = self.metrics[name]["key"]
+        entry = self.state.store.get("scores", key) if key else None
+        return {} if entry is None else {n: t.numpy() for n, t in entry.tensors.items()}
+
+    # --- predictive multiplicity
+
+    def _predictive(self) -> list[report.Predictive]:
+        found = []
+        for name, metric in self.metrics.items():
+            if metric["under"] or not metric["whole"] or self.alive.sum() < 2:
+                continue
+            predictions = self._tensors(name).get("predictions")
+            if predictions is not None:
+                found += self._of_data(metric["data"], predictions, name in self._enforced_metrics)
+        return found
+
+    def _of_data(
+        self, data: str, predictions: npt.NDArray[np.integer[Any]], optimistic: bool
+    ) -> list[report.Predictive]:
+        from pytest_multiplicity.multiplicity import predictive
+
+        before, after = predictions[self.alive], predictions[self.survivors]
+        found = []
+        for name in PREDICTIVE:
+            value = getattr(predictive, name)
+            expected = None
+            if name == "ambiguity" and len(after):
+                expected = float(chance.expected_ambiguity(before, len(after)))
+            if name == "disagreement" and len(after) > 1:
+                expected = float(value(before))  # a mean over pairs: random subsets keep it
+            found.append(
+                report.Predictive(
+                    metric=name,
+                    data=data,
+                    before=float(value(before)),
+                    after=float(value(after)) if len(after) else None,
+                    expected_after=expected,
+                    definition=predictive.DEFINITIONS[name],
+                    optimistic=optimistic,
+                )
+            )
+        return found
+
+
+def _sheet(sheet: Sheet, before: Sheet | None = None) -> report.Sheet:
+    """A sheet as builtins; ``before`` is given for the sheet of the survivors."""
+    noise = sheet.noise
+    at_most = sheet.noise_floor_at_most if noise is None else None
+    present = sheet.scores[sheet.present]
+    expected = None
+    if before is not None and 0 < sheet.count <= before.count:
+        expected = chance.expected_range(before.scores[before.present], sheet.count)
+    return report.Sheet(
+        count=sheet.count,
+        delta_all=float(sheet.delta_all) if sheet.count else None,
+        low=float(present.min()) if len(present) else None,
+        high=float(present.max()) if len(present) else None,
+        noise_floor=at_most if noise is None else noise.floor,
+        noise_95=None if noise is None else noise.level_95,
+        floor_at_most=at_most is not None,
+        p_value=None if noise is None else noise.p_value,
+        real_share=None if noise is None else noise.real_share,
+        expected_delta_all=None if expected is None else float(expected.high - expected.low),
+        expected_low=None if expected is None else float(expected.low),
+        expected_high=None if expected is None else float(expected.high),
+        tables={axis: _table(sheet, axis) for axis in (before or sheet).tables},
+    )
+
+
+def _table(sheet: Sheet, axis: str) -> report.Table:
+    table = sheet.tables[axis]
+    return report.Table(
+        options=[plain(option) for option in table.columns],
+        seeds=[int(seed) for seed in table.index],
+        scores=[[_number(score) for score in row] for row in table.to_numpy().tolist()],
+        delta_by_seed=[_number(delta) for delta in sheet.delta_by_seed(axis).tolist()],
+        delta_by_option=[_number(delta) for delta in sheet.delta_by_option(axis).tolist()],
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {axis: plain(option) for axis, option in options.items()}
+
+
+def plain(option: Any) -> Any:
+    """An option as a builtin: itself, or the text that stands for it in ids."""
+    if option is None or type(option) in (str, int, float, bool):
+        return option
+    if isinstance(option, tuple | list):
+        return tuple(plain(each) for each in option)
+    return option_text(option)

@@ -1,0 +1,207 @@
+"""At collection: which tests are specs, over which family, and which are gates."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_multiplicity.errors import DefinitionError, ScoresError
+from pytest_multiplicity.plugin.families import Family, Spec
+from pytest_multiplicity.plugin.fixtures import DEFINITION
+from pytest_multiplicity.plugin.state import STATE, State
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An item that judges one candidate by one spec."""
+
+    family: Family
+    spec: Spec
+    candidate: int
+
+
+PAIR = pytest.StashKey[Pair]()
+
+
+def generate(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a spec over its family; check what can be checked before anything is built."""
+    state = metafunc.config.stash[STATE]
+    fixtures = _fixture_definitions(metafunc)
+    if "survivors" in metafunc.fixturenames:
+        _check_gate(metafunc, [name for name, _ in fixtures])
+        return
+    if not fixtures:
+        return
+    if len(fixtures) > 1:
+        names = " and ".join(repr(name) for name, _ in fixtures)
+        _refuse(f"{metafunc.function.__name__} takes two families, {names}: a spec is about one")
+    name, fixture = fixtures[0]
+    family = _family(state, name, fixture)
+    _check_dependencies(metafunc, family)
+    if not _parametrized_by_user(metafunc, name):
+        indices = range(len(family.design.ids))
+        metafunc.parametrize(name, indices, ids=family.design.ids, indirect=True, scope="session")
+
+
+def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark specs and gates among the collected items, before anything is deselected."""
+    state = config.stash[STATE]
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "survivors" in item.fixturenames:
+            _note_gate(state, item)
+        elif found := _fixture_definitions(item):
+            _note_pair(state, item, *found[0])
+
+
+def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> None:
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or name not in callspec.params:
+        return
+    family = _family(state, name, fixture)
+    param = callspec.params[name]
+    index = param if isinstance(param, int) else family.design.ids.index(param)
+    rest = callspec.id.removeprefix(str(family.design.ids[index])).removeprefix("-")
+    brackets = f"[{rest}]" if rest else ""
+    nodeid = item.nodeid.removesuffix(f"[{callspec.id}]") + brackets
+    if nodeid not in family.specs:
+        unforeseen = item.get_closest_marker("unforeseen") is not None
+        text = inspect.getdoc(item.function) or ""
+        family.specs[nodeid] = Spec(f"{item.originalname}{brackets}", nodeid, unforeseen, text)
+    item.stash[PAIR] = Pair(family, family.specs[nodeid], index)
+
+
+def _note_gate(state: State, item: pytest.Function) -> None:
+    visible = _visible_families(state, item)
+    marker = item.get_closest_marker("family")
+    if marker is not None:
+        visible = [family for family in visible if family.name == marker.args[0]]
+    if visible:
+        state.gate_families[item.nodeid] = visible[0].key
+
+
+def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:
+    name = metafunc.function.__name__
+    if families:
+        _refuse(
+            f"{name} takes survivors and the family {families[0]!r}: a gate takes survivors, a "
+            "spec takes a candidate; write two tests"
+        )
+    state = metafunc.config.stash[STATE]
+    visible = [family.name for family in _visible_families(state, metafunc.definition)]
+    marker = metafunc.definition.get_closest_marker("family")
+    if marker is not None and (len(marker.args) != 1 or marker.args[0] not in visible):
+        wanted = repr(marker.args[0]) if marker.args else "nothing"
+        _refuse(
+            f"{name} is marked family({wanted}), which it can't see; it sees "
+            f"{', '.join(visible) or 'no family'}"
+        )
+    if not visible:
+        _refuse(f"{name} takes survivors but sees no family: define one with @pm.family")
+    if marker is None and len(visible) > 1:
+        _refuse(
+            f"{name} takes survivors of one of {len(visible)} families, {', '.join(visible)}: "
+            f"mark it with @pytest.mark.family({visible[0]!r})"
+        )
+
+
+def _visible_families(state: State, node: pytest.Item) -> list[Family]:
+    manager: Any = node.session._fixturemanager
+    found = []
+    for name in _family_names(node):
+        fixtures = manager.getfixturedefs(name, node)
+        if fixtures and _definition(fixtures[-1]):
+            found.append(_family(state, name, fixtures[-1]))
+    return found
+
+
+def _family_names(node: pytest.Item) -> dict[str, None]:
+    """Names of fixtures that are families somewhere: in a conftest, a plugin or the module."""
+    assert isinstance(node, pytest.Function)
+    places = [*node.config.pluginmanager.get_plugins(), node.module, node.cls]
+    return {
+        name: None
+        for place in places
+        for name, value in getattr(place, "__dict__", {}).items()
+        if DEFINITION in getattr(value, "__dict__", {})
+    }
+
+
+def _fixture_definitions(node: pytest.Metafunc | pytest.Function) -> list[tuple[str, Any]]:
+    """The families among a test's fixtures, also those it reaches through other fixtures."""
+    if isinstance(node, pytest.Function):
+        known = node._fixtureinfo.name2fixturedefs
+    else:
+        known = node._arg2fixturedefs  # type: ignore[assignment]
+    return [
+        (name, fixtures[-1])
+        for name, fixtures in known.items()
+        if fixtures and name in node.fixturenames and _definition(fixtures[-1])
+    ]
+
+
+def _definition(fixture: Any) -> Any:
+    return getattr(fixture.func, DEFINITION, None)
+
+
+def _family(state: State, name: str, fixture: Any) -> Family:
+    try:
+        return state.families.find(name, fixture.baseid, _definition(fixture))
+    except (DefinitionError, ScoresError) as error:
+        _refuse(str(error))
+        raise
+
+
+def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:
+    """All specs of a family must build it from the same session-scoped fixtures.
+
+    pytest itself would hand out the candidate that was built with the first spec's.
+    """
+    for name, fixture in _closure(metafunc, family.definition.parameters):
+        if fixture.scope != "session":
+            _refuse(
+                f"family {family.name!r} needs the fixture {name!r}, whose scope is "
+                f"{fixture.scope}: make it session, as the family is"
+            )
+        if fixture.params is not None:
+            _refuse(
+                f"family {family.name!r} needs the fixture {name!r}, which is parametrized: make "
+                "that an axis of the family"
+            )
+        known = family.dependencies.setdefault(name, fixture.func)
+        if known is not fixture.func:
+            _refuse(
+                f"{metafunc.definition.nodeid} sees another fixture {name!r} than other specs of "
+                f"the family {family.name!r}, which is built once: give it another name"
+            )
+
+
+def _closure(metafunc: pytest.Metafunc, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """The fixtures a family needs, and those that these need."""
+    seen, todo = set(), list(names)
+    while todo:
+        name = todo.pop(0)
+        fixtures = metafunc._arg2fixturedefs.get(name)
+        if name in seen or not fixtures:
+            continue  # `request`, or an unknown fixture, which pytest itself reports
+        seen.add(name)
+        yield name, fixtures[-1]
+        todo.extend(fixtures[-1].argnames)
+
+
+def _parametrized_by_user(metafunc: pytest.Metafunc, name: str) -> bool:
+    for marker in metafunc.definition.iter_markers("parametrize"):
+        names = marker.args[0] if marker.args else marker.kwargs.get("argnames", "")
+        listed = names.split(",") if isinstance(names, str) else names
+        if name in (each.strip() for each in listed):
+            return True
+    return False
+
+
+def _refuse(message: str) -> None:
+    pytest.fail(message, pytrace=False)

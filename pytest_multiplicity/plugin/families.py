@@ -1,0 +1,132 @@
+"""The families of a run: found at collection, built when a spec first asks for a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_multiplicity.errors import DefinitionError
+from pytest_multiplicity.family import Definition, Design
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.candidate import Candidate
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+
+Builder = Callable[["Family", Mapping[str, Any]], "Population | RecordedPopulation"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A test that takes a candidate, without the candidate."""
+
+    name: str
+    nodeid: str
+    unforeseen: bool
+    text: str
+
+
+@dataclass
+class Family:
+    """One decorated function: where it stands, its candidates, its specs."""
+
+    name: str
+    base: str  # node id of the conftest's folder or the module
+    definition: Definition
+    design: Design
+    dependencies: dict[str, Any] = field(default_factory=dict)
+    specs: dict[str, Spec] = field(default_factory=dict)
+    population: Population | RecordedPopulation | None = None
+    failure: Exception | None = None
+
+    @property
+    def key(self) -> str:
+        """The same in every process of a run, and in no two families."""
+        return f"{self.base}::{self.name}"
+
+    @property
+    def pairs(self) -> int:
+        """How many candidate-spec pairs were generated."""
+        return len(self.specs) * len(self.design.ids)
+
+
+class Families:
+    """Every family seen so far, in definition order."""
+
+    def __init__(self, seeds: int | None, build: Builder) -> None:
+        self._seeds, self._build = seeds, build
+        self._by_definition: dict[int, Family] = {}
+
+    def __iter__(self) -> Any:
+        return iter(self._by_definition.values())
+
+    def __len__(self) -> int:
+        return len(self._by_definition)
+
+    def find(self, name: str, base: str, definition: Definition) -> Family:
+        """The family of a fixture, made on first sight. Raises DefinitionError."""
+        if id(definition) not in self._by_definition:
+            try:
+                design = definition.design(self._seeds)
+            except (ValueError, TypeError) as error:
+                raise DefinitionError(f"family {name!r} ({definition.where}): {error}") from error
+            self._by_definition[id(definition)] = Family(name, base, definition, design)
+        return self._by_definition[id(definition)]
+
+    def get(self, key: str) -> Family:
+        """The family with this key."""
+        return next(family for family in self if family.key == key)
+
+    def of(self, definition: Definition) -> Family:
+        """The family of a definition that was seen at collection."""
+        return self._by_definition[id(definition)]
+
+    def candidate(
+        self, definition: Definition, param: Any, dependencies: Mapping[str, Any]
+    ) -> Candidate:
+        """One candidate, by position or id; the family is built when the first is asked for."""
+        family = self.of(definition)
+        return self.population(family, dependencies).candidates[_position(family, param)]
+
+    def population(
+        self, family: Family, dependencies: Mapping[str, Any]
+    ) -> Population | RecordedPopulation:
+        """All candidates of a family, built once."""
+        if family.failure is not None:
+            raise family.failure  # once is enough: not again for every candidate and spec
+        if family.population is None:
+            try:
+                family.population = self._build(family, dependencies)
+            except Exception as failure:
+                family.failure = failure
+                raise
+        return family.population
+
+    def titles(self) -> dict[str, str]:
+        """Key -> the name in reports: ``candidate``, or ``sub::candidate`` for a later namesake."""
+        titles: dict[str, str] = {}
+        by_depth = sorted(self, key=lambda family: len(PurePosixPath(family.base).parts))
+        for family in by_depth:
+            parts = [part for part in PurePosixPath(family.base).parts if part != "."]
+            title = family.name
+            while title in titles.values() and parts:
+                title = (
+                    f"{parts.pop()}::{title}" if "::" not in title else (f"{parts.pop()}/{title}")
+                )
+            titles[family.key] = title
+        return titles
+
+
+def _position(family: Family, param: Any) -> int:
+    if isinstance(param, int):
+        return param
+    if param in family.design.ids:
+        return family.design.ids.index(param)
+    raise pytest.UsageError(
+        f"family {family.name!r} has no candidate {param!r}; its ids run from "
+        f"{family.design.ids[0]} to {family.design.ids[-1]}"
+    )

@@ -1,0 +1,95 @@
+"""``pm.family``, ``pm.recorded`` and the fixture ``survivors``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_multiplicity.family import Built, Definition, Recorded
+from pytest_multiplicity.plugin.state import STATE
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.candidate import Candidate
+    from pytest_multiplicity.evaluation.survivors import Survivors
+
+DEFINITION = "multiplicity_definition"
+
+
+def family(
+    default: Mapping[str, Any] | None = None,
+    vary: Mapping[str, Iterable[Any]] | None = None,
+    seeds: int | Iterable[int] = 5,
+    design: str | Iterable[Mapping[str, Any]] = "star",
+    *,
+    version: str | None = None,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Turn a function into a family of candidate models: a fixture with a parameter per candidate.
+
+    The function's first parameter is ``config``, with an attribute per axis and ``config.seed``;
+    further parameters are session-scoped fixtures. It returns a ``pm.Recipe``, a
+    ``torch.nn.Module``, or a callable from a batch to logits. It is not called at collection.
+
+    :param default: an option for every axis.
+    :param vary: further options, axis by axis.
+    :param seeds: a count, or the seeds themselves.
+    :param design: ``"star"`` varies one axis at a time around the default, ``"grid"`` crosses all
+        axes, a list of configurations is taken as it is.
+    :param version: known by this text in the store instead of by the content of its code.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        kind = design if isinstance(design, str) else list(design)
+        definition = Built(function, dict(default or {}), dict(vary or {}), seeds, kind, version)
+        return _fixture(definition, function.__name__, function.__doc__)
+
+    return decorate
+
+
+def recorded(
+    scores: Any,
+    default: Mapping[str, Any] | None = None,
+    seed: str = "seed",
+    unit: str = "percent",
+    n: Mapping[str, int] | None = None,
+) -> Any:
+    """Make a family from a table of scores: ``candidate = pm.recorded("scores.csv", {...})``.
+
+    :param scores: a CSV file (relative to the file that calls) or a DataFrame, a row per candidate.
+    :param default: the default configuration. Its keys are the columns that are axes; all other
+        columns but ``seed`` are metrics, read by ``candidate.score(name)``.
+    :param seed: the column with the seeds.
+    :param unit: ``"percent"`` or ``"fraction"``.
+    :param n: on how many samples a metric was measured, for its noise floor and intervals.
+    """
+    caller = sys._getframe(1)
+    where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    definition = Recorded(scores, dict(default or {}), seed, unit, dict(n or {}), where)
+    return _fixture(definition, "recorded", None)
+
+
+def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
+    def build(request: pytest.FixtureRequest, **dependencies: Any) -> Candidate:
+        state = request.config.stash[STATE]
+        return state.families.candidate(definition, request.param, dependencies)
+
+    names = ["request", *definition.parameters]
+    signature = inspect.Signature(
+        [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in names]
+    )
+    build.__signature__ = signature  # type: ignore[attr-defined]
+    build.__name__, build.__doc__ = name, doc
+    setattr(build, DEFINITION, definition)
+    return pytest.fixture(scope="session")(build)
+
+
+@pytest.fixture
+def survivors(request: pytest.FixtureRequest) -> Survivors:
+    """The candidates that no enforced specification rejected.
+
+    A test that takes it is a gate: it runs after every spec, on the whole family's verdicts.
+    """
+    return request.config.stash[STATE].survivors(request)

@@ -1,0 +1,65 @@
+"""Gates: ordinary tests on the survivors, run after every spec, on complete verdicts only."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_multiplicity.plugin.completeness import partial
+from pytest_multiplicity.plugin.ledger import GateRecord
+from pytest_multiplicity.plugin.options import Partial
+from pytest_multiplicity.plugin.state import STATE, State
+
+NOT_EVALUATED = "not evaluated: "
+
+
+def order(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the gates last. Under pytest-xdist workers have none and the controller only these."""
+    state = config.stash[STATE]
+    if not state.gate_families:
+        return
+    gates = [item for item in items if item.nodeid in state.gate_families]
+    state.selected_gates = [item.nodeid for item in gates]
+    others = [item for item in items if item.nodeid not in state.gate_families]
+    items[:] = others if state.worker else [*others, *gates]
+
+
+def setup(item: pytest.Item) -> None:
+    """Skip a gate whose family's matrix is incomplete, or fail it, as the ini says."""
+    state = item.config.stash[STATE]
+    if item.nodeid not in state.gate_families:
+        return
+    family = state.families.get(state.gate_families[item.nodeid])
+    reason = partial(state, family)
+    if reason is None:
+        return
+    if state.options.partial is Partial.FAIL:
+        pytest.fail(f"partial run: {reason} (multiplicity_partial = fail)", pytrace=False)
+    pytest.skip(f"{NOT_EVALUATED}{reason}")
+
+
+def record(report: pytest.TestReport) -> GateRecord | None:
+    """What became of a gate, as far as this phase decides it."""
+    where = {"path": report.location[0], "line": (report.location[1] or 0) + 1}
+    if report.failed:
+        message = report.longreprtext
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None:
+            message, where["line"] = crash.message, crash.lineno
+        return GateRecord(report.nodeid, "failed", message, **where)  # type: ignore[arg-type]
+    if report.skipped:
+        longrepr = report.longrepr
+        text = str(longrepr[2]) if isinstance(longrepr, tuple) else report.longreprtext
+        text = text.removeprefix("Skipped: ").removeprefix(NOT_EVALUATED)
+        return GateRecord(report.nodeid, "not evaluated", text, **where)  # type: ignore[arg-type]
+    if report.when == "call":
+        return GateRecord(report.nodeid, "passed", **where)  # type: ignore[arg-type]
+    return None
+
+
+def unreached(state: State) -> list[GateRecord]:
+    """Gates that were collected and never got their turn: the run stopped early."""
+    return [
+        GateRecord(nodeid, "not evaluated", "the run stopped before this gate")
+        for nodeid in state.selected_gates
+        if nodeid not in state.ledger.gates
+    ]

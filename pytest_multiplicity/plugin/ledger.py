@@ -1,0 +1,100 @@
+"""What happened in a run: verdicts of candidate-spec pairs, metrics, gates.
+
+Everything here crosses processes under pytest-xdist, which takes exact builtins only: a numpy
+float or a str enum kills the run. So each record is made of builtins, once, where it is born.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["kept", "rejected", "failed"]
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """The verdict of one spec on one candidate.
+
+    ``reason`` says why it was rejected, or would have been by a spec that rejects nobody;
+    ``training`` marks a candidate whose training diverged.
+    """
+
+    family: str
+    spec: str
+    candidate: int
+    verdict: Verdict
+    reason: str = ""
+    objected: bool = False
+    undecided: bool = False
+    training: bool = False
+    metrics: tuple[str, ...] = ()
+    news: Mapping[str, Any] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        """As builtins."""
+        record = asdict(self)
+        record["metrics"] = list(self.metrics)
+        record["reason"] = self.reason.encode("utf-8", "replace").decode()
+        return record
+
+    @classmethod
+    def from_wire(cls, record: Mapping[str, Any]) -> PairRecord:
+        """The record that ``wire`` wrote."""
+        return cls(**{**record, "metrics": tuple(record["metrics"])})
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """What became of one gate."""
+
+    nodeid: str
+    outcome: Literal["passed", "failed", "not evaluated"]
+    message: str = ""
+    path: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class Ledger:
+    """Every verdict, metric and gate of the run, as the reports tell it."""
+
+    pairs: dict[tuple[str, str], dict[int, PairRecord]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gates: dict[str, GateRecord] = field(default_factory=dict)
+
+    def enter(self, record: PairRecord) -> None:
+        """Add a verdict; a later one of the same pair (a rerun) replaces it."""
+        self.pairs.setdefault((record.family, record.spec), {})[record.candidate] = record
+        known = self.metrics.setdefault(record.family, {})
+        for name, metric in record.news.get("metrics", {}).items():
+            known[name] = _merged(known.get(name), metric)
+        self.facts.setdefault(record.family, {}).update(record.news.get("facts", {}))
+
+    def judged(self, family: str, spec: str) -> dict[int, PairRecord]:
+        """The pairs of one spec that have a verdict."""
+        records = self.pairs.get((family, spec), {})
+        return {i: record for i, record in records.items() if record.verdict != "failed"}
+
+    def rejected(self, family: str) -> dict[int, list[str]]:
+        """Rejected candidates -> the specs that rejected them."""
+        found: dict[int, list[str]] = {}
+        for (name, spec), records in self.pairs.items():
+            for index, record in records.items():
+                if name == family and record.verdict == "rejected":
+                    found.setdefault(index, []).append(spec)
+        return found
+
+
+def _merged(known: dict[str, Any] | None, metric: dict[str, Any]) -> dict[str, Any]:
+    """Two processes searched different examples: the worst of both is the worst found."""
+    if known is None or not metric["searched"]:
+        return metric
+    pick = min if metric["higher_is_better"] else max
+    scores = [
+        b if a is None else a if b is None else pick(a, b)
+        for a, b in zip(known["scores"], metric["scores"], strict=True)
+    ]
+    return {**metric, "scores": scores}

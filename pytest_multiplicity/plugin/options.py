@@ -1,0 +1,171 @@
+"""Options, each with its ini twin, checked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+
+class Sheets(Enum):
+    """How much of the sheets the terminal shows."""
+
+    NONE = "none"
+    SUMMARY = "summary"
+    FULL = "full"
+
+
+class Partial(Enum):
+    """What becomes of gates when the matrix is incomplete."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class SameData(Enum):
+    """What to do when samples that selected also report."""
+
+    WARN = "warn"
+    ERROR = "error"
+
+
+class Undecided(Enum):
+    """What becomes of a pair that the data don't decide."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    FAIL = "fail"
+
+
+Choice = TypeVar("Choice", bound=Enum)
+
+PATHS = {
+    "json": "write the run as JSON (schema pytest-multiplicity/1) to this file",
+    "html": "write the run as one self-contained page to this file",
+    "markdown": "write the run as markdown to this file ($GITHUB_STEP_SUMMARY by default when set)",
+}
+VALUES = {
+    "sheets": ("{none,summary,full}", "how much of the sheets the terminal shows"),
+    "seeds": ("N", "use the first N seeds of every family"),
+    "device": ("{auto,cpu,cuda,...}", "where candidates are trained and evaluated"),
+    "store": ("DIR", "where trained candidates and logits are kept (default: .multiplicity)"),
+}
+INIS = {
+    "multiplicity_partial": ("gates on a partial run: skip or fail", "skip"),
+    "multiplicity_undecided": ("pairs the data don't decide: keep, reject or fail", "keep"),
+    "multiplicity_same_data": ("data that both selects and reports: warn or error", "warn"),
+}
+MARKERS = (
+    "unforeseen: this specification is measured before and after selection and rejects nobody",
+    "family(name): the family whose survivors this gate is about, where there are several",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options as they took effect."""
+
+    json: Path | None
+    html: Path | None
+    markdown: Path | None
+    sheets: Sheets | None
+    seeds: int | None
+    device: str
+    store: Path
+    partial: Partial
+    undecided: Undecided
+    same_data: SameData
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Reports to write: kind -> path."""
+        wanted = {"json": self.json, "html": self.html, "markdown": self.markdown}
+        return {kind: path for kind, path in wanted.items() if path is not None}
+
+    def describe(self) -> dict[str, str]:
+        """The options as text, for the reports."""
+        values = {name: getattr(value, "value", value) for name, value in vars(self).items()}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def add(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
+    group = parser.getgroup("multiplicity", "model multiplicity")
+    described = {name: ("PATH", text) for name, text in PATHS.items()} | VALUES
+    for name, (metavar, text) in described.items():
+        group.addoption(
+            f"--multiplicity-{name}", dest=f"multiplicity_{name}", metavar=metavar, help=text
+        )
+        parser.addini(f"multiplicity_{name}", f"{text} (--multiplicity-{name})", default="")
+    for name, (text, default) in INIS.items():
+        parser.addini(name, text, default=default)
+
+
+def read(config: pytest.Config) -> Options:
+    """Read and check every option. Raises pytest.UsageError with the value and the remedy."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    sheets = _value(config, "sheets")
+    options = Options(
+        json=_path(config, "json"),
+        html=_path(config, "html"),
+        markdown=_path(config, "markdown") or (Path(summary) if summary else None),
+        sheets=_choice(Sheets, "--multiplicity-sheets", sheets) if sheets else None,
+        seeds=_seeds(_value(config, "seeds")),
+        device=_value(config, "device") or "auto",
+        store=_path(config, "store") or config.rootpath / ".multiplicity",
+        partial=_choice(Partial, "multiplicity_partial", config.getini("multiplicity_partial")),
+        undecided=_choice(
+            Undecided, "multiplicity_undecided", config.getini("multiplicity_undecided")
+        ),
+        same_data=_choice(
+            SameData, "multiplicity_same_data", config.getini("multiplicity_same_data")
+        ),
+    )
+    for name in PATHS:
+        if (path := _path(config, name)) is not None:
+            _check_writable(f"--multiplicity-{name}", path)
+    return options
+
+
+def _value(config: pytest.Config, name: str) -> str:
+    given = config.getoption(f"multiplicity_{name}")
+    return str(config.getini(f"multiplicity_{name}") if given is None else given)
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    text = _value(config, name)
+    return config.invocation_params.dir / Path(text).expanduser() if text else None
+
+
+def _choice(kind: type[Choice], option: str, text: Any) -> Choice:
+    try:
+        return kind(text)
+    except ValueError:
+        valid = ", ".join(member.value for member in kind)
+        raise pytest.UsageError(f"{option}: {text!r} is not one of {valid}") from None
+
+
+def _seeds(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise pytest.UsageError(f"--multiplicity-seeds: {text!r} is no count: give 1 or more")
+    return int(text)
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """Find out now, not after an hour of training, that a report can't be written."""
+    existed = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+        if not existed:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise pytest.UsageError(f"{option}: can't write {str(path)!r}: {reason}") from None

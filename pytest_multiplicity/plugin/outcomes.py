@@ -1,0 +1,157 @@
+"""Outcomes of specs: kept, rejected, undecided, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
+from pytest_multiplicity.plugin import gates, given
+from pytest_multiplicity.plugin.collection import PAIR, Pair
+from pytest_multiplicity.plugin.ledger import PairRecord
+from pytest_multiplicity.plugin.recorder import Recorder
+from pytest_multiplicity.plugin.state import STATE
+
+RECORDER = pytest.StashKey[Recorder]()
+MAX_REASON = 2000
+
+Status = tuple[str, str, "str | tuple[str, dict[str, bool]]"]
+STATUS: dict[str, Status] = {
+    "rejected": ("rejected", "r", ("REJECTED", {"yellow": True})),
+    "undecided": ("undecided", "u", ("UNDECIDED", {"yellow": True})),
+    "measured": ("measured", "m", ("MEASURED", {"cyan": True})),
+}
+
+
+def judging(item: pytest.Item) -> AbstractContextManager[None]:
+    """Around the call of an item: record what a spec measures."""
+    pair = item.stash.get(PAIR, None)
+    return nullcontext() if pair is None else _judging(item, pair)
+
+
+@contextmanager
+def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
+    state = item.config.stash[STATE]
+    population = pair.family.population
+    if population is None:  # the spec overrides the family's fixture with a value of its own
+        yield
+        return
+    recorder = item.stash[RECORDER] = Recorder(population, state.options.undecided.value)
+    item.repr_failure = _short_failures(item)  # type: ignore[method-assign]
+    with recorder, given.prepared(item, pair, recorder):
+        yield
+        if not recorder.metrics:
+            raise MeasurementError(
+                f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "
+                "as candidate.accuracy(data)"
+            )
+
+
+def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Any:
+    """Convert a spec's report; called around pytest's own conversion, so user marks come first."""
+    if item.nodeid in item.config.stash[STATE].gate_families:
+        if (record := gates.record(report)) is not None:
+            report.multiplicity = {"gate": asdict(record)}  # type: ignore[attr-defined]
+        return report
+    pair = item.stash.get(PAIR, None)
+    if pair is None or (report.when != "call" and not report.failed):
+        return report
+    state = item.config.stash[STATE]
+    record = _record(item, pair, call, report)
+    if report.when == "call":
+        _apply(item, report, pair, record)
+    recorder = item.stash.get(RECORDER, None)
+    if recorder is not None:
+        news = recorder.news(pair, state)
+        record = replace(record, metrics=tuple(recorder.metrics), news=news)
+    report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
+    return report
+
+
+def _record(
+    item: pytest.Item, pair: Pair, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> PairRecord:
+    """The verdict, from what was raised."""
+    recorder = item.stash.get(RECORDER, None)
+    record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
+    error = call.excinfo.value if call.excinfo is not None else None
+    if hasattr(report, "wasxfail"):  # the user's own mark: this spec rejects nobody
+        return replace(record, objected=error is not None)
+    if report.when == "call" and report.passed:
+        undecided = recorder is not None and bool(recorder.undecided)
+        reason = "; ".join(recorder.undecided) if recorder is not None and undecided else ""
+        return replace(record, undecided=undecided, reason=reason)
+    diverged = isinstance(error, CandidateDiverged)
+    if report.when == "call" and error is not None and (diverged or _rejects(error)):
+        undecided = recorder is not None and bool(recorder.undecided)
+        reason = given.reason(item, error) or str(error) or "AssertionError"
+        if recorder is not None and undecided:
+            reason = "; ".join(recorder.undecided)
+        return replace(
+            record,
+            verdict="kept" if pair.spec.unforeseen and not diverged else "rejected",
+            reason=reason[:MAX_REASON],
+            objected=True,
+            undecided=undecided,
+            training=diverged,
+        )
+    return replace(record, verdict="failed")
+
+
+def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: PairRecord) -> None:
+    """Make the report say what the verdict is, in terms that other plugins know."""
+    if hasattr(report, "wasxfail") or record.verdict == "failed":
+        return
+    category = (
+        "measured"
+        if pair.spec.unforeseen
+        else "undecided"
+        if record.undecided
+        else "rejected"
+        if record.verdict == "rejected"
+        else ""
+    )
+    report.multiplicity_category = category  # type: ignore[attr-defined]
+    if record.verdict == "rejected":
+        report.outcome = "skipped"
+        report.wasxfail = f"rejected: {record.reason.splitlines()[0]}"
+    elif record.objected:
+        report.outcome, report.longrepr = "passed", None
+
+
+def status(report: pytest.CollectReport | pytest.TestReport) -> Status | None:
+    """Category, letter and word of a report that a spec made."""
+    return STATUS.get(getattr(report, "multiplicity_category", ""))
+
+
+def _rejects(error: BaseException) -> bool:
+    """Whether it is an assertion of the spec's own body, or of every example of a search."""
+    if isinstance(error, BaseExceptionGroup):
+        flaky = any(type(e).__name__.startswith("Flaky") for e in _tree(error))
+        return not flaky and all(isinstance(leaf, AssertionError) for leaf in _leaves(error))
+    return isinstance(error, AssertionError)
+
+
+def _tree(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _tree(inner)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    return (each for each in _tree(error) if not isinstance(each, BaseExceptionGroup))
+
+
+def _short_failures(item: pytest.Item) -> Any:
+    """A rejection needs its message, not a traceback, which costs 4 ms a pair to format."""
+    full = item.repr_failure
+
+    def short(excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        return str(excinfo.value) if _rejects(excinfo.value) else full(excinfo)
+
+    return short

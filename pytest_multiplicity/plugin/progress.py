@@ -1,0 +1,150 @@
+"""Progress on the terminal while pytest captures output; a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TextIO
+
+import pytest
+
+from pytest_multiplicity.training import Progress, Task
+
+LINE_SECONDS = 15.0  # between plain lines
+QUIET_SECONDS = 2.0  # work shorter than this is not worth a word
+
+
+def make(config: pytest.Config) -> Progress:
+    """Bars where there is a terminal, lines where there is none, nothing in workers or at -qq."""
+    if hasattr(config, "workerinput") or config.get_verbosity() < -1:
+        return Silent()
+    capture = config.pluginmanager.getplugin("capturemanager")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    stream = reporter._tw._file if reporter is not None else sys.__stderr__ or sys.stderr
+    return Shown(stream, capture, reporter)
+
+
+class _NoTask:
+    def advance(self, steps: int = 1) -> None:
+        """Nobody looks."""
+
+
+class Silent:
+    """No progress at all."""
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Task]:
+        """A task that shows nothing."""
+        yield _NoTask()
+
+
+class Shown:
+    """Writes past pytest's capture, to where its own report goes."""
+
+    def __init__(self, stream: TextIO, capture: Any, reporter: Any) -> None:
+        self._stream, self._capture, self._reporter = stream, capture, reporter
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Task]:
+        """A bar with the time left, or lines."""
+        task = _Bar if self._stream.isatty() else _Lines
+        shown = task(self._stream, description, total, self._outside, self._break_line)
+        try:
+            yield shown
+        finally:
+            shown.close()
+
+    def _outside(self) -> AbstractContextManager[Any]:
+        """Leave pytest's capture for a moment."""
+        if self._capture is None:
+            return nullcontext()
+        return self._capture.global_and_fixture_disabled()  # type: ignore[no-any-return]
+
+    def _break_line(self) -> None:
+        """End the line of letters that pytest is in the middle of."""
+        if self._reporter is not None:
+            self._reporter.ensure_newline()
+
+
+class _Lines:
+    """A line at the start of long work, then one now and then."""
+
+    def __init__(
+        self, stream: TextIO, description: str, total: int, outside: Any, break_line: Any
+    ) -> None:
+        self._stream, self._outside, self._break_line = stream, outside, break_line
+        self._description, self._total, self._done = description, total, 0
+        self._start = time.monotonic()
+        self._next = self._start + QUIET_SECONDS
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now >= self._next and self._done < self._total:
+            self._next = now + LINE_SECONDS
+            left = (now - self._start) * (self._total - self._done) / self._done
+            share = self._done / self._total
+            with self._outside():
+                self._break_line()
+                print(
+                    f"{self._description}: {share:.0%}, {_clock(left)} left",
+                    file=self._stream,
+                    flush=True,
+                )
+
+    def close(self) -> None:
+        """Nothing is left on the screen to clean up."""
+
+
+class _Bar:
+    """A bar of rich, erased when the work is done."""
+
+    def __init__(
+        self, stream: TextIO, description: str, total: int, outside: Any, break_line: Any
+    ) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._outside, self._break_line = outside, break_line
+        self._start: float | None = time.monotonic()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns,
+            console=Console(file=stream),
+            transient=True,
+            auto_refresh=False,
+            expand=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bar.add_task(description, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        self._bar.advance(self._task, steps)
+        if self._start is not None and time.monotonic() - self._start < QUIET_SECONDS / 4:
+            return
+        with self._outside():
+            if self._start is not None:
+                self._start = None
+                self._break_line()
+                self._bar.start()
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Erase the bar."""
+        if self._start is None:
+            with self._outside():
+                self._bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,84 @@
+"""What one spec measures while it judges one candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.plugin import given
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.metric import Metric
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.plugin.collection import Pair
+    from pytest_multiplicity.plugin.state import State
+
+
+class Recorder:
+    """Collects the metrics of one pair; while it is entered, the population reports to it."""
+
+    def __init__(self, population: Population | RecordedPopulation, policy: str) -> None:
+        self.population, self.policy = population, policy
+        self.metrics: dict[str, Metric] = {}
+        self.undecided: list[str] = []
+        self._drawn: dict[str, Any] | None = None
+
+    def __enter__(self) -> Recorder:
+        from pytest_multiplicity.evaluation.doubts import JUDGE
+
+        self.population.observer = self._observe
+        self._token = JUDGE.set(self._doubt)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        from pytest_multiplicity.evaluation.doubts import JUDGE
+
+        JUDGE.reset(self._token)
+        self.population.observer = _nobody
+
+    @contextmanager
+    def example(self, drawn: dict[str, Any]) -> Iterator[None]:
+        """One example of a search: what it measures is merged into the worst found."""
+        self._drawn = drawn
+        try:
+            yield
+        finally:
+            self._drawn = None
+
+    def news(self, pair: Pair, state: State) -> dict[str, Any]:
+        """What the ledger doesn't know yet, as builtins: metrics, and facts about the family."""
+        told = state.told.setdefault(pair.family.key, set())
+        fresh = {name: m for name, m in self.metrics.items() if name not in told or m.searched}
+        state.metrics.setdefault(pair.family.key, {}).update(fresh)
+        told.update(fresh)
+        return {
+            "metrics": {name: metric.wire() for name, metric in fresh.items()},
+            "facts": self.population.facts(),
+        }
+
+    def _observe(self, metric: Metric) -> None:
+        if self._drawn is None:
+            self.metrics.setdefault(metric.name, metric)
+            return
+        name = given.starred(metric, self._drawn)
+        self.metrics[name] = metric.worse_of(self.metrics.get(name, metric), name)
+
+    def _doubt(self, reason: str) -> bool:
+        """Answer whether a candidate that the data don't decide is kept."""
+        self.undecided.append(reason)
+        if self.policy == "fail":
+            raise MeasurementError(f"undecided: {reason} (multiplicity_undecided = fail)")
+        return self.policy == "keep"
+
+
+def _nobody(metric: Metric) -> None:
+    """Nobody observes."""

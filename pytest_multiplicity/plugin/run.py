@@ -1,0 +1,48 @@
+"""The run's start and end, and the way of every report into the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_multiplicity.plugin import options
+from pytest_multiplicity.plugin.ledger import GateRecord, PairRecord
+from pytest_multiplicity.plugin.state import STATE, State
+
+
+def configure(config: pytest.Config) -> None:
+    """Check the options, register the markers, start with an empty ledger."""
+    for marker in options.MARKERS:
+        config.addinivalue_line("markers", marker)
+    state = config.stash[STATE] = State(config, options.read(config))
+    config.pluginmanager.register(Log(state), "multiplicity-log")
+
+
+def unconfigure(config: pytest.Config) -> None:
+    """Close what the run held open."""
+    if (state := config.stash.get(STATE, None)) is not None:
+        state.close()
+
+
+class Log:
+    """Enters what reports say into the ledger; in workers nobody asks it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A verdict or a gate, if the report carries one."""
+        carried: dict[str, Any] | None = getattr(report, "multiplicity", None)
+        if carried is None:
+            return
+        if "pair" in carried:
+            self._state.ledger.enter(PairRecord.from_wire(carried["pair"]))
+        if "gate" in carried:
+            gate = GateRecord(**carried["gate"])
+            self._state.ledger.gates[gate.nodeid] = gate
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that can't be collected leaves the matrix incomplete."""
+        self._state.collection_failed |= report.failed

@@ -1,0 +1,123 @@
+"""The state of one run: one object, found in ``config.stash``."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_multiplicity.family import Built, Recorded
+from pytest_multiplicity.plugin.families import Families, Family
+from pytest_multiplicity.plugin.ledger import Ledger
+from pytest_multiplicity.plugin.options import Options
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_multiplicity.evaluation.metric import Metric
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.evaluation.survivors import Survivors
+    from pytest_multiplicity.report import model as report
+    from pytest_multiplicity.store import Store
+    from pytest_multiplicity.training import Progress
+
+
+class State:
+    """What the plugin knows of a run. Heavy imports happen when a family is built."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config, self.options = config, options
+        self.families = Families(options.seeds, self.build)
+        self.ledger = Ledger()
+        self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
+        self.selected_gates: list[str] = []  # node ids, after deselection
+        self.told: dict[str, set[str]] = {}  # family's key -> metrics already reported
+        self.collection_failed = False
+        self.warnings: list[str] = []
+        self.report: report.Run | None = None
+        self.names: dict[str, str] = {}  # data set name -> fingerprint
+        self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
+
+    @property
+    def worker(self) -> bool:
+        """Whether this process is a worker of pytest-xdist."""
+        return hasattr(self.config, "workerinput")
+
+    @cached_property
+    def run_id(self) -> str:
+        """Shared by all processes of a run: what opaque callables are remembered under."""
+        if self.worker:
+            return str(self.config.workerinput["testrunuid"])  # type: ignore[attr-defined]
+        manager = self.config.pluginmanager.getplugin("dsession")
+        shared = getattr(getattr(manager, "nodemanager", None), "testrunuid", None)
+        return str(shared or secrets.token_hex(16))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of this run."""
+        from pytest_multiplicity.store import Store
+
+        return Store(self.options.store)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where candidates are trained and evaluated. Raises pytest.UsageError."""
+        from pytest_multiplicity.plugin.device import choose
+
+        return choose(self.options.device)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Bars on the terminal, also while pytest captures output."""
+        from pytest_multiplicity.plugin.progress import make
+
+        return make(self.config)
+
+    def build(
+        self, family: Family, dependencies: Mapping[str, Any]
+    ) -> Population | RecordedPopulation:
+        """Build every candidate of a family; trains nothing yet."""
+        if isinstance(family.definition, Recorded):
+            from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+
+            return RecordedPopulation(family.definition, family.design)
+        from pytest_multiplicity.evaluation.population import Population
+        from pytest_multiplicity.evaluation.sources import Models
+        from pytest_multiplicity.evaluation.work import Work
+
+        assert isinstance(family.definition, Built)
+        made = [family.definition.function(c, **dependencies) for c in family.design.configs]
+        models = Models(
+            family.name,
+            family.definition,
+            family.design,
+            made,
+            store=self.store,
+            device=self.device,
+            progress=self.progress,
+            work=Work(),
+            run_id=self.run_id,
+        )
+        return Population(models, self.names)
+
+    def survivors(self, request: pytest.FixtureRequest) -> Survivors:
+        """The survivors of the gate's family, on the verdicts so far."""
+        from pytest_multiplicity.evaluation.survivors import Survivors
+
+        family = self.families.get(self.gate_families[request.node.nodeid])
+        needed = {name: request.getfixturevalue(name) for name in family.definition.parameters}
+        population = self.families.population(family, needed)
+        out = set(self.ledger.rejected(family.key))
+        return Survivors(population, [i for i in population.alive if i not in out])
+
+    def close(self) -> None:
+        """Forget what only this run may remember."""
+        if "store" in vars(self):
+            self.store.close()
+
+
+STATE = pytest.StashKey[State]()

@@ -1,0 +1,1 @@
+"""Options of the studies in this folder, and fixtures that several of them use."""

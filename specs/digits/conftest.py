@@ -1,0 +1,77 @@
+"""The embedded study: small networks on handwritten digits, which scikit-learn bundles.
+
+Thirty-five networks, trained alike but for one choice and the seed, that all read digits well.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import pytest_multiplicity as pm
+
+
+class Digits(NamedTuple):
+    """Disjoint samples: to train on, to select by, and to report on."""
+
+    train: pm.Data
+    select: pm.Data
+    report: pm.Data
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """The 1,797 digits: a third to train on, a third to select by, a third to report on.
+
+    ``ink`` is the mean darkness of a sample in [0, 1]: few pixels of ink are a thin stroke.
+    """
+    bunch = load_digits()
+    images = torch.tensor(bunch.images / 16.0, dtype=torch.float32).unsqueeze(1)  # [n, 1, 8, 8]
+    attributes = pd.DataFrame({"ink": images.mean(dim=(1, 2, 3)).numpy()})
+    everything = pm.Data(images, torch.tensor(bunch.target), attributes, name="digits")
+    train, rest = everything.split(1 / 3, seed=0)
+    select, report = rest.split(0.5, seed=0)
+    return Digits(train, select, report)
+
+
+def small_cnn(width: int) -> nn.Module:
+    """Two convolutions with batch norm, and a linear layer: 8x8 pixels to 10 classes."""
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8 * width, 10),
+    )
+
+
+@pm.family(
+    default={"lr": 0.1, "batch_size": 32, "optimizer": "sgd", "width": 16},
+    vary={
+        "lr": [0.05, 0.01],
+        "batch_size": [64, 128],
+        "optimizer": ["adam"],
+        "width": [32],
+    },
+    seeds=5,
+)
+def candidate(config, digits):
+    """A small convolutional network, ten epochs on a third of the digits."""
+    return pm.Recipe(
+        model=lambda: small_cnn(config.width),
+        data=digits.train,
+        epochs=10,
+        batch_size=config.batch_size,
+        optimizer=config.optimizer,
+        lr=config.lr if config.optimizer == "sgd" else config.lr / 10,
+    )
