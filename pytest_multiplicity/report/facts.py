@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .model import Candidate, Family, Gate, Run, Sheet, SheetPair, Spec, known
+from .model import Candidate, Family, Gate, Run, Sheet, SheetPair, Spec, Table, known
 from .text import plural
 
 TRAINING = "training"
 """The name under which diverged candidates are rejected."""
+
+SEEDS_SHOWN, OPTIONS_SHOWN = 30, 24
+"""Rows and columns of a table before the rest is only counted: the JSON report has them all."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,29 @@ def marks(pair: SheetPair) -> tuple[str, ...]:
     return noise + optimistic
 
 
+def definitions(family: Family) -> dict[str, list[str]]:
+    """Each definition once, and the metrics that it defines."""
+    named: dict[str, list[str]] = {}
+    for pair in family.sheets:
+        named.setdefault(pair.definition, []).append(pair.metric)
+    for row in family.predictive:
+        named.setdefault(row.definition, []).append(f"{row.metric} on {row.data}")
+    return {text: names for text, names in named.items() if text}
+
+
 def bounds(values: Sequence[float | None]) -> tuple[float, float] | None:
     """The smallest and the largest known value; None where none is known."""
     numbers = [value for value in values if known(value)]
     return (min(numbers), max(numbers)) if numbers else None
+
+
+def cut(table: Table) -> str:
+    """What the shown part of a table leaves out: ``20 more seeds, 6 more options``."""
+    hidden = (
+        (len(table.seeds) - SEEDS_SHOWN, "seed"),
+        (len(table.options) - OPTIONS_SHOWN, "option"),
+    )
+    return ", ".join(plural(count, f"more {name}") for count, name in hidden if count > 0)
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,10 @@ def _columns(page: Page, entries: Sequence[Text]) -> Table:
 
 def definitions(page: Page, family: Family) -> RenderableType | None:
     """Each definition once, with the metrics it defines, then what the specs say of themselves."""
-    named: dict[str, list[str]] = {}
-    for pair in family.sheets:
-        named.setdefault(pair.definition, []).append(page.name(pair.metric))
-    for row in family.predictive:
-        named.setdefault(row.definition, []).append(page.name(f"{row.metric} on {row.data}"))
-    lines = [(listed(names, 4), text) for text, names in named.items() if text]
+    lines = [
+        (listed([page.name(name) for name in names], 4), text)
+        for text, names in facts.definitions(family).items()
+    ]
     lines += [(page.name(spec.name), spec.text) for spec in family.specs if spec.text]
     if not lines:
         return None

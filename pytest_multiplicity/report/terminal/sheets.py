@@ -14,13 +14,12 @@ from rich.text import Text
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.colours import GOLD, Colour, blend, of_metric
+from pytest_multiplicity.report.facts import OPTIONS_SHOWN, SEEDS_SHOWN
 from pytest_multiplicity.report.model import Family, SheetPair, Table
 from pytest_multiplicity.report.text import assignment, option
 
 from .page import BOLD, DIM, INDENT, Page, fit, stack
 
-SEEDS_SHOWN = 30
-OPTIONS_SHOWN = 24
 OPTION_WIDTH = 12
 GAP = 3
 
@@ -120,15 +119,8 @@ class _Shader:
         return [*title, *lines, *self._cut(table, width)]
 
     def _cut(self, table: Table, width: int) -> list[Text]:
-        hidden = [
-            f"{len(of) - shown} more {name}"
-            for of, shown, name in (
-                (table.seeds, SEEDS_SHOWN, "seeds"),
-                (table.options, OPTIONS_SHOWN, "options"),
-            )
-            if len(of) > shown
-        ]
-        return [Text(fit("and " + ", ".join(hidden), width), DIM)] if hidden else []
+        hidden = facts.cut(table)
+        return [Text(fit(f"and {hidden}", width), DIM)] if hidden else []
 
     def _score(self, axis: str, table: Table, row: int, column: int, width: int) -> Text:
         value = table.scores[row][column]

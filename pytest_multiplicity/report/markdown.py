@@ -1,0 +1,209 @@
+"""GitHub-flavoured markdown: for ``$GITHUB_STEP_SUMMARY`` and pull-request comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from . import facts
+from .model import Family, Gate, GateOutcome, Predictive, Run, SheetPair, Table
+from .text import assignment, inert, interval, isolated, number, option
+
+SUMMARY_LIMIT = 1_000_000
+"""GitHub takes 1 MiB for a step's summary."""
+COMMENT_LIMIT = 60_000
+"""GitHub takes 65,536 characters for a comment."""
+SURVIVORS_SHOWN = 200
+
+_SIGNS: dict[GateOutcome, str] = {"passed": "✅", "failed": "❌", "not evaluated": "⚪"}
+_SIGN = re.compile(r"[!-/:-@\[-`{-~]")
+
+
+def render(run: Run, *, limit: int = SUMMARY_LIMIT, full_report: str = "the JSON report") -> str:
+    """The run as markdown of at most ``limit`` bytes of UTF-8.
+
+    Parts that don't fit are left out, the least important first, and the last line says where
+    the rest is.
+    """
+    chosen, left_out, used = [], 0, 0
+    pointer = "\n_{} left out here: see {}._\n"
+    room = limit - len(pointer.encode()) - 4 * len(_prose(full_report)) - 40
+    for part in _parts(run):
+        size = len(part.encode()) + 1
+        if used + size > room:
+            left_out += 1
+            continue
+        chosen.append(part)
+        used += size
+    if left_out:
+        parts = "1 part is" if left_out == 1 else f"{left_out} parts are"
+        chosen.append(pointer.format(parts, _prose(full_report)))
+    return "\n".join(chosen)
+
+
+def _parts(run: Run) -> Iterator[str]:
+    """Self-contained pieces of markdown, the most important first."""
+    yield _head(run)
+    if run.gates:
+        yield _gates(run.gates)
+    for family in run.families:
+        yield _verdict(family, alone=len(run.families) == 1)
+        if family.specs:
+            yield _funnel(family)
+        if family.sheets or family.predictive:
+            yield _multiplicity(family)
+        yield _survivors(family)
+    for family in run.families:
+        yield from (_sheet(family, pair) for pair in family.sheets)
+        if facts.definitions(family):
+            yield _definitions(family)
+
+
+def _head(run: Run) -> str:
+    parts = [facts.partial(run)] if not run.complete else []
+    parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
+    lines = ["## Multiplicity", ""]
+    lines += [f"**{_prose(' · '.join(parts))}**", ""] if parts else []
+    lines += [line for each in run.warnings for line in (f"> ⚠️ {_prose(each)}", "")]
+    return "\n".join(lines)
+
+
+def _gates(gates: Sequence[Gate]) -> str:
+    rows = [
+        (_SIGNS[gate.outcome], _code(gate.name), gate.outcome, _message(gate.message))
+        for gate in gates
+    ]
+    return _table(("", "gate", "outcome", ""), rows, left=4)
+
+
+def _verdict(family: Family, *, alone: bool) -> str:
+    title = [] if alone else [f"### {_code(family.name)}", ""]
+    about = f"{facts.origin(family)} · {facts.shape(family)}"
+    notes = [line for note in family.notes for line in (_prose(note), "")]
+    return "\n".join([*title, f"**{facts.survival(family)}** · {_prose(about)}", "", *notes])
+
+
+def _funnel(family: Family) -> str:
+    rows: list[Sequence[object]] = [
+        (_code(step.name), step.kept, step.rejected, step.only_here, f"**{step.left}**")
+        for step in facts.funnel(family)
+    ]
+    for spec in facts.unforeseen(family):
+        kept, would = spec.judged - spec.would_reject, f"({spec.would_reject})"
+        rows.append((f"{_code(spec.name)} unforeseen", kept, would, "", ""))
+    return _table(("specification", "kept", "rejected", "alone", "left"), rows)
+
+
+def _multiplicity(family: Family) -> str:
+    headings = ("metric", "range after", "Δ before", "Δ after", "by chance", "")
+    rows = [_metric(pair) for pair in family.sheets]
+    rows += [_predictive(row) for row in family.predictive]
+    legend = "Δ: largest minus smallest, in points of percent; by chance: as many random candidates"
+    return _table(headings, rows) + f"\n{legend}\n"
+
+
+def _metric(pair: SheetPair) -> tuple[str, ...]:
+    before, after = pair.before, pair.after
+    deltas = (before.delta_all, after.delta_all, after.expected_delta_all)
+    numbers = [number(value, percent=pair.percent) for value in deltas]
+    kind = ["unforeseen"] if pair.kind == "unforeseen" else []
+    notes = ", ".join([*kind, *facts.marks(pair)])
+    low_high = interval(after.low, after.high, percent=pair.percent)
+    return (_code(pair.metric), low_high, numbers[0], f"**{numbers[1]}**", numbers[2], notes)
+
+
+def _predictive(row: Predictive) -> tuple[str, ...]:
+    values = (row.before, row.after, row.expected_after)
+    before, after, chance = (number(value, percent=row.percent) for value in values)
+    name = _code(f"{row.metric} on {row.data}")
+    return (name, "", before, f"**{after}**", chance, "optimistic" if row.optimistic else "")
+
+
+def _survivors(family: Family) -> str:
+    groups = facts.by_configuration(family.survivors)
+    lines = [
+        f"- {_code(name)}: seeds {', '.join(str(each.seed) for each in of[:SURVIVORS_SHOWN])}"
+        for name, of in list(groups.items())[:SURVIVORS_SHOWN]
+    ]
+    rest = len(groups) - SURVIVORS_SHOWN
+    lines += [f"- and {rest} more"] if rest > 0 else []
+    return _folded("Survivors", "\n".join(lines) or "Nobody survives.")
+
+
+def _sheet(family: Family, pair: SheetPair) -> str:
+    tables = [_axis(axis, table, pair) for axis, table in pair.before.tables.items()]
+    delta = number(pair.before.delta_all, percent=pair.percent)
+    below = [f"Δ all **{delta}**", facts.in_words(pair.before), _prose(pair.sources)]
+    below += [f"default {_code(assignment(family.default))}"]
+    below += ["× rejected"] if facts.narrowed(pair) and tables else []  # noqa: RUF001
+    text = " · ".join(part for part in below if part)
+    return _folded(_code(pair.metric), "\n".join([*tables, text]))
+
+
+def _axis(axis: str, table: Table, pair: SheetPair) -> str:
+    options = table.options[: facts.OPTIONS_SHOWN]
+    headings = (_code(axis), *(_code(option(each)) for each in options), "Δ")
+    after = pair.after.tables[axis].scores
+    rows = [
+        (
+            str(seed),
+            *(_score(score, survivor, pair) for score, survivor in zip(scores, kept, strict=True)),
+            number(delta, percent=pair.percent),
+        )
+        for seed, scores, kept, delta in _shown(table, after, len(options))
+    ]
+    deltas = (number(each, percent=pair.percent) for each in table.delta_by_option[: len(options)])
+    hidden = facts.cut(table)
+    return _table(headings, [*rows, ("Δ", *deltas, "")]) + (f"\nand {hidden}\n" if hidden else "")
+
+
+def _shown(
+    table: Table, after: Sequence[Sequence[float | None]], columns: int
+) -> Iterator[tuple[int, Sequence[float | None], Sequence[float | None], float | None]]:
+    """Seed, scores, scores after selection and delta of the rows that are shown."""
+    rows = zip(table.seeds, table.scores, after, table.delta_by_seed, strict=True)
+    for seed, scores, kept, delta in list(rows)[: facts.SEEDS_SHOWN]:
+        yield seed, scores[:columns], kept[:columns], delta
+
+
+def _score(score: float | None, survivor: float | None, pair: SheetPair) -> str:
+    gone = score is not None and survivor is None
+    return number(score, percent=pair.percent) + ("×" if gone else "")  # noqa: RUF001
+
+
+def _definitions(family: Family) -> str:
+    lines = [
+        f"- {', '.join(map(_code, names))}: {_prose(text)}"
+        for text, names in facts.definitions(family).items()
+    ]
+    return _folded("Definitions", "\n".join(lines))
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>\n"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    rule = [":--" if column < left else "--:" for column in range(len(headings))]
+    lines = (headings, rule, *rows)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def _code(text: str) -> str:
+    """A name: nothing in it is markdown or HTML, and GitHub links no mentions in ``code``."""
+    return f"<code>{_entities(isolated(inert(text)))}</code>"
+
+
+def _message(text: str) -> str:
+    return "<br>".join(_code(line) for line in text.splitlines()[:8])
+
+
+def _prose(text: str) -> str:
+    """Text of some length. A comment after ``@`` and ``#`` keeps GitHub from mentioning people."""
+    escaped = _entities(isolated(inert(text, 600)))
+    return re.sub(r"(&#(?:64|35);)", r"\1<!-- -->", escaped)
+
+
+def _entities(text: str) -> str:
+    """Every sign as a character reference: no parser then takes it for markup or an address."""
+    return _SIGN.sub(lambda found: f"&#{ord(found[0])};", text)
