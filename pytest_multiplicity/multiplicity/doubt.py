@@ -26,6 +26,8 @@ BUDGET = 0.05
 """Chance of any wrong verdict in a family, per comparison and direction."""
 POWER = 0.8
 """With as many samples as ``Verdict.samples`` says, this is the chance of a decision."""
+ROUNDING = 1e-6
+"""Sums of real values this close to a whole number are one."""
 
 
 class Decision(enum.Enum):
@@ -172,8 +174,8 @@ def _beyond(outcomes: Outcomes, right: float, threshold: float, level: float) ->
         # the binomial's tail, e times, bounds that of any values in [0, 1]: Bentkus (2004)
         level /= math.e
     samples = len(outcomes)
-    at_or_above = stats.binom.sf(math.floor(right) - 1, samples, threshold)
-    at_or_below = stats.binom.cdf(math.ceil(right), samples, threshold)
+    at_or_above = stats.binom.sf(math.floor(right + ROUNDING) - 1, samples, threshold)
+    at_or_below = stats.binom.cdf(math.ceil(right - ROUNDING), samples, threshold)
     return bool(at_or_above <= level), bool(at_or_below <= level)
 
 

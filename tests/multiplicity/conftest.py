@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -31,3 +34,17 @@ def paper_default() -> dict[str, Any]:
         "optimizer": "SGD",
         "architecture": "R18",
     }
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """A module of benchmarks/, whose simulations run here at a smaller size."""
+
+    def load(name: str) -> ModuleType:
+        path = PAPER.parents[1] / "benchmarks" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
