@@ -1,0 +1,128 @@
+"""Accuracy under exponential noise, on the input and on the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.interventions import checks
+from pytest_multiplicity.interventions.base import InputIntervention, OutputIntervention
+from pytest_multiplicity.interventions.randomness import Stream
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+
+NODES = 32  # exact for 64 classes
+
+
+@dataclass(frozen=True, repr=False)
+class InputNoise(InputIntervention):
+    """Inputs plus exponential noise of a mean, clamped to the data's bounds: `InputNoise(0.05)`.
+
+    Stands for privacy of the input: a user who perturbs what is sent (the stronger privacy metric
+    of Ganesh, arXiv 2311.14859). For images in [0, 1], means of 0.05 to 0.1 are sensible.
+
+    Args:
+        scale: the mean of the noise, in the units of the input; 0 is clean.
+        seed: of the numbers, which are the same for every candidate and for every scale.
+
+    Raises:
+        InterventionError: the scale is negative, or no number.
+    """
+
+    scale: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", checks.number("InputNoise", "scale", self.scale))
+        checks.count("InputNoise", "seed", self.seed, least=0)
+
+    @property
+    def draws(self) -> str:
+        """The numbers of a seed."""
+        return f"InputNoise with seed={self.seed}"
+
+    def apply(self, inputs: Tensor, rows: Tensor, data: Data) -> Tensor:
+        """Return the noisy inputs; see `InputIntervention.apply`."""
+        if self.scale == 0:
+            return inputs
+        noise = Stream("InputNoise", self.seed).exponential(rows, inputs.shape[1:]).to(inputs)
+        noisy = inputs + self.scale * noise
+        return noisy if data.bounds is None else noisy.clamp(*data.bounds)
+
+
+@dataclass(frozen=True, repr=False)
+class OutputNoise(OutputIntervention):
+    """Logits plus exponential noise of a mean, independent per class: `OutputNoise(5)`.
+
+    Stands for privacy of the prediction: report-noisy-max (Dwork and Roth 2014, section 3.3), with
+    exponential noise the same as permute-and-flip (McKenna and Sheldon, arXiv 2010.12603), as in
+    Ganesh, arXiv 2311.14859, whose lambda is this mean. It is measured on the scale of the logits:
+    a model with larger margins withstands more of it.
+
+    Accuracy is the expected one, in closed form: nothing is drawn. Predictions and other measures
+    are drawn.
+
+    Args:
+        scale: the mean of the noise, in the units of the logits; 0 is clean.
+        seed: of the numbers, which are the same for every candidate and for every scale.
+
+    Raises:
+        InterventionError: the scale is negative, or no number.
+    """
+
+    scale: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", checks.number("OutputNoise", "scale", self.scale))
+        checks.count("OutputNoise", "seed", self.seed, least=0)
+
+    @property
+    def draws(self) -> str:
+        """The numbers of a seed."""
+        return f"OutputNoise with seed={self.seed}"
+
+    def apply(self, logits: Tensor, rows: Tensor, data: Data) -> Tensor:
+        """Return the logits with noise that was drawn; see `OutputIntervention.apply`."""
+        if self.scale == 0:
+            return logits
+        noise = Stream("OutputNoise", self.seed).exponential(rows, logits.shape[1:]).to(logits)
+        return logits + self.scale * noise
+
+    def expected_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the probability [b], float64, that the target's noisy logit is the largest.
+
+        With a_j = exp((z_j - max z) / scale), class k wins with probability
+        a_k * integral over u in [0, 1] of prod_{j != k} (1 - a_j u): a polynomial in u, for which
+        Gauss-Legendre quadrature is exact. Beyond 64 classes it is right to 1e-7 of the value for
+        1,000, and to 1e-3 for 10,000.
+        """
+        if self.scale == 0:
+            return (logits.argmax(dim=1) == targets).double()
+        logits = logits.double()
+        weights = ((logits - logits.amax(dim=1, keepdim=True)) / self.scale).exp()  # a: [b, C]
+        wins = weights.gather(1, targets[:, None])[:, 0]  # a_k: [b]
+        others = weights.scatter(1, targets[:, None], 0.0)  # [b, C]
+        nodes, shares = _gauss_legendre(logits.shape[1])
+        integral = torch.zeros_like(wins)
+        for node, share in zip(nodes, shares, strict=True):
+            integral += share * (1 - node * others).prod(dim=1)
+        return wins * integral
+
+
+def _gauss_legendre(classes: int) -> tuple[list[float], list[float]]:
+    """Return nodes and weights on [0, 1], exact for polynomials of degree `classes` - 1.
+
+    For many classes of like logits the integrand falls from 1 within 1 / classes, which nodes in u
+    would miss (32 of them by a tenth, for 1,000 classes): there they stand in t, with u = t^3.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(min((classes + 1) // 2, NODES))
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    if classes > 2 * NODES:
+        nodes, weights = nodes**3, weights * 3 * nodes**2
+    return nodes.tolist(), weights.tolist()
