@@ -1,4 +1,4 @@
-"""How many candidates say each class of each sample, a bounded chunk of samples at a time."""
+"""Checks of what candidates say, and votes per class, a bounded chunk of samples at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pytest_multiplicity.errors import ScoresError
 
 CHUNK = 1 << 22
 """Elements of the largest temporary array: 32 MiB of float64."""
+SUM_TOLERANCE = 1e-3
+"""Probabilities in half precision sum to 1 up to this."""
 
 
 def vote_chunks(predictions: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.int64]]:
@@ -40,3 +42,19 @@ def check_predictions(predictions: npt.NDArray[np.integer]) -> None:
         raise ScoresError(f"predictions are {predictions.dtype}: give classes as integers")
     if predictions.min() < 0:
         raise ScoresError(f"class {predictions.min()} among the predictions: classes start at 0")
+
+
+def check_probabilities(probabilities: npt.NDArray[np.floating]) -> None:
+    """Raise ScoresError unless these are probabilities [K, n, C] that sum to 1 over the classes."""
+    if probabilities.ndim != 3 or 0 in probabilities.shape:
+        raise ScoresError(
+            f"probabilities of shape {probabilities.shape}: give [candidates, samples, classes], "
+            "one or more of each"
+        )
+    for each in probabilities:
+        low, off = float(each.min()), float(np.abs(each.sum(axis=1) - 1).max())
+        if not (low >= 0 and off <= SUM_TOLERANCE):  # nan fails both
+            raise ScoresError(
+                f"probabilities from {low:g} that miss a sum of 1 by up to {off:g}: give "
+                "probabilities, not logits"
+            )

@@ -1,0 +1,136 @@
+"""What every printed number means: the formula in words, inclusive or not, and against what."""
+
+from __future__ import annotations
+
+DEFINITIONS: dict[str, str] = {
+    # sheets
+    "accuracy": (
+        "share of the samples whose target is the class with the largest output under the "
+        "intervention"
+    ),
+    "delta_all": (
+        "largest minus smallest unrounded score over all distinct candidates, each counted once"
+    ),
+    "delta_by_seed": "for one seed, largest minus smallest score across the options of the axis",
+    "delta_by_option": "for one option, largest minus smallest score across the seeds",
+    "noise_floor": (
+        "mean delta over all that equally good candidates would show on this test set: each "
+        "sample's outcomes are permuted between the candidates"
+    ),
+    "noise_95": "the delta over all that equally good candidates stay at or below 95 times in 100",
+    "noise_floor_at_most": (
+        "upper bound of the noise floor from the number of samples n alone: the mean range of as "
+        "many standard normals, times sqrt(p (1 - p) / n) at the mean score p"
+    ),
+    "p_value": (
+        "how often equally good candidates show a delta as large or larger: the larger of a "
+        "permutation test (mid-p) and a Gaussian test with the observed covariance; a delta is "
+        "within test-set noise when it is above 0.05"
+    ),
+    "real_share": (
+        "share of the variance between the scores that test-set noise does not explain: "
+        "1 - (K - 1) / Q, at least 0, with K candidates and Q of Cochran's test"
+    ),
+    "expected_delta_all": (
+        "mean delta over all of as many candidates as survived, drawn at random without "
+        "replacement from all that have a score"
+    ),
+    "expected_ambiguity": (
+        "mean ambiguity of as many candidates as survived, drawn at random without replacement"
+    ),
+    # selection
+    "within": "at most eps worse than the best score of the family, inclusive",
+    "in_top": (
+        "at least the ceil(k n)-th best score of the n distinct candidates, inclusive, ties kept"
+    ),
+    "in_top_cells": (
+        "at least the ceil(k n)-th best of the n cells of all tables, inclusive, ties kept; the "
+        "default configuration counts once per table"
+    ),
+    "rashomon_ratio": (
+        "share of the family's candidates that are at most eps worse than the best, inclusive"
+    ),
+    # predictive multiplicity, on predictions
+    "ambiguity": (
+        "share of samples on which any two candidates predict different classes; no baseline"
+    ),
+    "ambiguity_baseline": (
+        "share of samples on which any candidate predicts another class than the baseline "
+        "(Marx et al. 2020)"
+    ),
+    "discrepancy": (
+        "largest share of samples on which any two candidates predict different classes; no "
+        "baseline"
+    ),
+    "discrepancy_baseline": (
+        "largest share of samples on which one candidate predicts another class than the baseline "
+        "(Marx et al. 2020)"
+    ),
+    "disagreement": (
+        "mean share of samples on which two candidates predict different classes, over all "
+        "unordered pairs"
+    ),
+    "agreement": "share of samples on which the two candidates predict the same class",
+    "self_consistency": (
+        "per sample, share of unordered pairs of candidates that predict the same class (Cooper "
+        "et al. 2024); its mean is 1 - disagreement"
+    ),
+    "self_consistency_distribution": (
+        "share of samples whose self-consistency is at most the level, inclusive"
+    ),
+    "fleiss_kappa": (
+        "(A - E) / (1 - E), with A the mean self-consistency and E the sum of the squared shares "
+        "of the classes among all predictions"
+    ),
+    "conflicts": "samples on which any two candidates predict different classes",
+    # predictive multiplicity, on probabilities
+    "viable_prediction_range": (
+        "per sample, lowest and highest probability that any candidate gives to the target class, "
+        "or to the label asked for (Watson-Daniels et al. 2023)"
+    ),
+    "probabilistic_ambiguity": (
+        "share of samples for which the probabilities that two candidates give to the target "
+        "class, or to the label asked for, differ by delta or more, inclusive; no baseline"
+    ),
+    "probabilistic_ambiguity_baseline": (
+        "share of samples for which any candidate's probability of the target class, or of the "
+        "label asked for, differs from the baseline's by delta or more, inclusive (Watson-Daniels "
+        "et al. 2023)"
+    ),
+    "score_variance": (
+        "per sample, variance (divided by K - 1) of the probability that the K candidates give to "
+        "the target class, or to the label asked for"
+    ),
+    "rashomon_capacity": (
+        "per sample, 2 to the capacity in bits of the channel from candidates to classes whose "
+        "rows are the candidates' probabilities (Hsu and Calmon 2022): from 1, all say the same, "
+        "to the number of classes; by Blahut-Arimoto, the true value lies at most the printed gap "
+        "in bits above"
+    ),
+    # where it comes from
+    "mean_delta": (
+        "of an axis: mean over the seeds of the delta across its options; of the seed: mean over "
+        "the configurations of the delta across seeds; not comparable where the numbers of "
+        "options differ"
+    ),
+    "share": (
+        "share of the variance between the scores, unbiased for the noise of the seeds; in a star "
+        "design it assumes that axes don't interact; an axis is named when its F test has p below "
+        "0.05 after Holm's correction"
+    ),
+    # beyond doubt
+    "interval": "Wilson's interval for a share of n samples",
+    "threshold_beyond_doubt": (
+        "exact binomial test of the accuracy against the threshold, one-sided, 0.05 / K each way, "
+        "K the size of the family"
+    ),
+    "within_beyond_doubt": (
+        "rejected when any other candidate is more than eps better on the same samples at level "
+        "0.05 / (K (K - 1)), kept when none is at level 0.05 / K: the smaller of Tango's score and "
+        "the smoothed Wald statistic"
+    ),
+    "in_top_beyond_doubt": (
+        "kept when even the worst rank that the pairwise tests allow is at most ceil(k K), "
+        "rejected when even the best one is not"
+    ),
+}
