@@ -1,18 +1,22 @@
 """Common corruptions of images, with severities 1 to 5.
 
 The parameters are those of CIFAR-10-C (Hendrycks and Dietterich, arXiv 1903.12261), which were
-chosen for 32 x 32 pixels. Fog is made of smooth noise in several octaves instead of the fractal
-of the original.
+chosen for 32 x 32 pixels, with two exceptions: fog is smooth noise in several octaves instead of
+their fractal, and pixels grow up to four times as large, where theirs grow by at most a half and
+leave the picture nearly as it was.
 """
 
 from __future__ import annotations
 
 import functools
+import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
 
@@ -118,32 +122,30 @@ def _clouds(images: Tensor, decay: float) -> Tensor:
     return (clouds - low) / (high - low)
 
 
-@levels([0.95, 0.90, 0.85, 0.75, 0.65])
+@levels([0.75, 0.625, 0.5, 0.375, 0.25])
 def pixelate(images: Tensor, share: float) -> Tensor:
     """Fewer, larger pixels: a share of the height and of the width."""
     height, width = images.shape[-2:]
-    small = (max(1, round(share * height)), max(1, round(share * width)))
-    return F.interpolate(F.adaptive_avg_pool2d(images, small), (height, width), mode="nearest")
+    size = (math.ceil(share * height), math.ceil(share * width))
+    small = F.interpolate(images, size, mode="bilinear", antialias=True)
+    return F.interpolate(small, (height, width), mode="nearest-exact")
 
 
 @levels([80, 65, 58, 50, 40])
 def jpeg(images: Tensor, quality: int) -> Tensor:
     """Lossy compression, of a JPEG quality. For images of 1 or 3 channels."""
-    compressed: Tensor = v2.jpeg((images * 255).round().to(torch.uint8), quality)
-    return compressed / 255
+    pixels = (images * 255).round().to(torch.uint8)
+    return torch.stack([_compressed(image, quality) for image in pixels]) / 255
+
+
+def _compressed(pixels: Tensor, quality: int) -> Tensor:
+    file = io.BytesIO()
+    v2.to_pil_image(pixels).save(file, format="jpeg", quality=quality)
+    decoded: Tensor = v2.pil_to_tensor(Image.open(file))
+    return decoded
 
 
 CORRUPTIONS: dict[str, Corruption] = {
     corruption.__name__: corruption
-    for corruption in (
-        blur,
-        brightness,
-        contrast,
-        fog,
-        impulse,
-        jpeg,
-        noise,
-        pixelate,
-        shot,
-    )
+    for corruption in (blur, brightness, contrast, fog, impulse, jpeg, noise, pixelate, shot)
 }

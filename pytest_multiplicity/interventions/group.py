@@ -77,7 +77,7 @@ class Group(Intervention):
         if size < self.min_size:
             warnings.warn(
                 f"{self!r} has {size} of the {len(data):,} samples of {data.name!r}, fewer than "
-                f"{self.min_size}: one sample is {100 / size:.2g} points of its accuracy",
+                f"{self.min_size}: one sample is {100 / size:.3g} points of its accuracy",
                 SmallGroupWarning,
                 stacklevel=3,
             )

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
         return f"lambda at {_place(value.__code__)}"
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
-    text = re.sub(r"\s+", " ", repr(value))
+    text = re.sub(r"\s+", " ", repr(value)).replace("( ", "(").replace(" )", ")")
     return type(value).__name__ if " at 0x" in text else text
 
 

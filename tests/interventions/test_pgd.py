@@ -87,7 +87,7 @@ def naive_step(pgd, model, x, clean, label, aim):
     x = x.clone().requires_grad_()
     z = model(x)[0]
     others = torch.stack([z[k] for k in range(CLASSES) if k != label])
-    lead = others.exp().sum().log() if aim is None else z[aim]
+    lead = others.logsumexp(0) if aim is None else z[aim]
     gradient = torch.autograd.grad(lead - z[label], x)[0]
     x = x.detach()
     size = 2.5 * pgd.eps / pgd.steps if pgd.step_size is None else pgd.step_size
