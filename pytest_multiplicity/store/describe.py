@@ -12,6 +12,7 @@ import enum
 import functools
 import importlib
 import logging
+import os
 import sys
 import threading
 import types
@@ -43,12 +44,15 @@ class Description:
     parts: tuple[Part, ...] = ()
 
 
-# What these hold can't change what code computes: locks, log channels, caches of weak references.
+# What these hold can't change what code computes, or is nobody's in particular: locks, channels of
+# logs, caches of weak references, what belongs to one thread or to the environment of a process.
 _STATELESS = (
     type(threading.Lock()),
     type(threading.RLock()),
     logging.Logger,
     contextvars.ContextVar,
+    threading.local,
+    type(os.environ),
     weakref.ref,
     weakref.WeakKeyDictionary,
     weakref.WeakValueDictionary,

@@ -28,7 +28,8 @@ def fingerprint(value: Any) -> str:
     - An object with a str attribute `fingerprint` counts by that alone.
     - Any other object counts by its class and its state, as `pickle` would see it.
 
-    Code that is found only while it runs (`importlib`, `eval`) can't be seen.
+    Code that is found only while it runs (`importlib`, `eval`), code compiled from C, and the files
+    that code reads can't be seen.
 
     Raises StoreError for a value whose state can't be seen: a file, a session, a generator.
     """

@@ -26,9 +26,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import nn
 
 from pytest_multiplicity.errors import StoreError
+from pytest_multiplicity.family.config import Config
 from pytest_multiplicity.store.fingerprint import fingerprint
 
 PLAIN = st.recursive(
@@ -240,8 +242,21 @@ def test_a_declared_fingerprint_says_all() -> None:
     assert fingerprint(session) != fingerprint(SimpleNamespace(fingerprint="v2"))
 
 
-def test_locks_hold_no_content() -> None:
-    assert fingerprint(threading.Lock()) == fingerprint(threading.Lock())
+def test_configurations_count_by_their_options_in_any_order() -> None:
+    one, two = Config({"lr": 0.1, "seed.init": 2}, 0), Config({"seed.init": 2, "lr": 0.1}, 0)
+    assert fingerprint(one) == fingerprint(two)
+    capture = lambda config: lambda: config.lr  # noqa: E731
+    assert fingerprint(capture(one)) == fingerprint(capture(two))
+    assert fingerprint(one) != fingerprint(Config({"lr": 0.1, "seed.init": 2}, 1))
+    named = [Config({"fingerprint": "same", "lr": lr}, 0) for lr in (0.1, 0.2)]
+    assert fingerprint(named[0]) != fingerprint(named[1])
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.local, threading.Event, Console])
+def test_machinery_of_a_process_holds_no_content(make: Any, monkeypatch: Any) -> None:
+    before = fingerprint(make())
+    monkeypatch.setenv("UNRELATED", "changed")
+    assert fingerprint(make()) == before
 
 
 def test_an_opaque_object_is_a_clear_error() -> None:
