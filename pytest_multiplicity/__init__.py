@@ -7,12 +7,14 @@ alone imports neither torch nor pandas nor numpy.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "pytest_multiplicity.plugin.fixtures": ("family", "recorded"),
+    "pytest_multiplicity.plugin.fixtures": ("recorded",),
     "pytest_multiplicity.training": ("Recipe",),
     "pytest_multiplicity.training.load": ("load",),
     "pytest_multiplicity.data": ("Data",),
@@ -32,7 +34,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_HOME), "__version__"]
+__all__ = [*sorted(_HOME), "__version__", "family"]
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data as Data
@@ -62,4 +64,23 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, "family"})
+
+
+class _Package(ModuleType):
+    """``pm.family`` is the decorator, also once the folder of that name has been imported.
+
+    Importing a submodule sets it as an attribute of its package; here that is ignored.
+    """
+
+    @property
+    def family(self) -> Any:
+        """See ``pytest_multiplicity.plugin.fixtures.family``."""
+        return importlib.import_module("pytest_multiplicity.plugin.fixtures").family
+
+    @family.setter
+    def family(self, submodule: ModuleType) -> None:
+        """Keep the decorator."""
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,4 +1,4 @@
-"""Comparisons that hold or fail only where the data decide (STATISTICS: exact binomial, Tango).
+"""Comparisons that hold or fail only where the data decide.
 
 The procedures are in ``multiplicity/doubt.py``; here they meet a score, and what is undecided is
 handed to whoever judges.
@@ -6,14 +6,19 @@ handed to whoever judges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.multiplicity import doubt
 from pytest_multiplicity.multiplicity.doubt import Decision, Verdict
 
 if TYPE_CHECKING:
-    pass
+    from pytest_multiplicity.evaluation.score import Score
 
 
 def _keep(reason: str) -> bool:
@@ -37,4 +42,54 @@ class Doubted:
         return self.verdict.decision is Decision.KEEP
 
     def __repr__(self) -> str:
-        return f"{self.verdict.decision.value}: {self.verdict.reason}"
+        return f"<{self.verdict.decision.value}: {self.verdict.reason}>"
+
+
+class BeyondDoubt:
+    """A score whose comparisons keep or reject only what the data decide, at 5% in a family.
+
+    The budget is split over the family's candidates (Bonferroni), so that a verdict doesn't depend
+    on which other pairs ran. Between the two a comparison is undecided.
+    """
+
+    def __init__(self, score: Score) -> None:
+        metric = score.metric
+        if metric.searched:
+            raise MeasurementError(
+                "beyond_doubt under @given: a search for the worst example voids the test; "
+                "compare the score itself"
+            )
+        if metric.outcomes is None:
+            raise MeasurementError(
+                f"beyond_doubt needs the outcome of every sample, which {metric.name} doesn't "
+                "have: compare the score itself"
+            )
+        self._score = score
+        alive = np.flatnonzero(~np.isnan(metric.scores))
+        self._outcomes: npt.NDArray[np.generic] = metric.outcomes[:, alive]
+        self._position = int(np.flatnonzero(alive == score.index)[0])
+        self._candidates = len(metric.scores)
+
+    def __repr__(self) -> str:
+        return f"{self._score!r} beyond doubt"
+
+    def __ge__(self, threshold: float) -> Doubted:
+        return Doubted(doubt.at_least(self._own, threshold, self._candidates))
+
+    def __le__(self, threshold: float) -> Doubted:
+        return Doubted(doubt.at_most(self._own, threshold, self._candidates))
+
+    def within(self, eps: float) -> Doubted:
+        """Whether no other candidate is more than ``eps`` better."""
+        return self._verdict(doubt.within(self._outcomes, eps))
+
+    def in_top(self, k: float) -> Doubted:
+        """Whether it is among the best ``ceil(k * n)``; below 10,000 samples nearly never decided."""
+        return self._verdict(doubt.in_top(self._outcomes, k))
+
+    @property
+    def _own(self) -> npt.NDArray[np.generic]:
+        return self._outcomes[:, self._position]
+
+    def _verdict(self, verdicts: Sequence[Verdict]) -> Doubted:
+        return Doubted(verdicts[self._position])

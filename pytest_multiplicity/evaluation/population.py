@@ -59,11 +59,8 @@ def ask(data: Data, under: Under) -> Asked:
     if not isinstance(data, Data):
         raise DataError(f"{data!r} is no pm.Data: give the data set the score is measured on")
     steps = chain(under)
-    positions = torch.arange(len(data))
-    for group in steps.groups:
-        positions = positions[torch.isin(positions, group.rows(data))]
-    if not len(positions):
-        raise DataError(f"no sample of {data.name!r} is in {steps.name}: widen the groups")
+    steps.check(data)
+    positions = torch.isin(data.rows, steps.restrict(data).rows).nonzero().flatten()
     if steps.needs_model:
         return Asked(data, steps, data, positions, positions)
     return Asked(data, steps, data.root, data.rows[positions], positions)
@@ -146,7 +143,10 @@ class Population:
         self.models.ready()
         asked = self.ask(data, under)
         name = f"accuracy on {asked.name}"
-        return self._once(name, lambda: self._accuracies(asked, name))
+        groups = asked.under.expand(data)
+        if len(groups) == 1:
+            return self._once(name, lambda: self._accuracies(asked, name))
+        return self._once(name, lambda: self._worst([ask(data, g) for g in groups], name))
 
     @property
     def alive(self) -> list[int]:
@@ -224,6 +224,20 @@ class Population:
             predictions=predictions,
         )
 
+    def _worst(self, groups: Sequence[Asked], name: str) -> Metric:
+        """For each candidate the accuracy of the group that it serves worst."""
+        metrics = [self._accuracies(group, f"accuracy on {group.name}") for group in groups]
+        scores = np.min([metric.scores for metric in metrics], axis=0)
+        return replace(
+            metrics[0],
+            name=name,
+            scores=scores,
+            n=None,
+            key=None,
+            outcomes=None,
+            predictions=None,
+        )
+
     def _outcomes(self, asked: Asked) -> dict[str, Tensor]:
         """Predictions ``[K, n]``, or expected correctness where it has a closed form.
 
@@ -231,17 +245,20 @@ class Population:
         """
         read = self._logits(asked)
         targets = asked.targets
-        expected = len(asked.under.outputs) == 1
         size = len(self.candidates), len(targets)
-        rows = torch.zeros(size) if expected else torch.full(size, NO_CLASS, dtype=torch.int32)
+        predictions = torch.full(size, NO_CLASS, dtype=torch.int32)
+        expected = torch.zeros(size)
+        exact = False
         for index in self.alive:
             logits = read(index)[asked.rows]
             check_classes(asked.data, logits.shape[1])
-            if expected:
-                rows[index] = asked.under.outputs[0].expected_correct(logits, targets)
+            correct = _expected_correct(asked.under, logits, targets)
+            if correct is not None:
+                expected[index], exact = correct, True
             else:
-                rows[index] = self._with_outputs(logits, asked).argmax(dim=1)
-        return {"expected" if expected else "predictions": rows, "targets": targets}
+                predictions[index] = self._with_outputs(logits, asked).argmax(dim=1)
+        outcomes = {"expected": expected} if exact else {"predictions": predictions}
+        return {**outcomes, "targets": targets}
 
     def _measured(self, fn: Measure, asked: Asked, name: str, higher_is_better: bool) -> Metric:
         read = self._logits(asked)
@@ -329,3 +346,10 @@ class Population:
     def _outcomes_key(self, asked: Asked) -> str:
         keys = [self.models.keys[i] for i in self.alive]
         return fingerprint(["outcomes", keys, asked.data.fingerprint, list(asked.under.steps)])
+
+
+def _expected_correct(under: Chain, logits: Tensor, targets: Tensor) -> Tensor | None:
+    """The chance ``[n]`` that each prediction is right, where one output step has a closed form."""
+    if len(under.outputs) != 1:
+        return None
+    return under.outputs[0].expected_correct(logits, targets)

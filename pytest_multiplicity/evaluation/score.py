@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.doubts import BeyondDoubt
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.multiplicity import doubt, selection
 from pytest_multiplicity.multiplicity.sheet import table_counts
-
-if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.beyond_doubt import BeyondDoubt
 
 
 class Interval(NamedTuple):
@@ -88,6 +86,4 @@ class Score(float):
     @property
     def beyond_doubt(self) -> BeyondDoubt:
         """The same comparisons, holding or failing only where the data decide."""
-        from pytest_multiplicity.evaluation.beyond_doubt import BeyondDoubt
-
         return BeyondDoubt(self)

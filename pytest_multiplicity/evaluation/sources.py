@@ -97,7 +97,7 @@ class Models:
         A failure is remembered and raised again, not tried again for every candidate.
         """
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # else it grows with every pair
         if not self._ready:
             try:
                 self._train()

@@ -97,7 +97,7 @@ class Families:
     ) -> Population | RecordedPopulation:
         """All candidates of a family, built once."""
         if family.failure is not None:
-            raise family.failure  # once is enough: not again for every candidate and spec
+            raise family.failure.with_traceback(None)  # once is enough: not for every pair
         if family.population is None:
             try:
                 family.population = self._build(family, dependencies)

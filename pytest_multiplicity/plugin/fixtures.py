@@ -73,7 +73,9 @@ def recorded(
 
 def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
     def build(request: pytest.FixtureRequest, **dependencies: Any) -> Candidate:
-        state = request.config.stash[STATE]
+        state = request.config.stash.get(STATE, None)
+        if state is None:
+            pytest.skip("pytest-multiplicity is switched off: there are no candidates")
         return state.families.candidate(definition, request.param, dependencies)
 
     names = ["request", *definition.parameters]

@@ -90,12 +90,9 @@ def reason(item: pytest.Item, error: BaseException) -> str:
 
 def starred(metric: Metric, drawn: dict[str, Any]) -> str:
     """The name of a metric for every example alike: what was drawn reads ``*``."""
+    from pytest_multiplicity.interventions.naming import shown
+
     head, under, tail = metric.name.partition(" under ")
-    for value in drawn.values():
-        for text in {repr(value), str(value), *_short(value)}:
-            tail = re.sub(rf"(?<![\w.-]){re.escape(text)}(?![\w.])", "*", tail)
+    for text in map(shown, drawn.values()):
+        tail = re.sub(rf"(?<![\w.-]){re.escape(text)}(?![\w.])", "*", tail)
     return f"worst {head}{under}{tail}"
-
-
-def _short(value: Any) -> list[str]:
-    return [f"{value:g}"] if isinstance(value, float) else []

@@ -28,7 +28,7 @@ def write(session: pytest.Session) -> None:
 def show(reporter: pytest.TerminalReporter) -> None:
     """Print the summary. Nothing under -qq, one line under -q, sheets and definitions with -v."""
     state = reporter.config.stash[STATE]
-    if not _concerned(state):
+    if not _concerned(state) or reporter.no_summary:
         return
     from pytest_multiplicity.report import terminal
 

@@ -79,7 +79,7 @@ def _content(code: CodeType) -> tuple[Any, ...]:
         (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
         code.co_flags & _FLAGS,
         code.co_varnames[: _parameter_count(code)],
-        tuple((i.opname, _operand(i, offsets)) for i in instructions),
+        tuple((i.opname, _operand(code, i, offsets)) for i in instructions),
         _handlers(code, offsets),
     )
 
@@ -89,11 +89,12 @@ def _parameter_count(code: CodeType) -> int:
     return code.co_argcount + code.co_kwonlyargcount + variadic
 
 
-def _operand(instruction: dis.Instruction, offsets: list[int]) -> Any:
+def _operand(code: CodeType, instruction: dis.Instruction, offsets: list[int]) -> Any:
     if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
         return _position(instruction.argval, offsets)
-    if instruction.opcode in dis.hasconst:
-        return _constant(instruction.argval)
+    if instruction.opcode in dis.hasconst and instruction.arg is not None:
+        # not `argval`: dis doesn't look up the names of keyword arguments (KW_NAMES) in Python 3.11
+        return _constant(code.co_consts[instruction.arg])
     named = instruction.opcode in dis.hasname or instruction.opcode in dis.haslocal
     if named or instruction.opcode in dis.hasfree:
         return instruction.argval

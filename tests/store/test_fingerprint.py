@@ -304,6 +304,7 @@ def test_what_must_not_change_a_function(project: Project, same: str) -> None:
         "def f(x=1):\n    return x + 1\n",
         "def f(*, x):\n    return x + 1\n",
         "def f(*x):\n    return x + 1\n",
+        "def f(x):\n    return x + 1.0\n",
         "def f(x):\n    yield x + 1\n",
         "async def f(x):\n    return x + 1\n",
         "def f(x):\n    try:\n        return x + 1\n    except ValueError:\n        return 0\n",
@@ -313,8 +314,68 @@ def test_what_must_change_a_function(project: Project, other: str) -> None:
     assert project.of(other) != project.of(PLAIN_FUNCTION)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("dict(a=x)", "dict(b=x)"),
+        ("x.a(k=1)", "x.a(m=1)"),
+        ("x.a", "x.b"),
+        ("x < 1", "x <= 1"),
+        ("x is y", "x is not y"),
+        ("x in y", "x not in y"),
+        ("x @ y", "x * y"),
+        ("x[1:2]", "x[1:3]"),
+        ("x if y else 1", "1 if y else x"),
+        ("x and y", "x or y"),
+        ("(x, y)", "[x, y]"),
+        ("f'{x!r}'", "f'{x!s}'"),
+        ("f'{x:3}'", "f'{x:4}'"),
+        ("dict(*x, **y)", "dict(**y)"),
+        ("x in {1, 2}", "x in {1, 3}"),
+        ("lambda a=x: a", "lambda a=y: a"),
+        ("lambda a: a", "lambda *a: a"),
+        ("[a for a in x if a]", "[a for a in x if not a]"),
+        ("(a for a in x)", "[a for a in x]"),
+    ],
+)
+def test_one_expression_is_not_another(project: Project, one: str, other: str) -> None:
+    function = "def f(x, y):\n    return {}\n"
+    assert project.of(function.format(one)) != project.of(function.format(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("for a in x: y += a", "for a in x: y -= a"),
+        ("while x: x = x.next", "if x: x = x.next"),
+        ("try: x()\n    except KeyError: pass", "try: x()\n    except ValueError: pass"),
+        ("try: x()\n    except KeyError: pass", "x()\n    try: y()\n    except KeyError: pass"),
+        ("x()\n    try: y()\n    finally: y()", "try: x(); y()\n    finally: y()"),
+        ("with x: y()", "with y: y()"),
+        ("with x as z: y()", "with x: y()"),
+        ("global G; G = 1", "G = 1"),
+        ("assert x", "assert y"),
+        ("import os.path as z", "import os as z"),
+        ("from os import path", "from os import sep as path"),
+        ("match x:\n        case 1: y()", "match x:\n        case 2: y()"),
+        ("match x:\n        case {'a': z}: y()", "match x:\n        case {'b': z}: y()"),
+        ("class A:\n        k = 1", "class A:\n        k = 2"),
+        ("class A(x): pass", "class A(y): pass"),
+        ("class A(k=x): pass", "class A(m=x): pass"),
+    ],
+)
+def test_one_statement_is_not_another(project: Project, one: str, other: str) -> None:
+    function = "def f(x, y):\n    {}\n    return x\n"
+    assert project.of(function.format(one)) != project.of(function.format(other))
+
+
 def test_a_docstring_moves_no_constant(project: Project) -> None:
     body = "    if x:\n        return None\n    return 'text', 2\n"
+    assert project.of(f"def f(x):\n{body}") == project.of(f'def f(x):\n    """A text."""\n{body}')
+
+
+def test_a_docstring_moves_no_names_of_keywords(project: Project) -> None:
+    body = "    return dict(a=x)\n"
     assert project.of(f"def f(x):\n{body}") == project.of(f'def f(x):\n    """A text."""\n{body}')
 
 
@@ -717,3 +778,13 @@ def test_nothing_is_changed_by_reading() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert random.getstate() == numbers
     assert torch.equal(module.layers[0].weight, weight)
+
+
+def test_names_of_keyword_arguments_are_part_of_a_call() -> None:
+    def first(f):  # type: ignore[no-untyped-def]
+        return f(width=1)
+
+    def second(f):  # type: ignore[no-untyped-def]
+        return f(depth=1)
+
+    assert fingerprint(first) != fingerprint(second)

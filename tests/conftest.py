@@ -1,0 +1,20 @@
+"""Shared by all tests.
+
+What can't be imported twice (torch, numpy and what is built on them) is imported here: pytester
+forgets the modules that were first imported inside an inner run.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot  # noqa: F401
+import numpy.fft  # noqa: F401
+import pandas as pd  # noqa: F401
+import scipy.integrate  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.datasets  # noqa: F401
+import torch
+import torchvision.transforms.v2  # noqa: F401
+
+import pytest_multiplicity.plugin.assemble  # noqa: F401
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
