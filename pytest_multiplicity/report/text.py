@@ -8,7 +8,7 @@ from typing import Any
 from .model import known
 
 NAME_LIMIT = 200
-TEXT_LIMIT = 2000
+
 DASH = "\N{EN DASH}"
 
 # Control, format (bidirectional overrides among them), surrogate, private, unassigned, and the

@@ -1,0 +1,41 @@
+"""How much of a run the page shows: what keeps it below 5 MB whatever the run.
+
+The JSON report has everything, and the page says so wherever it leaves something out. Escaped, a
+character takes up to five bytes.
+"""
+
+from __future__ import annotations
+
+FAMILY_BYTES = 4_300_000
+"""Of all families together; those beyond it are only counted. The rest of the page takes less."""
+CANDIDATE_BYTES = 1_400_000
+"""Of one family's pages of candidates."""
+CANDIDATES = 400
+SPECS = 60
+CELLS = 16_000
+"""Cells of a family's sheets, before and after selection together."""
+SHEETS = 40
+METRIC_COLUMNS = 8
+"""Metrics in the table of candidates."""
+STRIPS = 48
+POINTS = 80
+"""Points of one strip."""
+AGREEMENT = 80
+"""Survivors in the agreement matrix."""
+CONFLICTS = 24
+"""Samples on which survivors disagree, per data set."""
+CONFLICT_SETS = 4
+SIDE = 48
+"""Pixels of a thumbnail's longer side."""
+EPOCHS = 40
+"""Points of a training curve."""
+CURVES = 4
+"""Curves in one candidate's plot."""
+ROWS = 50
+"""Lines of any other list: gates, warnings, notes, metrics, definitions, versions."""
+LINES = 8
+"""Lines of a gate's message."""
+NAME = 80
+"""Characters of a name."""
+PROSE = 300
+"""Characters of a docstring, a message, a definition."""
