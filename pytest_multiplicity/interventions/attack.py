@@ -78,6 +78,7 @@ class Attack(ModelIntervention):
         ):
             numbers.seed(Stream(f"Attack {self!r}").seed(int(rows[0])))
             result = _run(self.make(module), inputs.detach().clone(), targets.clone())
+        module.eval()  # which some attacks undo
         return _bounded(fitting(result, inputs, repr(self)), data, repr(self))
 
 

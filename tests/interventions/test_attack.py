@@ -84,6 +84,18 @@ def test_a_module_is_handed_on_as_it_is():
     assert seen[0] is module
 
 
+def test_an_attack_that_leaves_the_model_in_training_mode():
+    module = nn.Sequential(nn.Linear(3, 2), nn.Dropout()).eval()
+
+    def make(given):
+        given.train()
+        return lambda inputs, labels: inputs
+
+    Attack(make).perturb(module, DATA.inputs, DATA.targets, DATA.rows, DATA)
+
+    assert not any(part.training for part in module.modules())
+
+
 def noisy(module):
     return lambda inputs, labels: (inputs + 0.1 * torch.rand_like(inputs)).clamp(0, 1)
 
