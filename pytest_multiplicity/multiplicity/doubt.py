@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.multiplicity.pairs import Pairs, upper_quantile
 from pytest_multiplicity.multiplicity.selection import rank_of_share
 
 Floats = npt.NDArray[np.float64]
@@ -96,19 +97,21 @@ def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
     """
     if not eps >= 0:
         raise MeasurementError(f"within({eps!r}): eps is a distance, 0 or more")
-    pairs = _Pairs.of(outcomes)
+    pairs = Pairs.of(_check(outcomes, dimensions=2))
     count = pairs.count
     if count == 1 or eps >= 1:
         return (Verdict(Decision.KEEP, f"nobody can lie more than {eps:g} below"),) * count
     z = _off_diagonal(pairs.z(eps), -np.inf)
     hardest = z.argmax(axis=0)  # who stands most in the way of each candidate
-    reject, keep = _quantile(BUDGET / (count * (count - 1))), _quantile(BUDGET / count)
+    reject, keep = upper_quantile(BUDGET / (count * (count - 1))), upper_quantile(BUDGET / count)
     needed = np.where(
-        pairs.difference > eps, pairs.samples_for(eps, reject), pairs.samples_for(eps, keep)
+        pairs.difference > eps,
+        pairs.samples_for(eps, reject, POWER),
+        pairs.samples_for(eps, keep, POWER),
     )
     return tuple(
         _verdict(
-            pairs.describe(j),
+            _describe(float(pairs.scores[j]), pairs.samples),
             keep=z[i, j] < -keep,
             reject=z[i, j] > reject,
             kept=f"within {eps:g} of the best beyond doubt",
@@ -128,15 +131,15 @@ def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
     """
     if not 0 < k <= 1:
         raise MeasurementError(f"in_top({k!r}): k is a share, over 0 and at most 1")
-    pairs = _Pairs.of(outcomes)
+    pairs = Pairs.of(_check(outcomes, dimensions=2))
     count, last = pairs.count, rank_of_share(k, pairs.count)
-    level = _quantile(BUDGET / max(1, count * (count - 1)))
+    level = upper_quantile(BUDGET / max(1, count * (count - 1)))
     z = _off_diagonal(pairs.z(0.0), 0.0)
     best, worst = 1 + (z > level).sum(axis=0), count - (z < -level).sum(axis=0)
-    needed = _off_diagonal(pairs.samples_for(0.0, level), np.inf)
+    needed = _off_diagonal(pairs.samples_for(0.0, level, POWER), np.inf)
     return tuple(
         _verdict(
-            f"{pairs.describe(j)}, rank {best[j]} to {worst[j]} of {count}",
+            f"{_describe(score, pairs.samples)}, rank {best[j]} to {worst[j]} of {count}",
             keep=bool(worst[j] <= last),
             reject=bool(best[j] > last),
             kept=f"among the best {last} beyond doubt",
@@ -145,7 +148,7 @@ def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
                 _samples_for_rank(needed[:, j], pairs.difference[:, j], last), pairs.samples
             ),
         )
-        for j in range(count)
+        for j, score in enumerate(pairs.scores.tolist())
     )
 
 
@@ -162,7 +165,7 @@ def _against(
         return Verdict(above, f"{what}: above {threshold:g} beyond doubt")
     if is_below:
         return Verdict(below, f"{what}: below {threshold:g} beyond doubt")
-    needed = _samples_for_threshold(right / samples, threshold, _quantile(BUDGET / candidates))
+    needed = _samples_for_threshold(right / samples, threshold, upper_quantile(BUDGET / candidates))
     return _undecided(what, max(needed, samples))
 
 
@@ -184,91 +187,8 @@ def _samples_for_threshold(score: float, threshold: float, z: float) -> float:
     if score == threshold:
         return math.inf
     spread = z * math.sqrt(threshold * (1 - threshold))
-    spread += _quantile(1 - POWER) * math.sqrt(score * (1 - score))
+    spread += upper_quantile(1 - POWER) * math.sqrt(score * (1 - score))
     return (spread / (score - threshold)) ** 2
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Sums over samples for all pairs: ``[i, j]`` compares i, the better one perhaps, with j."""
-
-    scores: Floats  # [K]
-    differences: Floats  # [K, K] sums of x_i - x_j
-    squares: Floats  # [K, K] sums of (x_i - x_j)**2: for zeros and ones, how often they differ
-    samples: int
-    binary: bool
-
-    @classmethod
-    def of(cls, outcomes: Outcomes) -> _Pairs:
-        _check(outcomes, dimensions=2)
-        x = outcomes.astype(np.float64)  # [n, K]
-        gram = x.T @ x
-        own = gram.diagonal()
-        sums = x.sum(axis=0)
-        return cls(
-            scores=sums / len(x),
-            differences=sums[:, None] - sums[None, :],
-            squares=own[:, None] + own[None, :] - 2 * gram,
-            samples=len(x),
-            binary=bool(((x == 0) | (x == 1)).all()),
-        )
-
-    @property
-    def count(self) -> int:
-        return len(self.scores)
-
-    @property
-    def difference(self) -> Floats:
-        means: Floats = self.differences / self.samples
-        return means
-
-    def z(self, eps: float) -> Floats:
-        """How far each pair lies above a difference of ``eps``, in standard errors: [K, K].
-
-        Of Tango's score and the smoothed Wald the one nearer 0, or 0 when their signs differ. Real
-        values have no score test: the smoothed Wald alone.
-        """
-        wald = self._smoothed_wald(eps)
-        if not self.binary:
-            return wald
-        tango = self._tango(eps)
-        nearer = np.where(np.abs(tango) < np.abs(wald), tango, wald)
-        return np.where(tango * wald > 0, nearer, 0.0)
-
-    def samples_for(self, eps: float, z: float) -> Floats:
-        """Samples at which each pair would be told apart from ``eps``: [K, K], inf where never."""
-        d = self.difference
-        variance = np.clip(self.squares / self.samples - d**2, 0.0, None)
-        distance = np.abs(d - eps)
-        spread = (z + _quantile(1 - POWER)) ** 2 * variance
-        samples: Floats = np.full_like(d, np.inf)
-        np.divide(spread, distance**2, out=samples, where=distance > 0)
-        return samples
-
-    def describe(self, j: int) -> str:
-        return _describe(float(self.scores[j]), self.samples)
-
-    def _smoothed_wald(self, eps: float) -> Floats:
-        """Wald's z with one more sample of each kind of disagreement."""
-        n, d = self.samples + 2, self.differences
-        variance = (self.squares + 2 - d**2 / n) / n**2
-        z: Floats = (d / n - eps) / np.sqrt(variance)
-        return z
-
-    def _tango(self, eps: float) -> Floats:
-        """Tango's score (1998, Statistics in Medicine 17) for a difference of paired shares.
-
-        With b samples on which only i is right and c on which only j is, the share behind c is the
-        root of the likelihood equation under a difference of ``eps``.
-        """
-        n = self.samples
-        b, c = (self.squares + self.differences) / 2, (self.squares - self.differences) / 2
-        linear = (2 * n - b + c) * eps - b - c
-        constant = -c * eps * (1 - eps)
-        q = (np.sqrt(linear**2 - 8 * n * constant) - linear) / (4 * n)
-        variance = n * (2 * q + eps * (1 - eps))
-        above = b - c - n * eps
-        return np.divide(above, np.sqrt(variance), out=np.zeros_like(b), where=variance > 0)
 
 
 def _samples_for_rank(needed: Floats, lead: Floats, last: int) -> float:
@@ -312,18 +232,13 @@ def _describe(score: float, samples: int) -> str:
     return f"{score:.3f} [{low:.3f}, {high:.3f}] of {samples:,}"
 
 
-def _quantile(level: float) -> float:
-    """The standard normal's upper quantile: 1.64 for 0.05."""
-    return float(-special.ndtri(level))
-
-
 def _off_diagonal(values: Floats, diagonal: float) -> Floats:
     values = values.copy()
     np.fill_diagonal(values, diagonal)
     return values
 
 
-def _check(outcomes: Outcomes, dimensions: int) -> None:
+def _check(outcomes: Outcomes, dimensions: int) -> Outcomes:
     if outcomes.ndim != dimensions or 0 in outcomes.shape:
         wanted = "[samples]" if dimensions == 1 else "[samples, candidates]"
         raise MeasurementError(f"outcomes of shape {outcomes.shape}: give {wanted}, not empty")
@@ -333,3 +248,4 @@ def _check(outcomes: Outcomes, dimensions: int) -> None:
             f"outcomes from {low:g} to {high:g}: a verdict beyond doubt needs correctness, or "
             "values in [0, 1]"
         )
+    return outcomes

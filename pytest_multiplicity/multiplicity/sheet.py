@@ -6,7 +6,6 @@ every row and column of a table; and the delta over all distinct candidates.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,12 +19,20 @@ from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.family import Config, Design, Recorded, option_text
 from pytest_multiplicity.multiplicity import layout
 from pytest_multiplicity.multiplicity.noise import Noise, floor_at_most, noise
+from pytest_multiplicity.multiplicity.tables import (
+    ABSENT,
+    option_positions,
+    seed_positions,
+    spread,
+    table_cells,
+    table_counts,
+)
+
+__all__ = ["Sheet", "Unit", "table_counts"]
 
 Floats = npt.NDArray[np.float64]
 Unit = Literal["fraction", "percent", "number"]
 """Of the scores: fractions are printed as percent, the other two as they are."""
-
-ABSENT = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +247,7 @@ class Sheet:
         return np.where(cells == ABSENT, np.nan, self.scores[cells])
 
     def _means(self, axis: str) -> Floats:
-        rows, columns = _seed_positions(self.design), option_positions(self.design, axis)
+        rows, columns = seed_positions(self.design), option_positions(self.design, axis)
         shape = (len(self.design.seeds), len(self.design.axes[axis]))
         total, number = np.zeros(shape), np.zeros(shape)
         np.add.at(total, (rows[self.present], columns[self.present]), self.scores[self.present])
@@ -255,63 +262,6 @@ class Sheet:
             index=pd.Index(self.design.seeds, name="seed"),
             columns=pd.Index(self.design.axes[axis], name=axis, tupleize_cols=False),
         )
-
-
-def spread(values: Floats, axis: int) -> Floats:
-    """Maximum minus minimum along ``axis``, nan left out: 0 for one value, nan for none."""
-    delta: Floats = np.fmax.reduce(values, axis=axis) - np.fmin.reduce(values, axis=axis)
-    return delta
-
-
-def table_cells(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """Which candidate stands in each cell of the table of ``axis``: [seeds, options], or ABSENT."""
-    columns = option_positions(design, axis)
-    others = [other for other in design.axes if other != axis]
-    alone = np.all([_at_default(design, other) for other in others] or [columns >= 0], axis=0)
-    cells = np.full((len(design.seeds), len(design.axes[axis])), ABSENT)
-    candidates = np.flatnonzero(alone)
-    cells[_seed_positions(design)[candidates], columns[candidates]] = candidates
-    return cells
-
-
-def table_counts(design: Design) -> npt.NDArray[np.intp]:
-    """In how many cells of the tables every candidate stands: [K].
-
-    In a star design the default configuration stands in every table, all others in one. Without an
-    axis there is a single column, in which each stands once.
-    """
-    if not design.axes:
-        return np.ones(len(design.configs), dtype=np.intp)
-    cells = np.concatenate([table_cells(design, axis).ravel() for axis in design.axes])
-    return np.bincount(cells[cells != ABSENT], minlength=len(design.configs))
-
-
-def option_positions(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """The position of every candidate's option among those of ``axis``: [K]."""
-    options = design.axes[axis]
-    return np.array([_position(options, vars(config)[axis]) for config in design.configs])
-
-
-def _at_default(design: Design, axis: str) -> npt.NDArray[np.bool_]:
-    """Who has the default option, which stands first if any candidate has it: [K]."""
-    first = design.axes[axis][0]
-    used = _position((first,), design.default.get(axis, first)) == 0
-    at_default: npt.NDArray[np.bool_] = used & (option_positions(design, axis) == 0)
-    return at_default
-
-
-def _seed_positions(design: Design) -> npt.NDArray[np.intp]:
-    places = {seed: row for row, seed in enumerate(design.seeds)}
-    return np.array([places[config.seed] for config in design.configs])
-
-
-def _position(options: tuple[Any, ...], option: Any) -> int:
-    """Where ``option`` stands, or ABSENT. Identity first: arrays have no plain equality."""
-    for equal in (operator.is_, operator.eq):
-        for position, other in enumerate(options):
-            if equal(other, option):
-                return position
-    return ABSENT
 
 
 def _columns(

@@ -16,7 +16,14 @@ from scipy import stats
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.multiplicity.noise import real_share
-from pytest_multiplicity.multiplicity.sheet import Sheet, option_positions, spread, table_cells
+from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.multiplicity.tables import (
+    ABSENT,
+    option_positions,
+    seed_positions,
+    spread,
+    table_cells,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -128,7 +135,7 @@ class _Effect:
 def _star_effects(sheet: Sheet, cells: Floats) -> Iterator[_Effect]:
     for axis in sheet.design.axes:
         at = table_cells(sheet.design, axis)
-        columns = np.where(at < 0, np.nan, sheet.scores[at]).T  # [options, seeds]
+        columns = np.where(at == ABSENT, np.nan, sheet.scores[at]).T  # [options, seeds]
         columns = columns[_present(columns) > 0]
         if len(columns) > 1:
             means = _row_means(columns)
@@ -171,10 +178,8 @@ def _configurations(sheet: Sheet) -> npt.NDArray[np.intp]:
 def _by_configuration(sheet: Sheet) -> Floats:
     """Scores as [configurations, seeds], nan where there is none."""
     rows = _configurations(sheet)
-    places = {seed: column for column, seed in enumerate(sheet.design.seeds)}
-    columns = [places[config.seed] for config in sheet.design.configs]
-    cells = np.full((int(rows.max()) + 1, len(places)), np.nan)
-    cells[rows, columns] = sheet.scores
+    cells = np.full((int(rows.max()) + 1, len(sheet.design.seeds)), np.nan)
+    cells[rows, seed_positions(sheet.design)] = sheet.scores
     return cells
 
 

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import optimize
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.multiplicity import doubt
 from pytest_multiplicity.multiplicity.doubt import (
     Decision,
     at_least,
@@ -19,6 +18,7 @@ from pytest_multiplicity.multiplicity.doubt import (
     wilson,
     within,
 )
+from pytest_multiplicity.multiplicity.pairs import Pairs
 
 KEEP, REJECT, UNDECIDED = Decision.KEEP, Decision.REJECT, Decision.UNDECIDED
 MATRICES = arrays(bool, st.tuples(st.integers(1, 40), st.integers(2, 5)))
@@ -147,7 +147,7 @@ def slow_z(better, other, eps):
 @given(MATRICES, st.sampled_from([0.0, 0.02, 0.1, 0.5]))
 @settings(deadline=None, max_examples=60)
 def test_pairs_are_tangos_score_and_the_smoothed_wald(outcomes, eps):
-    pairs = doubt._Pairs.of(outcomes)
+    pairs = Pairs.of(outcomes)
     z = pairs.z(eps)
     for i in range(outcomes.shape[1]):
         for j in range(outcomes.shape[1]):
@@ -198,7 +198,7 @@ def test_within_of_equal_models_and_of_one():
 def test_within_of_expected_correctness():
     values = planted() * 0.9 + 0.05
     n = len(values)
-    z = doubt._Pairs.of(values).z(0.01)
+    z = Pairs.of(values).z(0.01)
     sums = values[:, 0] - values[:, 4]
     squares = float((sums**2).sum()) + 2
     mean = float(sums.sum()) / (n + 2)

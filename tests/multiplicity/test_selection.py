@@ -18,7 +18,8 @@ from pytest_multiplicity.multiplicity.selection import (
     survivors,
     within,
 )
-from pytest_multiplicity.multiplicity.sheet import Sheet, table_counts
+from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.multiplicity.tables import table_counts
 
 TRUSTWORTHY = ["group_asian", "ood_fairface", "output_noise_5", "pgd_0.005"]
 UNFORESEEN = ["group_age_59_116", "ood_celeba", "input_noise_1", "pgd_0.01"]

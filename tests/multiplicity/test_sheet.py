@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.family import make_design
 from pytest_multiplicity.multiplicity.noise import Noise
-from pytest_multiplicity.multiplicity.sheet import Sheet, spread, table_cells, table_counts
+from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.multiplicity.tables import spread, table_cells, table_counts
 
 DEFAULT = {"lr": 0.1, "width": 16}
 
