@@ -84,7 +84,7 @@ class BeyondDoubt:
         return self._verdict(doubt.within(self._outcomes, eps))
 
     def in_top(self, k: float) -> Doubted:
-        """Whether it is among the best ``ceil(k * n)``; below 10,000 samples nearly never decided."""
+        """Whether it is among the best ``ceil(k * n)``; rarely decided."""
         return self._verdict(doubt.in_top(self._outcomes, k))
 
     @property

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.threads import quickest
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.interventions import Chain
 
@@ -33,14 +34,33 @@ class Infer:
         called with the number of (model, batch) pairs done.
         """
         parts: list[list[Tensor]] = [[] for _ in models]
+        with quickest(self._trial(models, data)):
+            self._run(models, data, under, advance, parts)
+        self.work.inferred += len(models)
+        return [torch.cat(part) for part in parts]
+
+    def _run(
+        self,
+        models: Sequence[Model],
+        data: Data,
+        under: Chain,
+        advance: Callable[[int], None],
+        parts: list[list[Tensor]],
+    ) -> None:
         for start in range(0, len(data), BATCH):
             rows = torch.arange(start, min(start + BATCH, len(data)))
             prepared = self._prepare(data, rows, under)
             for model, part in zip(models, parts, strict=True):
                 part.append(self._forward(model, prepared, data, rows, under))
                 advance(1)
-        self.work.inferred += len(models)
-        return [torch.cat(part) for part in parts]
+
+    def _trial(self, models: Sequence[Model], data: Data) -> Callable[[], object]:
+        """One clean forward pass of a torch module; of anything else nothing is tried."""
+        model = next(iter(models), None)
+        if not isinstance(model, nn.Module):
+            return lambda: None
+        inputs = data.take(torch.arange(min(BATCH, len(data)))).to(self.device)
+        return torch.no_grad()(lambda: model(inputs))  # type: ignore[no-any-return]
 
     def _prepare(self, data: Data, rows: Tensor, under: Chain) -> Tensor:
         """The inputs after the leading steps that are the same for every model."""

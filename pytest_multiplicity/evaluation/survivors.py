@@ -13,6 +13,7 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.multiplicity import predictive
+from pytest_multiplicity.multiplicity.capacity import rashomon_capacity
 from pytest_multiplicity.multiplicity.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -80,16 +81,16 @@ class Survivors(Sequence[Candidate]):
 
     def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
         """Per sample, ``2 ** capacity`` in [1, classes] (Hsu and Calmon 2022)."""
-        return pd.Series(predictive.rashomon_capacity(self._probabilities(data, under)))
+        return pd.Series(rashomon_capacity(self._probabilities(data, under)).values)
 
     def viable_prediction_range(
         self, data: Data, under: Under = None, *, label: int | None = None
     ) -> pd.DataFrame:
         """Per sample, the lowest and highest probability of its target class, or of ``label``."""
-        low, high = predictive.viable_prediction_range(
+        limits = predictive.viable_prediction_range(
             self._probabilities(data, under), self._label(data, under, label)
         )
-        return pd.DataFrame({"low": low, "high": high})
+        return pd.DataFrame(limits, columns=["low", "high"])
 
     def score_variance(
         self, data: Data, under: Under = None, *, label: int | None = None

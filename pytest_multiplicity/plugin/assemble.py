@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.family import option_text
 from pytest_multiplicity.multiplicity import chance, selection
+from pytest_multiplicity.multiplicity.definitions import DEFINITIONS
 from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.multiplicity.sources import sources
 from pytest_multiplicity.plugin import gates
 from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.families import Family, Spec
@@ -247,6 +250,8 @@ class FamilyReport:
             before=_sheet(before),
             after=_sheet(before.subset(self.survivors), before),
             kind="enforced" if name in self._enforced_metrics else "unforeseen",
+            definition=_definition(name, metric),
+            sources=_sources(before),
             optimistic=name in self._enforced_metrics,
             percent=metric["proportion"],
             higher_is_better=metric["higher_is_better"],
@@ -319,7 +324,7 @@ class FamilyReport:
                     before=float(value(before)),
                     after=float(value(after)) if len(after) else None,
                     expected_after=expected,
-                    definition=predictive.DEFINITIONS[name],
+                    definition=DEFINITIONS[name],
                     optimistic=optimistic,
                 )
             )
@@ -349,6 +354,26 @@ def _sheet(sheet: Sheet, before: Sheet | None = None) -> report.Sheet:
         expected_high=None if expected is None else float(expected.high),
         tables={axis: _table(sheet, axis) for axis in (before or sheet).tables},
     )
+
+
+def _definition(name: str, metric: Mapping[str, Any]) -> str:
+    """What the number means: formula in words, on which data."""
+    if metric["data"] is None:
+        return f"{name}, as recorded" + (f" on {metric['n']} samples" if metric["n"] else "")
+    samples = f", {metric['n']:,} samples" if metric["n"] else ""
+    if metric["searched"]:
+        return f"the worst found in a search; one example: {DEFINITIONS['accuracy']}"
+    if name.startswith("accuracy on "):
+        return f"{DEFINITIONS['accuracy']}; on {metric['data']}{samples}"
+    return f"{name.partition(' on ')[0]} of the logits and targets of {metric['data']}"
+
+
+def _sources(sheet: Sheet) -> str:
+    """Where the multiplicity comes from, in a line; empty where that can't be told apart."""
+    try:
+        return sources(sheet).summary
+    except ScoresError:
+        return ""
 
 
 def _table(sheet: Sheet, axis: str) -> report.Table:

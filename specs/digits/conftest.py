@@ -32,11 +32,19 @@ def digits() -> Digits:
     """
     bunch = load_digits()
     images = torch.tensor(bunch.images / 16.0, dtype=torch.float32).unsqueeze(1)  # [n, 1, 8, 8]
-    attributes = pd.DataFrame({"ink": images.mean(dim=(1, 2, 3)).numpy()})
-    everything = pm.Data(images, torch.tensor(bunch.target), attributes, name="digits")
-    train, rest = everything.split(1 / 3, seed=0)
-    select, report = rest.split(0.5, seed=0)
-    return Digits(train, select, report)
+    targets = torch.tensor(bunch.target)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return Digits(
+        *(
+            pm.Data(
+                images[rows],
+                targets[rows],
+                pd.DataFrame({"ink": images[rows].mean(dim=(1, 2, 3)).numpy()}),
+                name=name,
+            )
+            for name, rows in zip(Digits._fields, order.chunk(3), strict=True)
+        )
+    )
 
 
 def small_cnn(width: int) -> nn.Module:

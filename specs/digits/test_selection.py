@@ -21,7 +21,7 @@ def test_accuracy(candidate, digits):
 
 def test_thin_strokes(candidate, digits):
     """People who press the pen lightly are read as well as others."""
-    assert candidate.accuracy(digits.select.where("ink < 0.27")) >= 0.93
+    assert candidate.accuracy(digits.select.where("ink < 0.27")) >= 0.965
 
 
 def test_private(candidate, digits):
@@ -31,7 +31,7 @@ def test_private(candidate, digits):
 
 def test_secure(candidate, digits):
     """A change too small to see on the page doesn't change what most digits are read as."""
-    assert candidate.accuracy(digits.select, under=pm.PGD(0.05)) >= 0.6
+    assert candidate.accuracy(digits.select, under=pm.PGD(0.05)) >= 0.8
 
 
 @settings(max_examples=15)
@@ -39,7 +39,7 @@ def test_secure(candidate, digits):
 def test_rotation(candidate, digits, angle):
     """A page that lies askew on the scanner is read, whatever the angle up to 15 degrees."""
     under = pm.Corrupt(v2.functional.rotate, angle=angle)
-    assert candidate.accuracy(digits.select, under=under) >= 0.7
+    assert candidate.accuracy(digits.select, under=under) >= 0.78
 
 
 @pytest.mark.unforeseen
