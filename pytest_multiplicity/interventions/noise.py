@@ -104,18 +104,18 @@ class OutputNoise(OutputIntervention):
         """
         if self.scale == 0:
             return (logits.argmax(dim=1) == targets).double()
-        logits = logits.double()
+        logits, targets = logits.cpu().double(), targets.cpu()
         weights = ((logits - logits.amax(dim=1, keepdim=True)) / self.scale).exp()  # a: [b, C]
         wins = weights.gather(1, targets[:, None])[:, 0]  # a_k: [b]
         others = weights.scatter(1, targets[:, None], 0.0)  # [b, C]
-        nodes, shares = _gauss_legendre(logits.shape[1])
-        integral = torch.zeros_like(wins)
-        for node, share in zip(nodes, shares, strict=True):
-            integral += share * (1 - node * others).prod(dim=1)
-        return wins * integral
+        nodes, shares = _gauss_legendre(logits.shape[1])  # [q]
+        product = wins.new_ones(len(nodes), len(wins))
+        for column in others.T.contiguous():  # class by class: [q, b] stays in the cache
+            product *= 1 - nodes[:, None] * column
+        return wins * (shares @ product)
 
 
-def _gauss_legendre(classes: int) -> tuple[list[float], list[float]]:
+def _gauss_legendre(classes: int) -> tuple[Tensor, Tensor]:
     """Return nodes and weights on [0, 1], exact for polynomials of degree `classes` - 1.
 
     For many classes of like logits the integrand falls from 1 within 1 / classes, which nodes in u
@@ -125,4 +125,4 @@ def _gauss_legendre(classes: int) -> tuple[list[float], list[float]]:
     nodes, weights = (nodes + 1) / 2, weights / 2
     if classes > 2 * NODES:
         nodes, weights = nodes**3, weights * 3 * nodes**2
-    return nodes.tolist(), weights.tolist()
+    return torch.from_numpy(nodes), torch.from_numpy(weights)
