@@ -1,0 +1,74 @@
+"""The house itself: arrows between stages, lint exceptions, modules that import cleanly."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pytest_multiplicity"
+STAGES = (
+    "family",
+    "multiplicity",
+    "data",
+    "interventions",
+    "store",
+    "training",
+    "evaluation",
+    "report",
+    "plugin",
+)
+PURE = {"family", "multiplicity", "report"}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = path.relative_to(ROOT).parent.parts
+                base = ".".join((*package[: len(package) - node.level + 1], base)).rstrip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_stage_imports_only_from_stages_before_it(path):
+    stage = path.relative_to(PACKAGE).parts[0]
+    if stage not in STAGES:
+        return  # __init__ and errors belong to all
+    allowed = {*STAGES[: STAGES.index(stage) + 1], "errors", "__version__"}
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "pytest_multiplicity" and len(parts) > 1:
+            assert parts[1] in allowed, f"{stage} imports {name}"
+        if stage in PURE:
+            assert parts[0] not in {"torch", "pytest", "_pytest"}, f"{stage} is pure: {name}"
+
+
+def test_every_stage_is_there():
+    assert {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()} == set(STAGES)
+
+
+def test_every_module_imports_without_a_warning():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in SOURCES
+        if path.name != "__main__.py"
+    ]
+    code = "import importlib\n" + "\n".join(f"importlib.import_module({m!r})" for m in modules)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:pytest_multiplicity", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
