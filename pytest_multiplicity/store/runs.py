@@ -103,7 +103,7 @@ def check_locks(root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # filelock's, that it falls back to locks of another kind
         try:
-            lock.acquire(timeout=PATIENCE)
+            lock.acquire(timeout=1)  # nobody else knows the name, so any wait is for nothing
             works = type(lock) is not SoftFileLock and _is_locked(path)
         except (NotImplementedError, OSError) as error:
             raise StoreError(_no_locks(root)) from error

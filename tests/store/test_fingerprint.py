@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import argparse
+import ast
 import copy
 import dataclasses
 import enum
 import functools
 import importlib
+import inspect
 import itertools
+import json
 import logging
 import math
 import os
@@ -16,8 +20,9 @@ import sys
 import textwrap
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +36,7 @@ from torch import nn
 
 from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.family.config import Config
+from pytest_multiplicity.store.code import read_code
 from pytest_multiplicity.store.fingerprint import fingerprint
 
 PLAIN = st.recursive(
@@ -64,7 +70,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     before = set(sys.modules)
     yield Project(tmp_path, monkeypatch)
     for name in set(sys.modules) - before:
@@ -379,6 +385,33 @@ def test_a_docstring_moves_no_names_of_keywords(project: Project) -> None:
     assert project.of(f"def f(x):\n{body}") == project.of(f'def f(x):\n    """A text."""\n{body}')
 
 
+@pytest.mark.parametrize("module", [argparse, dataclasses, json.decoder, logging, textwrap])
+def test_docstrings_and_places_move_nothing_in_real_code(module: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    told = compile(tree, "module", "exec")
+    untold = compile(without_docstrings(tree), "module", "exec")
+    pairs = list(zip(nested(told), nested(untold), strict=True))
+    assert len(pairs) > 10
+    assert [one.co_qualname for one, two in pairs if read_code(one) != read_code(two)] == []
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same code a thousand lines further down, its docstrings replaced by `pass`."""
+    documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.copy_location(ast.Pass(), node.body[0])
+    ast.increment_lineno(tree, 1000)
+    return tree
+
+
+def nested(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from nested(constant)
+
+
 def test_many_constants_and_a_docstring(project: Project) -> None:
     body = f"    y = {' + x * '.join(f'{i}.5' for i in range(255))}\n"
     body += "    for i in range(x):\n        if i:\n            y += 255.5\n    return y\n"
@@ -577,6 +610,7 @@ def test_the_own_package_is_known_by_name_and_version() -> None:
 
 PROGRAM = """
 import sys
+from pytest_multiplicity.store.code import read_code
 from pytest_multiplicity.store.fingerprint import fingerprint
 class A:
     names = {"a", "b", "c", "d"}

@@ -426,6 +426,20 @@ def test_what_a_dead_process_left_is_tidied(tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+def test_a_forked_process_may_write_and_end(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, store.lock("family"):
+        if (child := os.fork()) == 0:
+            store.put("weights", KEY, TENSORS)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with Store(tmp_path) as other:
+            assert other.clear() == []  # the child's entry is its parent's
+            with other.lock("family", wait=False) as held:
+                assert not held
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_no_file_locks_are_a_clear_error(tmp_path: Path, monkeypatch: Any, number: int) -> None:
     import fcntl
@@ -466,8 +480,8 @@ def test_several_processes_may_write_and_read_at_once(tmp_path: Path) -> None:
     store.close()
     """
     workers = [run(program, tmp_path, me, env={**os.environ, "OMP_NUM_THREADS": "1"})
-               for me in range(3)]  # fmt: skip
-    assert [worker.wait() for worker in workers] == [0, 0, 0]
+               for me in range(2)]  # fmt: skip
+    assert [worker.wait() for worker in workers] == [0, 0]
     for worker in workers:
         worker.communicate()
     with Store(tmp_path) as store:
