@@ -99,6 +99,7 @@ class Runs:
 def check_locks(root: Path) -> None:
     """Raise StoreError unless file locks work in this folder: some file systems only pretend."""
     path = root / f"probe-{secrets.token_hex(8)}.lock"
+    path.touch()  # so that a folder that can't be written is not taken for one without locks
     lock = FileLock(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # filelock's, that it falls back to locks of another kind

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,14 +209,21 @@ def nobody() -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
-def test_a_folder_that_cannot_be_written_is_a_clear_error() -> None:
+@pytest.mark.parametrize("new", [True, False])
+def test_a_folder_that_cannot_be_written_is_a_clear_error(new: bool) -> None:
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
-    folder.chmod(0o555)
     try:
+        if not new:
+            Store(folder / "store").close()
+            (folder / "store").chmod(0o555)
+        folder.chmod(0o555)
         with nobody(), pytest.raises(StoreError, match=r"denied; make it writable.*store DIR"):
             Store(folder / "store")
     finally:
-        folder.rmdir()
+        folder.chmod(0o755)
+        if not new:
+            (folder / "store").chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_file_in_the_place_of_the_store_is_a_clear_error(tmp_path: Path) -> None:
