@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_multiplicity.interventions import strategies
 from pytest_multiplicity.interventions.attack import Attack
 from pytest_multiplicity.interventions.base import (
     InputIntervention,
@@ -32,4 +33,5 @@ __all__ = [
     "WorstGroup",
     "chain",
     "intervention",
+    "strategies",
 ]

@@ -60,7 +60,7 @@ class OutputNoise(OutputIntervention):
     """Logits plus exponential noise of a mean, independent per class: `OutputNoise(5)`.
 
     Stands for privacy of the prediction: report-noisy-max (Dwork and Roth 2014, section 3.3), with
-    exponential noise the same as permute-and-flip (McKenna and Sheldon, arXiv 2010.12603), as in
+    exponential noise the same as permute-and-flip (Ding et al., arXiv 2105.07260), as in
     Ganesh, arXiv 2311.14859, whose lambda is this mean. It is measured on the scale of the logits:
     a model with larger margins withstands more of it.
 
