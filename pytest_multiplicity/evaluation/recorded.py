@@ -39,15 +39,25 @@ class RecordedPopulation:
 
     def recorded(self, index: int, name: str) -> Score:
         """One candidate's score in the column ``name``. MeasurementError for an unknown column."""
+        metric = self.metrics.setdefault(name, self.known(name))
+        self.observer(metric)
+        return Score(metric, index)
+
+    def accuracies(self, data: Any, under: Any = None) -> Metric:
+        """The metric named ``data``: gates on recorded scores give its name for the data."""
+        if not isinstance(data, str) or under is not None:
+            self._no_models()
+        return self.known(data)
+
+    def known(self, name: str) -> Metric:
+        """The metric in the column ``name``. MeasurementError for an unknown column."""
         if name not in self._known:
             close = difflib.get_close_matches(name, self._known, 1)
             guess = f" (did you mean {close[0]!r}?)" if close else ""
             raise MeasurementError(
                 f"no metric {name!r} was recorded{guess}; there are {', '.join(self._known)}"
             )
-        metric = self.metrics.setdefault(name, self._known[name])
-        self.observer(metric)
-        return Score(metric, index)
+        return self._known[name]
 
     def facts(self) -> dict[str, Any]:
         """There is nothing to say of recorded candidates beside their scores."""
@@ -58,7 +68,7 @@ class RecordedPopulation:
             "this family was recorded: it has scores, read by candidate.score(name), and no models"
         )
 
-    ask = module = logits = accuracy = accuracies = measure = _no_models
+    ask = module = logits = accuracy = measure = _no_models
 
 
 def _ignore(metric: Metric) -> None:

@@ -14,6 +14,7 @@ from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.multiplicity import predictive
 from pytest_multiplicity.multiplicity.capacity import rashomon_capacity
+from pytest_multiplicity.multiplicity.chance import expected_range
 from pytest_multiplicity.multiplicity.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -102,12 +103,22 @@ class Survivors(Sequence[Candidate]):
             )
         )
 
-    def spread(self, data: Data, under: Under = None) -> float:
-        """Delta-all: the largest accuracy of a survivor minus the smallest."""
+    def spread(self, data: Data | str, under: Under = None) -> float:
+        """Delta-all: the largest accuracy of a survivor minus the smallest.
+
+        Of a recorded family give a metric's name for the data.
+        """
         return self.sheet(data, under).delta_all
 
-    def sheet(self, data: Data, under: Under = None) -> Sheet:
-        """The survivors' sheet of the accuracy on ``data``."""
+    def expected_spread(self, data: Data | str, under: Under = None) -> float:
+        """The spread that as many candidates, drawn at random from the family, show on average."""
+        self._need(1)
+        scores = self._population.accuracies(data, under).scores
+        drawn = expected_range(scores[~np.isnan(scores)], len(self))
+        return float(drawn.high - drawn.low)
+
+    def sheet(self, data: Data | str, under: Under = None) -> Sheet:
+        """The survivors' sheet of the accuracy on ``data``, or of the recorded metric ``data``."""
         self._need(1)
         metric: Metric = self._population.accuracies(data, under)
         mask = np.zeros(len(metric.scores), dtype=bool)
