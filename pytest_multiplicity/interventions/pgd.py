@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.data.checks import check_classes
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import Model, ModelIntervention
@@ -42,6 +43,7 @@ class PGD(ModelIntervention):
     Raises:
         InterventionError: a parameter makes no sense; or, when measured, `eps` exceeds the width
             of the data's bounds, or the model gives no gradients.
+        DataError: when measured, a label is out of the model's range.
     """
 
     eps: float
@@ -94,7 +96,7 @@ class PGD(ModelIntervention):
         with torch.inference_mode(False):
             clean = inputs.detach().clone()
             result = clean.clone()
-            left, aims = self._begin(model, clean, targets)
+            left, aims = self._begin(model, clean, targets, data)
             for attempt in range(self.restarts * max(1, self.targeted)):
                 if len(left) == 0:
                     break
@@ -106,7 +108,9 @@ class PGD(ModelIntervention):
                 left = left[right]
         return result
 
-    def _begin(self, model: Model, clean: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _begin(
+        self, model: Model, clean: Tensor, targets: Tensor, data: Data
+    ) -> tuple[Tensor, Tensor]:
         """Return the positions of what is left to fool, and the classes to aim at [b, targeted].
 
         Where every attempt starts at the input, its first iterate shows what is fooled already.
@@ -116,6 +120,7 @@ class PGD(ModelIntervention):
             return left, left.new_empty(len(clean), 0)
         with torch.no_grad():
             logits = model(clean)
+        check_classes(data, logits.shape[1])
         if self.targeted >= logits.shape[1]:
             raise InterventionError(
                 f"{self!r}: there are {logits.shape[1] - 1} other classes to aim at, "
@@ -152,25 +157,28 @@ class PGD(ModelIntervention):
             iterate = iterate.detach().requires_grad_()
             with torch.set_grad_enabled(step < self.steps):
                 logits = model(iterate)
+                check_classes(data, logits.shape[1])
                 right = logits.argmax(dim=1) == targets[left]
                 result[left] = iterate.detach()
                 if step == self.steps or not right.any():
                     break
                 loss = _loss(logits, targets[left], None if aims is None else aims[left])
-                gradient = self._gradient(loss[right], iterate)[right]
+                gradient = self._gradient(loss, iterate, right)
             left = left[right]
             iterate = self._step(iterate.detach()[right], gradient, clean[left], data)
         return result, left[right]
 
-    def _gradient(self, losses: Tensor, iterate: Tensor) -> Tensor:
+    def _gradient(self, loss: Tensor, iterate: Tensor, right: Tensor) -> Tensor:
+        """Return the gradients for the samples that are still classified rightly."""
         gradient = None
-        if losses.requires_grad:
-            (gradient,) = torch.autograd.grad(losses.sum(), iterate, allow_unused=True)
+        if loss.requires_grad:
+            (gradient,) = torch.autograd.grad(loss[right].sum(), iterate, allow_unused=True)
         if gradient is None:
             raise InterventionError(
                 f"{self!r} follows the gradients of a model, and this one has none with respect "
                 "to its input: return a torch module, or attack it by Attack(make)"
             )
+        gradient = gradient[right]
         if not torch.isfinite(gradient).all():
             raise InterventionError(
                 f"{self!r} met gradients that are nan or infinite: look for divisions by zero, "

@@ -17,7 +17,6 @@ class Stream:
     """Counter-based random numbers: those of a sample can be had without those before it."""
 
     def __init__(self, name: str, seed: int = 0) -> None:
-        self.name = name
         digest = hashlib.sha256(f"{name} {seed}".encode()).digest()
         self._bits = np.random.Philox(key=int.from_bytes(digest[:16]))
         self._start = self._bits.state

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import InterventionError
+from pytest_multiplicity.errors import DataError, InterventionError
 from pytest_multiplicity.interventions import PGD, Group
 from pytest_multiplicity.interventions.geometry import NORMS
 from pytest_multiplicity.interventions.randomness import Stream
@@ -340,6 +340,25 @@ def test_more_targets_than_classes(data):
 def test_a_model_without_gradients(model, data):
     with pytest.raises(InterventionError, match="this one has none with respect to its input"):
         attacked(PGD(0.1), data, model)
+
+
+@pytest.mark.parametrize("pgd", [PGD(0.1), PGD(0.1, random_start=True)], ids=repr)
+def test_a_label_that_the_model_cannot_give(pgd, data):
+    beyond = Data(data.inputs, data.targets + 1)
+
+    with pytest.raises(DataError, match=r"go up to 4 .* the model gives 4 logits"):
+        attacked(pgd, beyond, network())
+
+
+def test_gradients_that_are_nan_for_samples_that_are_fooled_are_no_matter(data):
+    net = network()
+
+    def model(x):
+        fooled = (net(x).argmax(1) != data.targets[: len(x)]) & (len(x) == N)
+        root = (x.flatten(1)[:, 0] * (1 - fooled.to(x.dtype))).sqrt()  # of 0, where fooled
+        return net(x) + torch.stack([root, *[torch.zeros_like(root)] * 3], dim=1)
+
+    assert torch.isfinite(attacked(PGD(0.01, steps=1), data, model)).all()
 
 
 def test_gradients_that_are_nan(data):
