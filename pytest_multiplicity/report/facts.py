@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .model import Candidate, Family, Gate, Run, Sheet, SheetPair, Spec, Table, known
-from .text import plural
+from .text import number, plural
 
 TRAINING = "training"
 """The name under which diverged candidates are rejected."""
@@ -157,11 +157,12 @@ def scales(sheet: Sheet) -> tuple[Scale, Scale]:
     return Scale(*(scores or (0.0, 0.0))), Scale(0.0, deltas[1] if deltas else 0.0)
 
 
-def in_words(sheet: Sheet) -> str:
+def in_words(sheet: Sheet, *, percent: bool = True) -> str:
     """What the noise floor says about the sheet's delta, in a sentence."""
     if not known(sheet.noise_floor):
         return ""
-    floor = f"{'at most ' if sheet.floor_at_most else ''}{100 * sheet.noise_floor:.2f}"
+    at_most = "at most " if sheet.floor_at_most else ""
+    floor = at_most + number(sheet.noise_floor, percent=percent)
     if sheet.floor_at_most or not known(sheet.p_value):
         return f"noise floor {floor}"
     verdict = "within test-set noise" if sheet.within_noise else "beyond test-set noise"

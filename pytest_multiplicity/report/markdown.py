@@ -133,7 +133,11 @@ def _survivors(family: Family) -> str:
 def _sheet(family: Family, pair: SheetPair) -> str:
     tables = [_axis(axis, table, pair) for axis, table in pair.before.tables.items()]
     delta = number(pair.before.delta_all, percent=pair.percent)
-    below = [f"Δ all **{delta}**", facts.in_words(pair.before), _prose(pair.sources)]
+    below = [
+        f"Δ all **{delta}**",
+        facts.in_words(pair.before, percent=pair.percent),
+        _prose(pair.sources),
+    ]
     below += [f"default {_code(assignment(family.default))}"]
     below += ["× rejected"] if facts.narrowed(pair) and tables else []  # noqa: RUF001
     text = " · ".join(part for part in below if part)

@@ -277,6 +277,7 @@ class Run:
 
     complete: bool
     device: str
+    """``cpu``, ``cuda``, ...; ``none`` when nothing ran on one."""
     families: Sequence[Family]
     """In definition order."""
     gates: Sequence[Gate] = ()

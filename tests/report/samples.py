@@ -26,6 +26,7 @@ from pytest_multiplicity.report.model import (
     Thumbnail,
 )
 
+SCORES = Path(__file__).parents[2] / "specs" / "paper" / "utkface_scores.csv"
 DEFAULT = {
     "learning_rate": "0.1",
     "batch_size": "128",
@@ -63,7 +64,7 @@ Row = dict[str, Any]
 
 def paper_rows() -> list[Row]:
     """The paper's 45 models: axes as text, scores as fractions."""
-    with (Path(__file__).parent / "utkface_scores.csv").open(encoding="utf-8") as file:
+    with SCORES.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     kept = {"seed": int, **dict.fromkeys(DEFAULT, str), **dict.fromkeys(METRICS, _fraction)}
     return [{name: read(row[name]) for name, read in kept.items()} for row in rows]

@@ -41,11 +41,16 @@ def header(page: Page, run: Run, family: Family) -> RenderableType:
     axes = [f"{page.name(axis, 32)} ({len(of)})" for axis, of in family.axes.items()]
     lines = [
         page.title(page.name(family.name), facts.origin(family)),
-        Text(page.dot.join([facts.shape(family), page.name(run.device)]), DIM),
+        Text(page.dot.join([facts.shape(family), *_device(page, run)]), DIM),
         *([Text("axes: " + ", ".join(axes[:12]), DIM)] if axes else []),
         *(Text(page.prose(note), DIM) for note in family.notes),
     ]
     return stack(lines)
+
+
+def _device(page: Page, run: Run) -> list[str]:
+    """Where it ran; recorded scores ran nowhere."""
+    return [] if run.device == "none" else [page.name(run.device)]
 
 
 def survivors(page: Page, family: Family) -> RenderableType:

@@ -45,7 +45,7 @@ def _foot(page: Page, family: Family, pair: SheetPair) -> Text:
     default = f"default {page.prose(assignment(family.default))}"
     gone = [f"{page.gone} rejected"] if facts.narrowed(pair) and pair.before.tables else []
     optimistic = "optimistic" in facts.marks(pair)
-    asides = [facts.in_words(pair.before), page.prose(pair.sources)]
+    asides = [facts.in_words(pair.before, percent=pair.percent), page.prose(pair.sources)]
     asides += ["on the data that selected: optimistic"] if optimistic else []
     lines = [Text(_deltas(page, pair), BOLD), *(Text(aside, DIM) for aside in asides)]
     lines += [Text(page.dot.join([*gone, default]), DIM)]

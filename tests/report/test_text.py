@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_multiplicity.report import text
+from pytest_multiplicity.report.colours import GOLD, METRICS, WHITE, blend, css, of_metric
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("lr0.05-seed3", "lr0.05-seed3"),
+        ("two\nlines\tand\r\nmore ", "two lines and more"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\u202eb\u2066c", "a\\u202eb\\u2066c"),
+        ("\ud800", "\\ud800"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("größe ∆ 大", "größe ∆ 大"),
+    ],
+)
+def test_inert(raw: str, shown: str) -> None:
+    assert text.inert(raw) == shown
+
+
+def test_ascii_keeps_what_was_meant() -> None:
+    assert text.inert("größe ∆", unicode=False) == "gr\\xf6\\xdfe \\u2206"
+
+
+def test_the_middle_goes_first() -> None:
+    assert text.inert("a" * 100 + "-seed3", 20) == "aaaaaaaaaaaaa…-seed3"
+    assert text.inert("a" * 100 + "-seed3", 20, unicode=False) == "aaaaaaaaaaaa...seed3"
+
+
+@given(raw=st.text(), limit=st.integers(8, 100), unicode=st.booleans())
+def test_every_text_becomes_one_harmless_line(raw: str, limit: int, unicode: bool) -> None:
+    line = text.inert(raw, limit, unicode=unicode)
+    assert len(line) <= limit
+    assert not {unicodedata.category(c) for c in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert unicode or line.isascii()
+
+
+@given(raw=st.text(max_size=60))
+def test_inert_text_stays_as_it_is(raw: str) -> None:
+    once = text.inert(raw, 1_000)
+    assert text.inert(once, 1_000) == once
+
+
+def test_only_text_that_runs_right_to_left_is_isolated() -> None:
+    assert text.isolated("seed 3") == "seed 3"
+    assert text.isolated("אב") == "\u2068אב\u2069"
+
+
+@pytest.mark.parametrize(
+    ("value", "percent", "shown"),
+    [
+        (0.92846, True, "92.85"),
+        (1.0, True, "100.00"),
+        (0.0, True, "0.00"),
+        (-0.0, True, "0.00"),
+        (-0.01, True, "-1.00"),
+        (0.000123456, False, "0.0001235"),
+        (12345.6, False, "1.235e+04"),
+        (None, True, "–"),  # noqa: RUF001
+        (math.nan, True, "–"),  # noqa: RUF001
+        (math.inf, False, "–"),  # noqa: RUF001
+    ],
+)
+def test_numbers(value: float | None, percent: bool, shown: str) -> None:
+    assert text.number(value, percent=percent) == shown
+
+
+def test_intervals_options_assignments_plurals() -> None:
+    assert text.interval(0.9, 0.95, dash="-") == "90.00-95.00"
+    assert text.interval(None, 0.95) == ""
+    assert text.option((1, ("a", None))) == "(1, (a, None))"
+    assert text.assignment({"lr": 0.1, "name": "x"}) == "lr=0.1, name=x"
+    assert [text.plural(n, "seed") for n in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
+    assert text.plural(2, "family") == "2 families"
+
+
+def luminance(colour: tuple[int, int, int]) -> float:
+    channels = [c / 255 for c in colour]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colour", [*METRICS, GOLD])
+def test_black_stands_out_on_every_shade(colour: tuple[int, int, int]) -> None:
+    assert blend(colour, 0) == WHITE
+    assert blend(colour, 1) == colour
+    assert (luminance(colour) + 0.05) / 0.05 >= 7
+
+
+def test_metrics_have_colours_in_turn() -> None:
+    assert of_metric(0) == of_metric(len(METRICS)) != of_metric(1)
+    assert css((1, 2, 255)) == "#0102ff"
