@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +30,13 @@ class Checkpoint:
     history: list[dict[str, float]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one training, kept at the end of an epoch every ``seconds``."""
+    """The last checkpoint of one training in a store."""
 
     store: Store
     key: str
     way: str
-    seconds: float = SECONDS
-    _last: float = field(default_factory=time.monotonic, init=False)
 
     def load(self) -> Checkpoint | None:
         """Give the last checkpoint of a training that went the same way, or None."""
@@ -52,10 +52,6 @@ class Checkpoints:
             entry.meta["history"],
         )
 
-    def due(self) -> bool:
-        """Say whether it is time for another one."""
-        return time.monotonic() - self._last >= self.seconds
-
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep this one in the place of the one before."""
         buffer = io.BytesIO()
@@ -64,4 +60,24 @@ class Checkpoints:
         tensors["optimizer"] = torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
         meta = {"way": self.way, "epochs": checkpoint.epochs, "history": checkpoint.history}
         self.store.put(KIND, self.key, tensors, meta)
-        self._last = time.monotonic()
+
+
+@dataclass
+class Keeper:
+    """What a training does about checkpoints: where it starts, and when and where it keeps them.
+
+    ``saved`` has a checkpoint for each job, all after as many epochs, or is empty; ``keep`` takes a
+    job's position and its checkpoint.
+    """
+
+    saved: Sequence[Checkpoint] = ()
+    keep: Callable[[int, Checkpoint], None] = lambda position, checkpoint: None
+    seconds: float = math.inf
+    _last: float = field(default_factory=time.monotonic, init=False)
+
+    def due(self) -> bool:
+        """Say whether it is time for another one, and if so wait for the next from now on."""
+        is_due = time.monotonic() - self._last >= self.seconds
+        if is_due:
+            self._last = time.monotonic()
+        return is_due

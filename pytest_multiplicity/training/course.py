@@ -150,6 +150,20 @@ def check_loss(loss: object) -> None:
         )
 
 
+def epoch_row(
+    recipe: Recipe, epoch: int, losses: Tensor, predicted: Tensor, targets: Tensor, lr: float
+) -> dict[str, float]:
+    """Sum up an epoch (counted from 0): losses [steps], predictions and targets [n], last lr."""
+    sizes = torch.full((len(losses),), recipe.batch_size, dtype=torch.float64)
+    sizes[-1] = len(targets) - float(sizes[:-1].sum())
+    return {
+        "epoch": epoch + 1,
+        "loss": float((losses.double() * sizes).sum() / sizes.sum()),
+        "accuracy": float((predicted == targets).double().mean()),
+        "lr": lr,
+    }
+
+
 def divergence(epoch: int, losses: Tensor) -> Diverged | None:
     """Say that a training diverged when any of the epoch's losses [steps] is nan or infinite."""
     sick = losses[~torch.isfinite(losses)]

@@ -1,30 +1,44 @@
-"""Training a family: each job as fast as it goes, each result as soon as it is there."""
+"""Training a family: each group the fastest way, each result as soon as it is there."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_multiplicity.training.checkpoints import SECONDS, Checkpoints
+from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.training.checkpoints import SECONDS, Checkpoint, Checkpoints, Keeper
+from pytest_multiplicity.training.cores import available_cores
 from pytest_multiplicity.training.course import (
     Advance,
     Diverged,
     Job,
     Progress,
-    Task,
     Trained,
+    initial_module,
 )
+from pytest_multiplicity.training.crew import Crew
 from pytest_multiplicity.training.feed import Feed, feed
-from pytest_multiplicity.training.plain import train_plain
+from pytest_multiplicity.training.fused import FEWEST_LANES
+from pytest_multiplicity.training.groups import group_jobs
+from pytest_multiplicity.training.planner import Plan, Planner
+from pytest_multiplicity.training.tasks import Results, train_task, train_way
+from pytest_multiplicity.training.ways import Way, threads
+from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store
 
 TICK_SECONDS = 0.1
+Result = tuple[Job, Trained | Diverged]
 
 
 def train(
@@ -33,45 +47,178 @@ def train(
     device: torch.device,
     store: Store,
     progress: Progress,
+    cores: int | None = None,
+    check: bool = True,
     checkpoint_seconds: float = SECONDS,
-) -> Iterator[tuple[Job, Trained | Diverged]]:
-    """Train every job and give each result as soon as it is finished.
+    on_plan: Callable[[list[Plan]], None] = lambda plans: None,
+) -> Iterator[Result]:
+    """Train every job, and give each result as soon as it is finished.
 
     Args:
         jobs: what to train.
         device: on what.
-        store: where checkpoints of long trainings are kept.
+        store: where plans are kept, and checkpoints of long trainings.
         progress: gets one task of as many steps as all jobs have.
+        cores: how many cores to use; as many as this process may, by default.
+        check: whether a candidate's independence of its neighbours is checked before fusing.
         checkpoint_seconds: how much work an interruption may cost.
+        on_plan: gets the plans, a plan for each group, before training starts.
 
     Raises:
         RecipeError: a job can't be trained as its recipe is written.
+        EvaluationError: worker processes died over a job.
     """
-    with (
-        progress.task("training", sum(job.steps for job in jobs)) as task,
-        _ticking(task) as advance,
-    ):
-        feeds: dict[int, Feed] = {}
-        for job in jobs:
-            data = job.recipe.data
-            if id(data) not in feeds:
-                feeds[id(data)] = feed(data, device)
-            checkpoints = Checkpoints(store, job.key, "plain", checkpoint_seconds)
-            yield (
-                job,
-                train_plain(
-                    job,
-                    feeds[id(data)],
-                    device,
-                    way="plain",
-                    checkpoints=checkpoints,
-                    advance=advance,
-                ),
-            )
+    if not jobs:
+        return
+    with Crew(cores or available_cores()) as crew:
+        plans = Planner(device, store, crew, check).plan(group_jobs(jobs))
+        on_plan(plans)
+        total = sum(job.steps for job in jobs)
+        with progress.task("training", total) as task, _ticking(task.advance) as advance:
+            run = _Run(device, store, crew, checkpoint_seconds, advance)
+            yield from run.in_workers([plan for plan in plans if plan.way.in_workers])
+            for plan in plans:
+                if not plan.way.in_workers:
+                    yield from run.here(plan)
+
+
+def plan(
+    jobs: Sequence[Job],
+    *,
+    device: torch.device,
+    store: Store,
+    cores: int | None = None,
+    check: bool = True,
+) -> list[Plan]:
+    """Decide how jobs would be trained, and train nothing. Arguments are those of `train`."""
+    with Crew(cores or available_cores()) as crew:
+        return Planner(device, store, crew, check).plan(group_jobs(jobs))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Jobs that one task trains, all from the same epoch on."""
+
+    jobs: tuple[Job, ...]
+    saved: tuple[Checkpoint, ...]
+    way: Way
+    seconds: float
+    attempts: int = 1
+
+    def smaller(self) -> list[_Chunk]:
+        """Give what to do after it failed for want of memory: two halves, or it once more."""
+        if len(self.jobs) == 1:
+            return [replace(self, attempts=self.attempts + 1)]
+        lanes = max(FEWEST_LANES, math.ceil(self.way.lanes / 2))
+        return replace(self, way=replace(self.way, lanes=lanes), saved=()).split(2)
+
+    def split(self, count: int) -> list[_Chunk]:
+        """Split it into so many chunks of even size."""
+        bounds = [len(self.jobs) * i // count for i in range(count + 1)]
+        return [
+            _Chunk(self.jobs[a:b], self.saved[a:b], self.way, self.seconds / count)
+            for a, b in pairwise(bounds)
+        ]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training of a family."""
+
+    device: torch.device
+    store: Store
+    crew: Crew
+    checkpoint_seconds: float
+    advance: Advance
+
+    def in_workers(self, plans: Sequence[Plan]) -> Iterator[Result]:
+        """Train in worker processes, the longest tasks first."""
+        chunks = [chunk for plan in plans for chunk in self._chunks(plan)]
+        waiting = deque(sorted(chunks, key=lambda chunk: -chunk.seconds))
+        outcomes = self.crew.workers.perform(
+            waiting, self._task, advance=self.advance, note=self._note
+        )
+        for chunk, outcome in outcomes:
+            if isinstance(outcome, Done):
+                yield from zip(chunk.jobs, outcome.value, strict=True)
+            else:
+                waiting.extend(_again(chunk, outcome))
+
+    def here(self, plan: Plan) -> Iterator[Result]:
+        """Train in this process."""
+        source = feed(plan.group.jobs[0].recipe.data, self.device)
+        waiting = deque(self._chunks(plan))
+        while waiting:
+            chunk = waiting.popleft()
+            try:
+                with threads(plan.way.threads):
+                    results = self._train(chunk, source)
+            except torch.OutOfMemoryError as error:
+                waiting.extend(_again(chunk, Failed(error)))
+            else:
+                yield from zip(chunk.jobs, results, strict=True)
+
+    def _train(self, chunk: _Chunk, source: Feed) -> Results:
+        keeper = Keeper(chunk.saved, partial(self._keep, chunk), self.checkpoint_seconds)
+        modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
+        return train_way(chunk.jobs, modules, chunk.way, source, self.device, keeper, self.advance)
+
+    def _task(self, chunk: _Chunk) -> bytes:
+        portable = [self.crew.portable(job) for job in chunk.jobs]
+        seconds = self.checkpoint_seconds
+        task = train_task(chunk.jobs, portable, chunk.way, chunk.saved, seconds)
+        return self.crew.workers.sharing.dumps(task)
+
+    def _note(self, chunk: _Chunk, note: tuple[int, Checkpoint]) -> None:
+        self._keep(chunk, *note)
+
+    def _keep(self, chunk: _Chunk, position: int, checkpoint: Checkpoint) -> None:
+        self._checkpoints(chunk.jobs[position], chunk.way).save(checkpoint)
+
+    def _checkpoints(self, job: Job, way: Way) -> Checkpoints:
+        return Checkpoints(self.store, job.key, str(way))
+
+    def _chunks(self, plan: Plan) -> list[_Chunk]:
+        """Split a group into chunks of jobs that start at the same epoch."""
+        rows: dict[int, list[tuple[Job, Checkpoint | None]]] = {}
+        for job in plan.group.jobs:
+            saved = self._checkpoints(job, plan.way).load()
+            rows.setdefault(saved.epochs if saved else 0, []).append((job, saved))
+        chunks = []
+        for row in rows.values():
+            jobs = tuple(job for job, _ in row)
+            kept = tuple(saved for _, saved in row if saved)
+            seconds = plan.seconds * len(jobs) / len(plan.group.jobs)
+            whole = _Chunk(jobs, kept, plan.way, seconds)
+            chunks += whole.split(math.ceil(len(jobs) / plan.way.lanes))
+        return chunks
+
+
+def _again(chunk: _Chunk, outcome: Outcome) -> list[_Chunk]:
+    """Give what to do instead of a chunk that failed.
+
+    Raises:
+        Exception: the chunk's own error, unless it is one of memory.
+        EvaluationError: it can't be made smaller, and failed twice.
+    """
+    if isinstance(outcome, Failed) and not _is_memory(outcome.error):
+        raise outcome.error
+    if len(chunk.jobs) == 1 and chunk.attempts > 1:
+        what = f"exit status {outcome.status}" if isinstance(outcome, Crashed) else "out of memory"
+        raise EvaluationError(
+            f"training {chunk.jobs[0].id} killed its worker process twice ({what}): "
+            "give the machine more memory, or the recipe a smaller batch_size"
+        ) from (outcome.error if isinstance(outcome, Failed) else None)
+    return chunk.smaller()
+
+
+def _is_memory(error: Exception) -> bool:
+    memory = MemoryError | torch.OutOfMemoryError
+    return isinstance(error, memory) or "can't allocate memory" in str(error)
 
 
 @contextmanager
-def _ticking(task: Task) -> Iterator[Advance]:
+def _ticking(move: Callable[[int], None]) -> Iterator[Advance]:
     """Move the bar ten times a second at most: drawing it must not cost what a step costs."""
     waiting, last = 0, time.monotonic()
 
@@ -79,9 +226,9 @@ def _ticking(task: Task) -> Iterator[Advance]:
         nonlocal waiting, last
         waiting += steps
         if waiting and time.monotonic() - last >= TICK_SECONDS:
-            task.advance(waiting)
+            move(waiting)
             waiting, last = 0, time.monotonic()
 
     yield advance
     if waiting:
-        task.advance(waiting)
+        move(waiting)

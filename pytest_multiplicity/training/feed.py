@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from pytest_multiplicity.training.memory import free_bytes
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -34,20 +35,34 @@ class Feed:
             yield from zip(*pairs, strict=True)
 
 
-def feed(data: Data, device: torch.device) -> Feed:
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and targets in memory, and nothing else: as much of a data set as training needs."""
+
+    inputs: Tensor
+    targets: Tensor
+    streamed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of one input."""
+        return self.inputs.shape[1:]
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Give a copy of these inputs."""
+        return self.inputs[rows]
+
+
+def feed(data: Data | Samples, device: torch.device) -> Feed:
     """Keep the inputs on the device, unless they are streamed or would take half its memory."""
     sample_bytes = 4 * math.prod(data.shape)
     targets = data.targets.to(device)
-    if data.streamed or (
-        device.type != "cpu" and sample_bytes * len(data) > free_memory(device) // 2
-    ):
+    if device.type == "cpu":
+        return Feed(data.take, targets, sample_bytes)
+    if data.streamed or sample_bytes * len(data) > free_bytes(device) // 2:
         return Feed(lambda rows: data.take(rows).to(device), targets, sample_bytes)
     inputs = data.inputs.to(device)
-    return Feed(lambda rows: inputs.index_select(0, rows.to(device)), targets, sample_bytes)
-
-
-def free_memory(device: torch.device) -> int:
-    """Give the bytes that are free on a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Feed(lambda rows: inputs[rows.to(device)], targets, sample_bytes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
-from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints
+from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.course import (
     Advance,
     Diverged,
@@ -17,6 +17,7 @@ from pytest_multiplicity.training.course import (
     check_loss,
     check_step,
     divergence,
+    epoch_row,
     final_state,
     initial_module,
     precision,
@@ -39,20 +40,24 @@ def train_plain(
     feed: Feed,
     device: torch.device,
     *,
+    module: nn.Module | None = None,
     way: str = "plain",
     channels_last: bool = False,
-    checkpoints: Checkpoints | None = None,
+    keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> Trained | Diverged:
-    """Train one job; ``advance`` is called with the number of steps done since the last call.
+    """Train one job, from its initial module where there is one already.
+
+    ``advance`` is called with the number of steps done since the last call.
 
     Raises:
         RecipeError: what the recipe's functions give can't be trained.
     """
     with preserved_rng(), precision(job.recipe, device):
-        training = PlainTraining(job, feed, device, channels_last=channels_last)
-        saved = checkpoints.load() if checkpoints else None
-        if saved:
+        module = module or initial_module(job.recipe, job.seeds)
+        training = PlainTraining(job, module, feed, device, channels_last=channels_last)
+        keeper = keeper or Keeper()
+        for saved in keeper.saved:
             training.restore(saved)
             advance(saved.epochs * job.steps_per_epoch)
         while training.epoch < job.recipe.epochs:
@@ -60,8 +65,8 @@ def train_plain(
             if diverged:
                 advance(job.steps - training.epoch * job.steps_per_epoch)
                 return diverged
-            if checkpoints and checkpoints.due():
-                checkpoints.save(training.checkpoint())
+            if keeper.due():
+                keeper.keep(0, training.checkpoint())
         state = final_state(training.module)
         sick = sick_weights(training.epoch - 1, state)
         return sick or Trained(state, training.history, way)
@@ -71,12 +76,17 @@ class PlainTraining:
     """A module in training: it can stop after any epoch and go on from there."""
 
     def __init__(
-        self, job: Job, feed: Feed, device: torch.device, *, channels_last: bool = False
+        self,
+        job: Job,
+        module: nn.Module,
+        feed: Feed,
+        device: torch.device,
+        *,
+        channels_last: bool = False,
     ) -> None:
         self.job, self.feed, self.device = job, feed, device
         self.format = torch.channels_last if channels_last else torch.preserve_format
-        module = initial_module(job.recipe, job.seeds).to(device)
-        self.module = module.to(memory_format=torch.channels_last) if channels_last else module
+        self.module = module.to(device).to(memory_format=self.format)
         self.optimizer = build_optimizer(job.recipe, self.module)
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.loss = loss_function(job.recipe)
@@ -105,7 +115,12 @@ class PlainTraining:
         all_losses = torch.stack(losses).float().cpu()
         diverged = divergence(epoch, all_losses)
         if diverged is None:
-            self._record(all_losses, torch.cat(hits).cpu(), self.job.recipe.data.targets[order])
+            targets = self.job.recipe.data.targets[order]
+            lr = self.optimizer.param_groups[0]["lr"]
+            predicted = torch.cat(hits).cpu()
+            self.history.append(
+                epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, lr)
+            )
         return diverged
 
     def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,14 +178,3 @@ class PlainTraining:
         factor = lr_factor(self.job.recipe, step, self.job.steps)
         for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
             group["lr"] = lr * factor
-
-    def _record(self, losses: Tensor, predicted: Tensor, targets: Tensor) -> None:
-        sizes = torch.full((len(losses),), self.job.recipe.batch_size, dtype=torch.float64)
-        sizes[-1] = len(targets) - float(sizes[:-1].sum())
-        row = {
-            "epoch": self.epoch + 1,
-            "loss": float((losses.double() * sizes).sum() / sizes.sum()),
-            "accuracy": float((predicted == targets).double().mean()),
-            "lr": self.optimizer.param_groups[0]["lr"],
-        }
-        self.history.append(row)

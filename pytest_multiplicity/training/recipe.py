@@ -7,14 +7,16 @@ import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augmentation = Callable[[Tensor], Tensor]
@@ -98,6 +100,9 @@ def _check_model(model: object) -> None:
 
 
 def _check_data(data: Any) -> None:
+    # Not at the top: worker processes train without it, and would start twice as slowly with it.
+    from pytest_multiplicity.data import Data
+
     if not isinstance(data, Data):
         raise RecipeError(
             f"data is a {type(data).__name__}: give a pm.Data, made from tensors or a data set"
@@ -136,7 +141,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...], other: str
 
 def _check_images(augment: str, data: Data) -> None:
     shape = tuple(data.shape)
-    if data.bounds != (0, 1) or len(shape) != 3 or shape[0] not in (1, 3):
+    if data.bounds != (0.0, 1.0) or len(shape) != 3 or shape[0] not in (1, 3):
         raise RecipeError(
             f"augment={augment!r} is for images of 1 or 3 channels in [0, 1], and the data has "
             f"shape {shape} and bounds {data.bounds}: give your own transform instead"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.training import Job, Recipe, Seeds
+
+# As in worker processes, and before the first matrix product: bits that don't depend on addresses.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 @dataclass

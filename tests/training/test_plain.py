@@ -16,7 +16,7 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training import Diverged, Job, Trained, initial_module, train
 from pytest_multiplicity.training.augment import augment_batch
-from pytest_multiplicity.training.checkpoints import Checkpoints
+from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.seeds import Seeds, epoch_order, preserved_rng
@@ -244,8 +244,11 @@ def test_a_resumed_training_ends_bitwise_as_an_undisturbed_one(
 ) -> None:
     made = job(epochs=5, optimizer=optimizer, lr=0.01)
 
-    def kept() -> Checkpoints:
-        return Checkpoints(store, "key", "plain", seconds=0.0)
+    kept = Checkpoints(store, "key", "plain")
+
+    def keeper() -> Keeper:
+        saved = kept.load()
+        return Keeper([saved] if saved else [], lambda _, made: kept.save(made), seconds=0.0)
 
     done: list[int] = []
 
@@ -255,9 +258,9 @@ def test_a_resumed_training_ends_bitwise_as_an_undisturbed_one(
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        run(made, checkpoints=kept(), advance=interrupt)
+        run(made, keeper=keeper(), advance=interrupt)
     resumed: list[int] = []
-    result = run(made, checkpoints=kept(), advance=resumed.append)
+    result = run(made, keeper=keeper(), advance=resumed.append)
     assert resumed[0] == 3 * made.steps_per_epoch  # what was kept counts as done
     assert len(resumed) == 1 + 2 * made.steps_per_epoch  # and is not trained again
     undisturbed = run(made)
@@ -266,7 +269,9 @@ def test_a_resumed_training_ends_bitwise_as_an_undisturbed_one(
 
 
 def test_a_checkpoint_of_another_way_is_not_gone_on_from(job: Make, store: Any) -> None:
-    run(job(), checkpoints=Checkpoints(store, "key", "plain", seconds=0.0))
+    kept = Checkpoints(store, "key", "plain")
+    run(job(), keeper=Keeper(keep=lambda _, made: kept.save(made), seconds=0.0))
+    assert kept.load() is not None
     assert Checkpoints(store, "key", "fused").load() is None
 
 

@@ -1,0 +1,204 @@
+"""The fused way: several candidates of one structure trained in the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
+from pytest_multiplicity.training.course import (
+    Advance,
+    Diverged,
+    Job,
+    Trained,
+    autocast,
+    check_loss,
+    check_step,
+    divergence,
+    epoch_row,
+    precision,
+    sick_weights,
+)
+from pytest_multiplicity.training.feed import BLOCK_BYTES, Feed
+from pytest_multiplicity.training.fused import FEWEST_LANES, stack
+from pytest_multiplicity.training.fused_optimizer import fused_optimizer
+from pytest_multiplicity.training.recipe import loss_function, lr_factor
+from pytest_multiplicity.training.seeds import (
+    derive,
+    epoch_order,
+    preserved_rng,
+    training_rows,
+)
+
+
+def train_fused(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    feed: Feed,
+    device: torch.device,
+    *,
+    lanes: int = FEWEST_LANES,
+    way: str = "fused",
+    keeper: Keeper | None = None,
+    advance: Advance = lambda steps: None,
+) -> list[Trained | Diverged]:
+    """Train jobs of one structure side by side, each from its initial module.
+
+    Lanes that no job needs are filled with copies of the first: how many lanes there are can pick
+    other kernels, and a result must not depend on how many jobs there happened to be.
+    ``advance`` is called with the number of job-steps done.
+
+    Raises:
+        Unfusable: the modules can't run side by side.
+        RecipeError: what the recipes' functions give can't be trained.
+    """
+    padding = max(0, lanes - len(jobs))
+    padded = [*jobs, *[jobs[0]] * padding]
+    with preserved_rng(), precision(jobs[0].recipe, device):
+        training = FusedTraining(padded, [*modules, *[modules[0]] * padding], feed, device)
+        keeper = keeper or Keeper()
+        if keeper.saved:
+            training.restore([*keeper.saved, *[keeper.saved[0]] * padding])
+            advance(training.epoch * jobs[0].steps_per_epoch * len(jobs))
+        while training.epoch < jobs[0].recipe.epochs:
+            training.run_epoch(lambda steps: advance(steps * len(jobs)))
+            if keeper.due():
+                for lane in range(len(jobs)):
+                    if not training.diverged[lane]:
+                        keeper.keep(lane, training.checkpoint(lane))
+        return [training.result(lane, way) for lane in range(len(jobs))]
+
+
+class FusedTraining:
+    """Candidates in training, side by side."""
+
+    def __init__(
+        self, jobs: Sequence[Job], modules: Sequence[nn.Module], feed: Feed, device: torch.device
+    ) -> None:
+        self.jobs, self.feed, self.device = jobs, feed, device
+        self.recipe = jobs[0].recipe  # what all of them share is read from the first
+        self.modules = stack([module.to(device) for module in modules]).train()
+        deck = self.modules.deck
+        deck.generators = [torch.Generator(device) for _ in jobs]
+        self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
+        self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
+        self.losses = [loss_function(job.recipe) for job in jobs]
+        self.plain_loss = all(loss is F.cross_entropy for loss in self.losses)
+        self.augments = [augmentation(job.recipe) for job in jobs]
+        self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
+        self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
+        self.diverged: list[Diverged | None] = [None for _ in jobs]
+        self.epoch = 0
+        self.checked = False
+
+    def run_epoch(self, advance: Advance) -> None:
+        """Train one epoch and add its rows to the histories."""
+        lanes = zip(self.rows, self.jobs, strict=True)
+        orders = torch.stack([epoch_order(rows, job.seeds, self.epoch) for rows, job in lanes])
+        losses, predictions = [], []
+        for step, (inputs, targets) in enumerate(self.batches(orders)):
+            loss, predicted = self.step(self.epoch, step, inputs, targets)
+            losses.append(loss)
+            predictions.append(predicted)
+            advance(1)
+        self._record(torch.stack(losses).float().cpu(), torch.cat(predictions, 1).cpu(), orders)
+        self.epoch += 1
+
+    def batches(self, orders: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give (inputs [K, b, ...], targets [K, b]) of consecutive rows of orders [K, n].
+
+        Batches lie in memory sample by sample, which is how wide layers want them.
+        """
+        count, size = len(orders), self.recipe.batch_size
+        steps = max(1, BLOCK_BYTES // (self.feed.sample_bytes * size * count))
+        for block in torch.split(orders, steps * size, dim=1):
+            rows = block.T.flatten()
+            inputs, targets = self.feed.take(rows), self.feed.targets[rows.to(self.device)]
+            inputs, targets = inputs.view(-1, count, *inputs.shape[1:]), targets.view(-1, count)
+            for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
+                yield x.transpose(0, 1), y.T
+
+    def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step; give the losses [K] and the predictions [K, b] before it."""
+        losses, logits = self.forward(epoch, step, inputs, targets)
+        grads = torch.autograd.grad(losses.sum(), self.params)
+        self.optimizer.step(grads, self._lrs(epoch * self.jobs[0].steps_per_epoch + step))
+        return losses.detach(), logits.detach().argmax(2)
+
+    def forward(
+        self, epoch: int, step: int, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Augment a batch and compute losses [K] and logits [K, b, C] under the step's seeds."""
+        inputs = self._augmented(inputs, epoch, step)
+        for generator, job in zip(self.modules.deck.generators, self.jobs, strict=True):
+            generator.manual_seed(derive(job.seeds.noise, "step", epoch, step))
+        with autocast(self.recipe, self.device):
+            logits = self.modules(inputs)
+            if not self.checked:
+                for job, lane, wanted in zip(self.jobs, logits, targets, strict=True):
+                    check_step(job.recipe, lane, wanted)
+            losses = self._losses(logits, targets)
+        self.checked = True
+        return losses, logits
+
+    def result(self, lane: int, way: str) -> Trained | Diverged:
+        """Give what one candidate's training came to."""
+        diverged = self.diverged[lane]
+        if diverged:
+            return diverged
+        state = self.modules.state(lane)
+        sick = sick_weights(self.epoch - 1, state)
+        return sick or Trained(state, self.histories[lane], way)
+
+    def checkpoint(self, lane: int) -> Checkpoint:
+        """Give all that one candidate needs to go on from here."""
+        state, optimizer = self.modules.state(lane), self.optimizer.lane_state(lane)
+        return Checkpoint(self.epoch, state, optimizer, self.histories[lane])
+
+    def restore(self, saved: Sequence[Checkpoint]) -> None:
+        """Go on from checkpoints of all candidates, all after as many epochs."""
+        self.modules.load_states([checkpoint.state for checkpoint in saved])
+        self.optimizer.restore([checkpoint.optimizer for checkpoint in saved])
+        self.histories = [list(checkpoint.history) for checkpoint in saved]
+        self.epoch = saved[0].epochs
+
+    def _augmented(self, inputs: Tensor, epoch: int, step: int) -> Tensor:
+        if not any(self.augments):
+            return inputs
+        batches = [
+            augment_batch(augment, batch, job.seeds, epoch, step) if augment else batch
+            for augment, batch, job in zip(self.augments, inputs, self.jobs, strict=True)
+        ]
+        return torch.stack(batches, 1).transpose(0, 1)
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.plain_loss:
+            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+            return each.view_as(targets).mean(1)
+        losses = [
+            loss(lane, wanted)
+            for loss, lane, wanted in zip(self.losses, logits, targets, strict=True)
+        ]
+        if not self.checked:
+            for loss in losses:
+                check_loss(loss)
+        return torch.stack(losses)
+
+    def _lrs(self, step: int) -> Tensor:
+        steps = self.jobs[0].steps
+        values = [job.recipe.lr * lr_factor(job.recipe, step, steps) for job in self.jobs]
+        return torch.tensor(values, device=self.device)
+
+    def _record(self, losses: Tensor, predictions: Tensor, orders: Tensor) -> None:
+        step = (self.epoch + 1) * self.jobs[0].steps_per_epoch - 1
+        for lane, job in enumerate(self.jobs):
+            if self.diverged[lane] is None:
+                self.diverged[lane] = divergence(self.epoch, losses[:, lane])
+            wanted = job.recipe.data.targets[orders[lane]]
+            lr = job.recipe.lr * lr_factor(job.recipe, step, job.steps)
+            row = epoch_row(job.recipe, self.epoch, losses[:, lane], predictions[lane], wanted, lr)
+            self.histories[lane].append(row)

@@ -1,0 +1,67 @@
+"""Which jobs could be trained together: those that do the same work on numbers of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_multiplicity.training.course import Job, initial_module
+from pytest_multiplicity.training.fused import structure
+from pytest_multiplicity.training.fused_optimizer import optimizer_kind
+from pytest_multiplicity.training.lanes import Unfusable
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs of one signature; ``obstacle`` says why they can't be fused, if they can't."""
+
+    jobs: tuple[Job, ...]
+    signature: str
+    obstacle: str | None
+
+    @property
+    def steps(self) -> int:
+        """How many steps each job has."""
+        return self.jobs[0].steps
+
+
+def group_jobs(jobs: Sequence[Job]) -> list[Group]:
+    """Put together what has the same module structure, shapes, batch size, steps and kind of step.
+
+    Seeds, learning rates, decays, schedules, losses, data order and augmentation may differ.
+    """
+    found: dict[tuple[int, str], list[Job]] = {}
+    obstacles: dict[str, str | None] = {}
+    for job in jobs:
+        signature, obstacle = _signature(job)
+        obstacles[signature] = obstacle
+        found.setdefault((id(job.recipe.data), signature), []).append(job)
+    return [Group(tuple(group), sig, obstacles[sig]) for (_, sig), group in found.items()]
+
+
+def _signature(job: Job) -> tuple[str, str | None]:
+    recipe = job.recipe
+    module = initial_module(recipe, job.seeds)
+    try:
+        described: object = structure(module)
+        obstacle = None
+    except Unfusable as reason:
+        described, obstacle = repr(module), str(reason)
+    if isinstance(recipe.optimizer, str):
+        optimizer: object = optimizer_kind(recipe)
+    else:
+        optimizer, obstacle = "custom", obstacle or "custom optimizer"
+    parts = {
+        "module": described,
+        "optimizer": optimizer,
+        "loss": recipe.loss if isinstance(recipe.loss, str) else "custom",
+        "augment": recipe.augment is not None,
+        "batch_size": recipe.batch_size,
+        "samples": job.samples,
+        "shape": list(recipe.data.shape),
+        "epochs": recipe.epochs,
+        "precision": recipe.precision,
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest(), obstacle

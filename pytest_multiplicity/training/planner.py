@@ -1,0 +1,220 @@
+"""Which way each group is trained: a probe decides once, the store remembers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pytest_multiplicity.training.course import Job, initial_module
+from pytest_multiplicity.training.crew import Crew
+from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.fused import FEWEST_LANES
+from pytest_multiplicity.training.groups import Group
+from pytest_multiplicity.training.memory import free_bytes
+from pytest_multiplicity.training.probe import PROBE_SECONDS, Probe, probe
+from pytest_multiplicity.training.sharing import UnsharableError
+from pytest_multiplicity.training.tasks import probe_task
+from pytest_multiplicity.training.ways import Probed, Way
+from pytest_multiplicity.training.workers import Crashed, Done, Failed
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.store import Store
+
+KIND = "plans"
+VERSION = 1  # of what a plan means: a new one forgets the recorded ones
+WORKERS_PAY = 4.0  # seconds of plain training, below which starting processes costs more
+PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing one way
+MOST_LANES = 16
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one group is trained, with estimates of its time and memory.
+
+    ``reason`` says why it isn't fused, where it can't be; ``recorded`` whether the store knew.
+    """
+
+    group: Group
+    way: Way
+    seconds: float
+    bytes: int
+    reason: str | None = None
+    recorded: bool = False
+
+    def __str__(self) -> str:
+        text = f"{len(self.group.jobs)} {self.way}"
+        return f"{text} ({self.reason})" if self.reason else text
+
+
+def describe(plans: Sequence[Plan]) -> str:
+    """Sum plans up in a line: "20 fused by 4 in workers, 5 plain, 4 threads (custom optimizer)"."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for plan in plans:
+        counts[str(plan.way), plan.reason] += len(plan.group.jobs)
+    parts = [f"{n} {way}" + (f" ({why})" if why else "") for (way, why), n in counts.items()]
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Decides for groups on one device, by what the store knows or by probing."""
+
+    device: torch.device
+    store: Store
+    crew: Crew
+    check: bool = True
+
+    def plan(self, groups: Sequence[Group]) -> list[Plan]:
+        """Give a plan for each group, in their order."""
+        known = {group: self._recorded(group) for group in groups}
+        unknown = [group for group in groups if known[group] is None]
+        made = self._made(unknown)
+        for plan in made.values():
+            self._record(plan)
+        return [known[group] or made[group] for group in groups]
+
+    def _made(self, groups: Sequence[Group]) -> dict[Group, Plan]:
+        probes = {group: self._probe_here(group) for group in groups}
+        best = {group: self._best(group, probes[group], alone=True) for group in groups}
+        total = sum(plan.seconds for plan in best.values())
+        many = sum(len(group.jobs) for group in groups) > 1
+        if self.device.type == "cpu" and many and self.crew.possible and total > WORKERS_PAY:
+            seconds = {
+                group: min(PROBE_SECONDS, PROBE_SHARE * p.seconds) for group, p in best.items()
+            }
+            for group, found in self._probe_in_workers(seconds).items():
+                both = Probe(probes[group].probed + found.probed, found.obstacle)
+                best[group] = self._best(group, both, alone=len(groups) == 1)
+        return best
+
+    def _probe_here(self, group: Group) -> Probe:
+        """Probe the ways that need no worker process."""
+        threads = torch.get_num_threads()
+        ways = [Way("plain", threads=threads)]
+        if self.device.type == "cpu":
+            ways += [Way("plain", threads=1)] if threads > 1 else []
+        else:
+            ways += (
+                [Way("plain", threads=threads, channels_last=True)] if _has_images(group) else []
+            )
+            ways += [Way("fused", lanes, threads=threads) for lanes in _lanes(group, 1)]
+        jobs = group.jobs[:MOST_LANES]
+        modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+        source = feed(jobs[0].recipe.data, self.device)
+        found = probe(jobs, modules, ways, source, self.device, check=self.check)
+        return Probe(found.probed, found.obstacle or group.obstacle)
+
+    def _probe_in_workers(self, seconds: dict[Group, float]) -> dict[Group, Probe]:
+        """Probe in all workers at once: what they cost one another is part of the truth."""
+        copies = max(1, self.crew.count // len(seconds))
+        waiting = deque([group for group in seconds for _ in range(copies)])
+        found: dict[Group, list[Probe]] = {group: [] for group in seconds}
+
+        def make(group: Group) -> bytes:
+            return self._probe_task(group, seconds[group])
+
+        try:
+            for group, outcome in self.crew.workers.perform(waiting, make):
+                match outcome:
+                    case Done(value):
+                        found[group].append(value)
+                    case Failed(error):
+                        raise error
+                    case Crashed(status):
+                        found[group].append(Probe([], f"a worker died probing it ({status})"))
+        except UnsharableError as error:
+            return {group: Probe([], str(error)) for group in seconds}
+        return {group: _mean(probes) for group, probes in found.items()}
+
+    def _probe_task(self, group: Group, seconds: float) -> bytes:
+        ways = [Way("plain", in_workers=True)]
+        if _has_images(group):
+            ways.append(Way("plain", channels_last=True, in_workers=True))
+        if not group.obstacle:
+            lanes = _lanes(group, self.crew.count)
+            ways += [Way("fused", count, in_workers=True) for count in lanes]
+        jobs = group.jobs[:MOST_LANES]
+        portable = [self.crew.portable(job) for job in jobs]
+        task = probe_task(jobs, portable, ways, self.check, seconds)
+        return self.crew.workers.sharing.dumps(task)
+
+    def _best(self, group: Group, found: Probe, *, alone: bool) -> Plan:
+        """Take the fastest way that fits the memory."""
+        jobs, workers = len(group.jobs), self.crew.count
+        room = MEMORY_SHARE * free_bytes(self.device)
+
+        def seconds(probed: Probed) -> float:
+            return probed.total_seconds(jobs, group.steps, workers, alone=alone)
+
+        fitting = [p for p in found.probed if p.peak_bytes(jobs, workers) <= room]
+        best = min(fitting or found.probed[:1], key=seconds)
+        reason = group.obstacle or found.obstacle
+        return Plan(group, best.way, seconds(best), best.peak_bytes(jobs, workers), reason)
+
+    def _recorded(self, group: Group) -> Plan | None:
+        entry = self.store.get(KIND, self._key(group))
+        if entry is None:
+            return None
+        meta: dict[str, Any] = entry.meta
+        way = Way(**meta["way"])
+        if way.in_workers and not self.crew.possible:
+            return None
+        seconds = meta["seconds"] * len(group.jobs)
+        return Plan(group, way, seconds, meta["bytes"], meta["reason"], recorded=True)
+
+    def _record(self, plan: Plan) -> None:
+        meta = {
+            "way": plan.way.to_meta(),
+            "seconds": plan.seconds / len(plan.group.jobs),
+            "bytes": plan.bytes,
+            "reason": plan.reason,
+        }
+        self.store.put(KIND, self._key(plan.group), {}, meta)
+
+    def _key(self, group: Group) -> str:
+        """Know a plan by the group's signature and by what it was measured on."""
+        where = [VERSION, str(self.device), self.crew.count, torch.get_num_threads(), os.name]
+        text = json.dumps([group.signature, *where, torch.__version__])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lanes(group: Group, workers: int) -> list[int]:
+    """Give the numbers of lanes to try: the fewest, and the most that leave no worker idle."""
+    jobs = len(group.jobs)
+    if jobs < 2:
+        return []
+    rounds = math.ceil(jobs / (workers * MOST_LANES))
+    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(jobs / (workers * rounds)))})
+
+
+def _has_images(group: Group) -> bool:
+    """Say whether channels last could matter: inputs [C, H, W] to a model that convolves."""
+    job: Job = group.jobs[0]
+    module = initial_module(job.recipe, job.seeds)
+    convolves = any(isinstance(part, nn.Conv2d) for part in module.modules())
+    return convolves and len(job.recipe.data.shape) == 3
+
+
+def _mean(probes: Sequence[Probe]) -> Probe:
+    """Average the probes of one group by ways that all of them offer."""
+    obstacle = next((p.obstacle for p in probes if p.obstacle), None)
+    rows: dict[Way, list[Probed]] = {}
+    for found in probes:
+        for probed in found.probed:
+            rows.setdefault(probed.way, []).append(probed)
+    complete = {way: row for way, row in rows.items() if len(row) == len(probes)}
+    means = [
+        Probed(way, sum(p.seconds for p in row) / len(row), max(p.bytes for p in row))
+        for way, row in complete.items()
+    ]
+    return Probe(means, obstacle)

@@ -1,0 +1,231 @@
+"""A few steps of each way on the real jobs: how long, how much memory, and whether it is right.
+
+A way that computes something else than the plain one, or whose results depend on the neighbours, is
+not offered; the reason is part of what the probe found.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.training.course import Job, precision
+from pytest_multiplicity.training.feed import Feed
+from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing
+from pytest_multiplicity.training.fused_training import FusedTraining
+from pytest_multiplicity.training.lanes import Unfusable
+from pytest_multiplicity.training.memory import peak_bytes
+from pytest_multiplicity.training.plain import PlainTraining
+from pytest_multiplicity.training.seeds import preserved_rng
+from pytest_multiplicity.training.ways import Probed, Way, threads
+
+PROBE_SECONDS = 0.4
+MOST_STEPS = 20
+TOLERANCE = 1e-10
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The ways that apply, and why fusing does not, if it doesn't."""
+
+    probed: list[Probed]
+    obstacle: str | None = None
+
+
+def probe(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    ways: Sequence[Way],
+    feed: Feed,
+    device: torch.device,
+    *,
+    check: bool = True,
+    seconds: float = PROBE_SECONDS,
+) -> Probe:
+    """Try ways on jobs of one group, given their initial modules (which stay as they are).
+
+    Each way is given so many ``seconds``, and at least two steps.
+    """
+    obstacle = None
+    probed = []
+    with preserved_rng(), precision(jobs[0].recipe, device):
+        lanes = [way.lanes for way in ways if way.kind == "fused"]
+        if lanes:
+            checked = lanes if check else []
+            obstacle = why_not_fused(jobs, modules, feed, device, lanes=checked)
+        for way in ways:
+            if way.kind == "fused" and obstacle:
+                continue
+            if way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
+                continue
+            with threads(way.threads):
+                step = _stepper(jobs, modules, way, feed, device)
+                probed.append(Probed(way, *_measure(step, device, seconds)))
+    return Probe(probed, obstacle)
+
+
+def why_not_fused(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    feed: Feed,
+    device: torch.device,
+    *,
+    lanes: Sequence[int] = (),
+) -> str | None:
+    """Compare a fused step with the plain one in float64, and neighbours with others."""
+    try:
+        _check_agreement(jobs, modules, feed, device)
+        for count in lanes:
+            _check_independence(jobs, modules, count, feed, device)
+    except MultiplicityError:
+        raise  # a recipe that can't be trained at all
+    except Unfusable as reason:
+        return str(reason)
+    except Exception as error:  # user code ran on something that only resembles a tensor
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _check_agreement(
+    jobs: Sequence[Job], modules: Sequence[nn.Module], feed: Feed, device: torch.device
+) -> None:
+    """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
+    chosen = [_without_augmentation(job) for job in _at_least(jobs[:FEWEST_LANES], FEWEST_LANES)]
+    doubles = [copy.deepcopy(m).double() for m in _at_least(modules[:FEWEST_LANES], FEWEST_LANES)]
+    fused = FusedTraining(chosen, doubles, feed, device)
+    inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
+    with drawing_nothing():
+        losses, _ = fused.forward(0, 0, inputs.double(), targets)
+    grads = torch.autograd.grad(losses.sum(), fused.params, allow_unused=True)
+    trained = [n for n, p in fused.modules.parameters.items() if p.requires_grad]
+    for lane in range(len(set(map(id, modules[:FEWEST_LANES])))):
+        plain = PlainTraining(chosen[lane], doubles[lane], feed, device)
+        loss, _ = plain.forward(0, 0, inputs[lane].double(), targets[lane])
+        loss.backward()  # type: ignore[no-untyped-call]
+        named = dict(plain.module.named_parameters())
+        pairs = [(losses[lane], loss)]
+        for name, grad in zip(trained, grads, strict=True):
+            expected = named[name].grad
+            if grad is None or expected is None:
+                raise Unfusable(f"the parameter {name} has no gradient")
+            pairs.append((grad[lane], expected))
+        tensors = dict(plain.module.named_buffers())
+        pairs += [(fused.modules.buffers[name][lane], value) for name, value in tensors.items()]
+        if not all(_close(got, expected) for got, expected in pairs):
+            raise Unfusable("a fused step differs from the plain one")
+
+
+def _close(got: Tensor, expected: Tensor) -> bool:
+    if not expected.is_floating_point():
+        return torch.equal(got, expected)
+    scale = max(1.0, float(expected.detach().abs().nan_to_num().max()))
+    return torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
+
+
+def _check_independence(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    lanes: int,
+    feed: Feed,
+    device: torch.device,
+) -> None:
+    """Raise `Unfusable` unless the first job's steps are bitwise the same beside other neighbours.
+
+    Every batch size of an epoch is tried, and the last slot instead of the first.
+    """
+    if device.type != "cpu":
+        return
+    forwards = [i % len(jobs) for i in range(lanes)]
+    seen = []
+    for slots in (forwards, forwards[::-1]):
+        copies = [copy.deepcopy(modules[i]) for i in slots]
+        training = FusedTraining([jobs[i] for i in slots], copies, feed, device)
+        for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
+            training.step(0, step, inputs, targets)
+        seen.append(training.modules.state(slots.index(0)))
+    if not all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0]):
+        raise Unfusable("a candidate would depend on its neighbours")
+
+
+def _one_of_each_size(training: FusedTraining) -> Iterator[tuple[Tensor, Tensor]]:
+    orders = _orders(training.jobs, training.rows)
+    size = training.recipe.batch_size
+    partial = orders.shape[1] % size
+    yield from training.batches(orders[:, :size])
+    if partial and orders.shape[1] > size:
+        yield from training.batches(orders[:, -partial:])
+
+
+def _agrees_channels_last(job: Job, module: nn.Module, feed: Feed, device: torch.device) -> bool:
+    """Say whether channels last gives the same gradients; masks drawn in memory order don't."""
+    grads = []
+    for channels_last in (False, True):
+        double = copy.deepcopy(module).double()
+        training = PlainTraining(
+            _without_augmentation(job), double, feed, device, channels_last=channels_last
+        )
+        inputs, targets = next(feed.batches(training.rows, job.recipe.batch_size))
+        loss, _ = training.forward(0, 0, inputs.double(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        grads.append([p.grad for p in training.module.parameters() if p.grad is not None])
+    return all(_close(got, expected) for expected, got in zip(*grads, strict=True))
+
+
+def _stepper(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    way: Way,
+    feed: Feed,
+    device: torch.device,
+) -> Callable[[int], object]:
+    """Give a function that takes one step of a way, on a copy of the modules."""
+    if way.kind == "fused":
+        chosen = _at_least(jobs[: way.lanes], way.lanes)
+        copies = [copy.deepcopy(m) for m in _at_least(modules[: way.lanes], way.lanes)]
+        fused = FusedTraining(chosen, copies, feed, device)
+        inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
+        return lambda step: fused.step(0, step, inputs, targets)
+    plain = PlainTraining(
+        jobs[0], copy.deepcopy(modules[0]), feed, device, channels_last=way.channels_last
+    )
+    x, y = next(feed.batches(plain.rows, jobs[0].recipe.batch_size))
+    return lambda step: plain.step(0, step, x, y)
+
+
+def _measure(
+    step: Callable[[int], object], device: torch.device, seconds: float
+) -> tuple[float, int]:
+    """Give the median seconds of a step after the first, and the bytes that stepping added."""
+    before = peak_bytes(device)
+    times: list[float] = []
+    begun = time.perf_counter()
+    while len(times) < 2 or (len(times) < MOST_STEPS and time.perf_counter() - begun < seconds):
+        start = time.perf_counter()
+        step(len(times))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:]), peak_bytes(device) - before
+
+
+def _orders(jobs: Sequence[Job], rows: Sequence[Tensor]) -> Tensor:
+    return torch.stack([chosen[: jobs[0].samples] for chosen in rows])
+
+
+def _at_least(items: Sequence[T], count: int) -> list[T]:
+    return [*items, *[items[0]] * (count - len(items))]
+
+
+def _without_augmentation(job: Job) -> Job:
+    recipe = copy.copy(job.recipe)
+    object.__setattr__(recipe, "augment", None)  # `replace` would check data that may be bare
+    return replace(job, recipe=recipe)

@@ -1,0 +1,147 @@
+"""What crosses into worker processes: code by value where it can't be imported, tensors by mapping.
+
+Data sets are large and workers many, so a tensor's memory is written to a file once (in memory,
+where the system has such a place) and every worker maps it. Writing changes the writer's view only.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.errors import MultiplicityError
+
+SMALLEST_SHARED = 1 << 16  # bytes; what is smaller travels in the message
+_MEMORY = Path("/dev/shm")
+
+
+class Sharing:
+    """A folder of shared tensors, and pickles that refer to it; to be closed at the end."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="multiplicity-", dir=_memory_folder())
+        self._files: dict[tuple[int, int], tuple[Path, torch.UntypedStorage]] = {}
+
+    def close(self) -> None:
+        """Remove the shared files; who has mapped them keeps them."""
+        self._folder.cleanup()
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle a value for a worker.
+
+        Raises:
+            UnsharableError: some part of it can't be pickled; the message says which.
+        """
+        buffer = io.BytesIO()
+        with _project_code_by_value():
+            try:
+                _Pickler(self, buffer).dump(value)
+            except Exception as error:
+                raise UnsharableError(f"{type(error).__name__}: {error}") from error
+        return buffer.getvalue()
+
+    def file_of(self, storage: torch.UntypedStorage) -> Path:
+        """Give the file that has a storage's content, written on first use."""
+        key = storage.data_ptr(), storage.nbytes()
+        if key not in self._files:
+            path = Path(self._folder.name) / f"{len(self._files)}.bin"
+            content = torch.empty(0, dtype=torch.uint8).set_(storage)
+            content.numpy().tofile(path)
+            self._files[key] = path, storage  # kept, so that its address isn't used again
+        return self._files[key][0]
+
+
+class UnsharableError(MultiplicityError):
+    """Something can't be sent to a worker process."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, sharing: Sharing, buffer: io.BytesIO) -> None:
+        super().__init__(buffer)
+        self.sharing = sharing
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is Tensor and _is_sharable(obj):
+            storage = obj.untyped_storage()
+            path = str(self.sharing.file_of(storage))
+            place = (obj.storage_offset(), tuple(obj.shape), obj.stride())
+            return _mapped, (path, storage.nbytes(), obj.dtype, *place)
+        return super().reducer_override(obj)
+
+
+def _is_sharable(tensor: Tensor) -> bool:
+    plain = tensor.layout is torch.strided and not tensor.requires_grad and not tensor.is_conj()
+    return plain and tensor.device.type == "cpu" and tensor.nbytes >= SMALLEST_SHARED
+
+
+def _mapped(
+    path: str, size: int, dtype: torch.dtype, offset: int, shape: tuple[int, ...], stride: Any
+) -> Tensor:
+    storage = _mapping(path, size)
+    return torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride)
+
+
+@cache
+def _mapping(path: str, size: int) -> torch.UntypedStorage:
+    return torch.from_file(path, shared=False, size=size, dtype=torch.uint8).untyped_storage()
+
+
+def _memory_folder() -> Path | None:
+    """Prefer memory to disk where it is not the 64 MiB that containers give by default."""
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30
+    return _MEMORY if roomy else None
+
+
+@contextmanager
+def _project_code_by_value() -> Iterator[None]:
+    """Have modules that another process can't import, or shouldn't, pickled with their code."""
+    modules = [sys.modules[name] for name in _local_modules(len(sys.modules))]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+@lru_cache(maxsize=1)
+def _local_modules(count: int) -> list[str]:
+    """Give their names. It takes a tenth of a second, so look again only when there are more."""
+    return [name for name, module in list(sys.modules.items()) if _is_local(name, module)]
+
+
+def _is_local(name: str, module: ModuleType | None) -> bool:
+    file = getattr(module, "__file__", None)
+    if file is None or name == "__main__" or name.split(".")[0] == "pytest_multiplicity":
+        return False
+    if any(part in ("site-packages", "dist-packages") for part in Path(file).parts):
+        return False
+    last = name.rpartition(".")[2]
+    is_test = last == "conftest" or last.startswith("test_") or last.endswith("_test")
+    return is_test or not _importable(name, file)
+
+
+@cache
+def _importable(name: str, file: str) -> bool:
+    """Say whether a new process with this ``sys.path`` would import this very file by this name."""
+    path = None
+    for depth in range(1, name.count(".") + 2):
+        spec = PathFinder.find_spec(".".join(name.split(".")[:depth]), path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return spec is not None and spec.origin == file

@@ -1,0 +1,75 @@
+"""The ways to train, and what a probe found out about one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+Kind = Literal["plain", "fused"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the candidates of a group are trained.
+
+    ``plain``: each by itself, in this process with so many ``threads`` or in worker processes of
+    one thread. ``fused``: ``lanes`` of them side by side.
+    """
+
+    kind: Kind
+    lanes: int = 1
+    channels_last: bool = False
+    threads: int = 1
+    in_workers: bool = False
+
+    def __str__(self) -> str:
+        text = f"fused by {self.lanes}" if self.kind == "fused" else "plain"
+        if self.in_workers:
+            text += " in workers"
+        elif self.kind == "plain":
+            text += f", {self.threads} thread{'s' * (self.threads > 1)}"
+        return text + ", channels last" * self.channels_last
+
+    def to_meta(self) -> dict[str, Any]:
+        """Give it as what a store keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe of a way saw: seconds a step takes (all its lanes), bytes a step adds."""
+
+    way: Way
+    seconds: float
+    bytes: int
+
+    def total_seconds(self, jobs: int, steps: int, workers: int, *, alone: bool) -> float:
+        """Estimate how long so many jobs of so many steps take.
+
+        ``alone``: no other group's tasks fill the workers that have nothing to do at the end.
+        """
+        rounds: float = math.ceil(jobs / self.way.lanes)
+        if self.way.in_workers:
+            rounds = math.ceil(rounds / workers) if alone else rounds / workers
+        return rounds * steps * self.seconds
+
+    def peak_bytes(self, jobs: int, workers: int) -> int:
+        """Estimate the memory that all its simultaneous steps take."""
+        at_once = min(workers, math.ceil(jobs / self.way.lanes)) if self.way.in_workers else 1
+        return at_once * self.bytes
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

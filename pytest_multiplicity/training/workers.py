@@ -1,0 +1,193 @@
+"""A pool of worker processes: new interpreters of one thread each, so that cores aren't shared.
+
+Started by command line rather than by `multiprocessing`, which would import the user's main module
+again in each; and not forked, which is unsafe once torch has threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar, cast
+
+from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.training.sharing import Sharing
+
+BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from pytest_multiplicity.training.worker import main
+main(int(sys.argv[1]))
+"""
+# One thread each; and matrix products whose bits don't depend on where a matrix lies in memory.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_CBWR": "AUTO,STRICT",
+}
+
+T = TypeVar("T")
+Link: TypeAlias = "Connection[Any, Any]"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task's result."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The exception a task raised in a worker."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A worker died over a task; the exit status is negative for a signal."""
+
+    status: int
+
+
+Outcome = Done | Failed | Crashed
+_OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
+    "done": Done,
+    "failed": Failed,
+    "crashed": Crashed,
+}
+
+
+class Workers:
+    """Processes that perform pickled tasks, as many at once as there are workers.
+
+    A task is a callable of one argument, the worker's `Reporter`, to call with the number of steps
+    done. There are none on Windows, which can't pass a connection on this way.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.sharing = Sharing()
+        self._processes: list[_Process] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes and remove what was shared with them."""
+        for process in self._processes:
+            process.end()
+        self._processes.clear()
+        self.sharing.close()
+
+    def perform(
+        self,
+        waiting: deque[T],
+        make: Callable[[T], bytes],
+        *,
+        advance: Callable[[int], None] = lambda steps: None,
+        note: Callable[[T, Any], None] = lambda item, value: None,
+    ) -> Iterator[tuple[T, Outcome]]:
+        """Perform what waits; give (item, outcome) as tasks end.
+
+        ``make`` makes an item's task with ``self.sharing.dumps`` when its turn comes. More may be
+        put to what waits in the meantime. A worker that dies is replaced, and its task has
+        `Crashed` as its outcome. ``note`` gets what tasks send with `worker.Reporter.note`.
+        """
+        running: dict[_Process, T] = {}
+        while waiting or running:
+            self._start(min(self.count, len(waiting) + len(running)))
+            for process in self._processes:
+                if waiting and process.ready and process not in running:
+                    item = waiting.popleft()
+                    process.give(make(item))
+                    running[process] = item
+            for process, kind, value in self._heard():
+                if kind == "steps":
+                    advance(value)
+                elif kind == "note":
+                    note(running[process], value)
+                elif process in running:
+                    yield running.pop(process), _OUTCOMES[kind](value)
+
+    def _start(self, count: int) -> None:
+        """Start processes up to a count; those that are still there stay."""
+        self._processes += [_Process() for _ in range(count - len(self._processes))]
+
+    def _heard(self) -> list[tuple[_Process, str, Any]]:
+        """Wait for messages, and give one of each process that has any.
+
+        Raises:
+            EvaluationError: a process died before it was ready.
+        """
+        by_connection = {process.connection: process for process in self._processes}
+        heard = []
+        for connection in wait(list(by_connection)):
+            process = by_connection[cast(Link, connection)]
+            kind, value = self._hear(process)
+            if kind == "ready":
+                process.ready = True
+            elif kind == "crashed" and not process.ready:
+                raise EvaluationError(
+                    f"a worker process did not start (exit status {value}): see its message above"
+                )
+            else:
+                heard.append((process, kind, value))
+        return heard
+
+    def _hear(self, process: _Process) -> tuple[str, Any]:
+        try:
+            return process.hear()
+        except (EOFError, ConnectionError):
+            self._processes.remove(process)
+            return "crashed", process.end()
+
+
+class _Process:
+    """One worker and the connection to it, a socket pair that breaks when either side dies."""
+
+    def __init__(self) -> None:
+        self.ready = False  # until it has imported everything, a task could block who gives it
+        self.connection, theirs = Pipe()
+        with theirs:
+            arguments = [str(theirs.fileno()), json.dumps(sys.path)]
+            self.popen = subprocess.Popen(
+                [sys.executable, "-c", BOOT, *arguments],
+                env=os.environ | ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def give(self, task: bytes) -> None:
+        self.connection.send_bytes(task)
+
+    def hear(self) -> tuple[str, Any]:
+        message: tuple[str, Any] = pickle.loads(self.connection.recv_bytes())
+        return message
+
+    def end(self) -> int:
+        """End the process and give its exit status."""
+        self.connection.close()
+        try:
+            return self.popen.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait()
