@@ -25,6 +25,8 @@ _HOMES = {
         "InputNoise",
         "OutputNoise",
         "PGD",
+        "intervention",
+        "strategies",
     ),
     "pytest_multiplicity.multiplicity.sheet": ("Sheet",),
     "pytest_multiplicity.evaluation.candidate": ("Candidate",),
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from pytest_multiplicity.interventions import Group as Group
     from pytest_multiplicity.interventions import InputNoise as InputNoise
     from pytest_multiplicity.interventions import OutputNoise as OutputNoise
+    from pytest_multiplicity.interventions import intervention as intervention
+    from pytest_multiplicity.interventions import strategies as strategies
     from pytest_multiplicity.multiplicity.sheet import Sheet as Sheet
     from pytest_multiplicity.plugin.fixtures import family as family
     from pytest_multiplicity.plugin.fixtures import recorded as recorded

@@ -59,6 +59,7 @@ class Data:
         self.source = inputs if isinstance(inputs, Source) else self._in_memory(inputs)
         if fingerprint is not None:
             self.source.fingerprint = hashing.combine("given", fingerprint)
+            self.source.readable = not self.source.streamed
         self._root: Data | None = None
         self.rows = torch.arange(len(self))
         self.targets = checks.check_targets(targets, len(self), name)

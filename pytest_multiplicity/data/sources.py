@@ -31,6 +31,7 @@ class Source(ABC):
 
     shape: torch.Size  # of one sample
     streamed: bool = False  # whether samples are read from a dataset each time they are needed
+    readable: bool = True  # False: too big to be read for hashes of its samples
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -73,6 +74,7 @@ class Selected(Source):
         self.rows = rows
         self.shape = source.shape
         self.streamed = source.streamed
+        self.readable = source.readable
 
     def __len__(self) -> int:
         return len(self.rows)

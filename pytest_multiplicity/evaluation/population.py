@@ -16,6 +16,7 @@ from pytest_multiplicity.errors import DataError, MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.inference import BATCH, Infer
+from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
 from pytest_multiplicity.evaluation.measure import Measure, apply_measure, measure_name
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
@@ -54,7 +55,7 @@ class Asked(NamedTuple):
         return self.source.targets[self.rows]
 
 
-def ask(data: Data, under: Under) -> Asked:
+def ask(data: Data | str, under: Under) -> Asked:
     """Check the question and find the rows it is about. Raises DataError, InterventionError."""
     if not isinstance(data, Data):
         raise DataError(f"{data!r} is no pm.Data: give the data set the score is measured on")
@@ -69,12 +70,15 @@ def ask(data: Data, under: Under) -> Asked:
 class Population:
     """A family's candidates, their logits and metrics, each computed once."""
 
-    def __init__(self, models: Models, names: dict[str, str]) -> None:
+    def __init__(self, models: Models, names: dict[str, str], leakage: Leakage) -> None:
         self.models, self.design = models, models.design
         self.candidates = tuple(Candidate(self, i) for i in range(len(self.design.ids)))
         self.metrics: dict[str, Metric] = {}
         self.observer: Observer = lambda metric: None
         self._names = names  # data set name -> fingerprint, shared by all families of the run
+        self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
+        for data in {id(d): d for d in models.training_data}.values():
+            leakage.use(TRAINING, data)
         self._measures: dict[str, str] = {}
         self._searching = False
         self._infer = Infer(models.device, models.work)
@@ -138,15 +142,15 @@ class Population:
             "use accuracy(data) or measure(fn, data)"
         )
 
-    def accuracies(self, data: Data, under: Under = None) -> Metric:
+    def accuracies(self, data: Data | str, under: Under = None) -> Metric:
         """The accuracy of every candidate that has a model, as a metric."""
         self.models.ready()
         asked = self.ask(data, under)
         name = f"accuracy on {asked.name}"
-        groups = asked.under.expand(data)
+        groups = asked.under.expand(asked.data)
         if len(groups) == 1:
             return self._once(name, lambda: self._accuracies(asked, name))
-        return self._once(name, lambda: self._worst([ask(data, g) for g in groups], name))
+        return self._once(name, lambda: self._worst([ask(asked.data, g) for g in groups], name))
 
     @property
     def alive(self) -> list[int]:
@@ -154,11 +158,23 @@ class Population:
         self.models.ready()
         return [i for i in range(len(self.candidates)) if i not in self.models.diverged]
 
+    def prepare_gates(self, selected_on: dict[str, str]) -> None:
+        """From now on gates measure; enforced specs used these data sets (name -> fingerprint)."""
+        self.role = GATE
+        self.leakage.selected(selected_on)
+
     def facts(self) -> dict[str, Any]:
         """What reports say of the family beside its scores, as builtins."""
         return {
             "device": str(self.models.device),
             "work": self.models.work.as_dict(),
+        }
+
+    def facts_of_training(self) -> dict[str, Any]:
+        """What training left to tell, as builtins; nothing before it is done."""
+        if not self.models.history and not self.models.diverged:
+            return {}
+        return {
             "diverged": {i: each.reason for i, each in self.models.diverged.items()},
             "history": {i: [dict(row) for row in rows] for i, rows in self.models.history.items()},
         }
@@ -177,15 +193,17 @@ class Population:
         self.observer(metric)
         return Score(metric, index)
 
-    def ask(self, data: Data, under: Under) -> Asked:
+    def ask(self, data: Data | str, under: Under) -> Asked:
         """The question, checked; a name that two data sets bear raises DataError."""
         asked = ask(data, under)
+        data = asked.data
         known = self._names.setdefault(data.name, data.fingerprint)
         if known != data.fingerprint:
             raise DataError(
                 f"two data sets of this run are named {data.name!r} and differ in content: "
                 "give each a name of its own"
             )
+        self.leakage.use(self.role, data)
         return asked
 
     def _check_measure(self, fn: Measure, name: str) -> None:

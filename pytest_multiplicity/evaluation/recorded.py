@@ -21,7 +21,7 @@ class RecordedPopulation:
         self.design = design
         self.candidates = tuple(Candidate(self, i) for i in range(len(design.ids)))
         self.metrics: dict[str, Metric] = {}
-        self.observer = _ignore
+        self.observer, self.role = _ignore, "enforced"
         self._known = {
             name: Metric(
                 name,
@@ -58,6 +58,13 @@ class RecordedPopulation:
                 f"no metric {name!r} was recorded{guess}; there are {', '.join(self._known)}"
             )
         return self._known[name]
+
+    def facts_of_training(self) -> dict[str, Any]:
+        """Recorded candidates were trained elsewhere."""
+        return {}
+
+    def prepare_gates(self, selected_on: dict[str, str]) -> None:
+        """Recorded scores say nothing of the samples behind them."""
 
     def facts(self) -> dict[str, Any]:
         """There is nothing to say of recorded candidates beside their scores."""

@@ -13,6 +13,7 @@ from torch import nn
 
 import pytest_multiplicity
 from pytest_multiplicity import training
+from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import CandidateDiverged, DefinitionError, MeasurementError
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.inference import Model, frozen
@@ -55,6 +56,11 @@ class Models:
     def keys(self) -> tuple[str, ...]:
         """What the store knows each candidate by."""
         return tuple(self._key(index) for index in range(len(self.made)))
+
+    @property
+    def training_data(self) -> list[Data]:
+        """The data of every recipe."""
+        return [made.data for made in self.made if isinstance(made, Recipe)]
 
     def model(self, index: int) -> Model:
         """A frozen callable from a batch on the device to logits.
@@ -168,7 +174,7 @@ class Models:
         if self.definition.version is not None:
             settings = {name: s for name, s in settings.items() if not callable(s)}
             code = [self.definition.version, module.state_dict()]
-        return fingerprint(["recipe", vars(config), settings, code, versions(self.device)])
+        return fingerprint(["recipe", config, settings, code, versions(self.device)])
 
 
 def versions(device: torch.device) -> list[str]:

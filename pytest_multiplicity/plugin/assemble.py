@@ -43,7 +43,7 @@ def assemble(state: State) -> report.Run:
         versions={name: metadata.version(name) for name in PACKAGES},
         families=[FamilyReport(state, f, titles[f.key]).build() for f in families],
         gates=_gates(state, titles),
-        warnings=list(dict.fromkeys(state.warnings)),
+        warnings=_warnings(state),
         settings=state.options.describe(),
     )
 
@@ -51,6 +51,12 @@ def assemble(state: State) -> report.Run:
 def _device(state: State) -> str:
     facts = [facts.get("device") for facts in state.ledger.facts.values()]
     return next((device for device in facts if device), "none")
+
+
+def _warnings(state: State) -> list[str]:
+    """Each warning once, whichever process met it."""
+    told = [text for facts in state.ledger.facts.values() for text in facts.get("warnings", ())]
+    return list(dict.fromkeys([*told, *state.warnings]))
 
 
 def _gates(state: State, titles: Mapping[str, str]) -> list[report.Gate]:
@@ -282,7 +288,8 @@ class FamilyReport:
     def _outcomes(self, name: str) -> npt.NDArray[np.generic] | None:
         tensors = self._tensors(name)
         if "predictions" in tensors:
-            return (tensors["predictions"] == tensors["targets"]).T
+            correct: Bools = tensors["predictions"] == tensors["targets"]
+            return correct.T
         return tensors["expected"].T if "expected" in tensors else None
 
     def _tensors(self, name: str) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _fixture_definitions(node: pytest.Metafunc | pytest.Function) -> list[tuple[
     if isinstance(node, pytest.Function):
         known = node._fixtureinfo.name2fixturedefs
     else:
-        known = node._arg2fixturedefs  # type: ignore[assignment]
+        known = node._arg2fixturedefs
     return [
         (name, fixtures[-1])
         for name, fixtures in known.items()

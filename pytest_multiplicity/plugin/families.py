@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,7 @@ class Families:
         self._seeds, self._build = seeds, build
         self._by_definition: dict[int, Family] = {}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Family]:
         return iter(self._by_definition.values())
 
     def __len__(self) -> int:

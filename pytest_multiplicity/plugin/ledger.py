@@ -7,7 +7,7 @@ float or a str enum kills the run. So each record is made of builtins, once, whe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["kept", "rejected", "failed"]
@@ -67,7 +67,8 @@ class Ledger:
 
     def enter(self, record: PairRecord) -> None:
         """Add a verdict; a later one of the same pair (a rerun) replaces it."""
-        self.pairs.setdefault((record.family, record.spec), {})[record.candidate] = record
+        pairs = self.pairs.setdefault((record.family, record.spec), {})
+        pairs[record.candidate] = replace(record, news={})  # which goes where it belongs:
         known = self.metrics.setdefault(record.family, {})
         for name, metric in record.news.get("metrics", {}).items():
             known[name] = _merged(known.get(name), metric)

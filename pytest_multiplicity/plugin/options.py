@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from pytest_multiplicity.errors import MultiplicityError
+
 
 class Sheets(Enum):
     """How much of the sheets the terminal shows."""
@@ -125,6 +127,8 @@ def read(config: pytest.Config) -> Options:
             SameData, "multiplicity_same_data", config.getini("multiplicity_same_data")
         ),
     )
+    if options.html is not None:
+        _check_html()
     for name in PATHS:
         if (path := _path(config, name)) is not None:
             _check_writable(f"--multiplicity-{name}", path)
@@ -155,6 +159,15 @@ def _seeds(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise pytest.UsageError(f"--multiplicity-seeds: {text!r} is no count: give 1 or more")
     return int(text)
+
+
+def _check_html() -> None:
+    from pytest_multiplicity.report import html
+
+    try:
+        html.require()
+    except MultiplicityError as error:
+        raise pytest.UsageError(f"--multiplicity-html: {error}") from None
 
 
 def _check_writable(option: str, path: Path) -> None:

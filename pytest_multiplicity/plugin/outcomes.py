@@ -40,7 +40,11 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
     if population is None:  # the spec overrides the family's fixture with a value of its own
         yield
         return
-    recorder = item.stash[RECORDER] = Recorder(population, state.options.undecided.value)
+    recorder = item.stash[RECORDER] = Recorder(
+        population,
+        policy=state.options.undecided.value,
+        role="unforeseen" if pair.spec.unforeseen else "enforced",
+    )
     item.repr_failure = _short_failures(item)  # type: ignore[method-assign]
     with recorder, given.prepared(item, pair, recorder):
         yield
@@ -51,11 +55,13 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
             )
 
 
-def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Any:
+def judge(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> pytest.TestReport:
     """Convert a spec's report; called around pytest's own conversion, so user marks come first."""
     if item.nodeid in item.config.stash[STATE].gate_families:
-        if (record := gates.record(report)) is not None:
-            report.multiplicity = {"gate": asdict(record)}  # type: ignore[attr-defined]
+        if (gate := gates.record(report)) is not None:
+            report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
         return report
     pair = item.stash.get(PAIR, None)
     if pair is None or (report.when != "call" and not report.failed):
@@ -67,6 +73,8 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
         news = recorder.news(pair, state)
+        for name, metric in recorder.metrics.items():
+            item.user_properties.append((name, float(metric.scores[pair.candidate])))
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
     report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
     return report

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from pytest_multiplicity.plugin.state import State
 
 
+ONCE = "facts of training"  # told with the first metrics, not with every pair
+
+
 class Recorder:
     """Collects the metrics of one pair; while it is entered, the population reports to it."""
 
-    def __init__(self, population: Population | RecordedPopulation, policy: str) -> None:
-        self.population, self.policy = population, policy
+    def __init__(
+        self, population: Population | RecordedPopulation, *, policy: str, role: str
+    ) -> None:
+        self.population, self.policy, self.role = population, policy, role
         self.metrics: dict[str, Metric] = {}
         self.undecided: list[str] = []
         self._drawn: dict[str, Any] | None = None
@@ -30,7 +35,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         from pytest_multiplicity.evaluation.doubts import JUDGE
 
-        self.population.observer = self._observe
+        self.population.observer, self.population.role = self._observe, self.role
         self._token = JUDGE.set(self._doubt)
         return self
 
@@ -56,13 +61,18 @@ class Recorder:
 
     def news(self, pair: Pair, state: State) -> dict[str, Any]:
         """What the ledger doesn't know yet, as builtins: metrics, and facts about the family."""
-        told = state.told.setdefault(pair.family.key, set())
+        key = pair.family.key
+        told = state.told.setdefault(key, set())
+        facts = self.population.facts()
+        once = {} if ONCE in told else self.population.facts_of_training()
+        if once:
+            told.add(ONCE)
         fresh = {name: m for name, m in self.metrics.items() if name not in told or m.searched}
-        state.metrics.setdefault(pair.family.key, {}).update(fresh)
+        state.metrics.setdefault(key, {}).update(fresh)
         told.update(fresh)
         return {
             "metrics": {name: metric.wire() for name, metric in fresh.items()},
-            "facts": self.population.facts(),
+            "facts": {**facts, **once, "warnings": list(state.warnings)},
         }
 
     def _observe(self, metric: Metric) -> None:

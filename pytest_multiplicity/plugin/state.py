@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.family import Built, Recorded
 from pytest_multiplicity.plugin.families import Families, Family
 from pytest_multiplicity.plugin.ledger import Ledger
-from pytest_multiplicity.plugin.options import Options
+from pytest_multiplicity.plugin.options import Options, SameData
 
 if TYPE_CHECKING:
     import torch
 
+    from pytest_multiplicity.evaluation.leakage import Leakage
     from pytest_multiplicity.evaluation.metric import Metric
     from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
@@ -61,7 +63,7 @@ class State:
         """The store of this run."""
         from pytest_multiplicity.store import Store
 
-        return Store(self.options.store)
+        return Store(self.options.store, warn=self.warnings.append)
 
     @cached_property
     def device(self) -> torch.device:
@@ -69,6 +71,19 @@ class State:
         from pytest_multiplicity.plugin.device import choose
 
         return choose(self.options.device)
+
+    @cached_property
+    def leakage(self) -> Leakage:
+        """Which data sets were used for what in this run."""
+        from pytest_multiplicity.evaluation.leakage import Leakage
+
+        return Leakage(self.store, self._leaks)
+
+    def _leaks(self, message: str) -> None:
+        """Warn of shared samples, or refuse them, as ``multiplicity_same_data`` says."""
+        if self.options.same_data is SameData.ERROR:
+            raise DataError(f"{message} (multiplicity_same_data = error)")
+        self.warnings.append(message)
 
     @cached_property
     def progress(self) -> Progress:
@@ -102,7 +117,7 @@ class State:
             work=Work(),
             run_id=self.run_id,
         )
-        return Population(models, self.names)
+        return Population(models, self.names, self.leakage)
 
     def survivors(self, request: pytest.FixtureRequest) -> Survivors:
         """The survivors of the gate's family, on the verdicts so far."""
@@ -111,8 +126,21 @@ class State:
         family = self.families.get(self.gate_families[request.node.nodeid])
         needed = {name: request.getfixturevalue(name) for name in family.definition.parameters}
         population = self.families.population(family, needed)
+        population.prepare_gates(self._selected_on(family))
         out = set(self.ledger.rejected(family.key))
         return Survivors(population, [i for i in population.alive if i not in out])
+
+    def _selected_on(self, family: Family) -> dict[str, str]:
+        """Data sets that enforced specs used, in any process: name -> fingerprint."""
+        known = self.ledger.metrics.get(family.key, {})
+        metrics = [
+            known[name]
+            for spec in family.specs.values()
+            if not spec.unforeseen
+            for record in self.ledger.judged(family.key, spec.nodeid).values()
+            for name in record.metrics
+        ]
+        return {m["data"]: m["data_key"] for m in metrics if m["data"] is not None}
 
     def close(self) -> None:
         """Forget what only this run may remember."""

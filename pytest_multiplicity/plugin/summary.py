@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,4 +108,26 @@ def _replace(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-_RENDER: dict[str, Callable[..., None]] = {"json": _json}
+def _html(run: report.Run, path: Path) -> None:
+    from pytest_multiplicity.report import html
+
+    _replace(path, html.render(run))
+
+
+def _markdown(run: report.Run, path: Path) -> None:
+    """Append to a file that GitHub shares between steps; write any other anew."""
+    from pytest_multiplicity.report import markdown
+
+    text = markdown.render(run)
+    if os.environ.get("GITHUB_STEP_SUMMARY") == str(path):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        _replace(path, text)
+
+
+_RENDER: dict[str, Callable[[report.Run, Path], None]] = {
+    "json": _json,
+    "html": _html,
+    "markdown": _markdown,
+}

@@ -2,8 +2,8 @@
 
 The scores are data: nothing is trained, and torch is not imported. Four trustworthy metrics
 select, four others are looked at before and after. ``group_*`` are accuracies on a group, ``ood_*``
-on other data sets, ``output_noise_*`` and ``input_noise_*`` under noise, ``pgd_*`` under attack. All
-were read off the paper's tables and figures (within 0.02 points).
+on other data sets, ``output_noise_*`` and ``input_noise_*`` under noise, ``pgd_*`` under attack.
+All were read off the paper's tables and figures (within 0.02 points).
 
 Each family below holds the same 45 models; they differ in the rule that selects.
 """

@@ -1,0 +1,92 @@
+"""Samples that two roles share: trained on and judged by, or selected by and reported on.
+
+Found by the content of the inputs, so a copy under another name is found too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pytest_multiplicity.data import Data, sample_digests
+from pytest_multiplicity.store import Store, fingerprint
+
+Digests = npt.NDArray[np.uint64]
+
+TRAINING, ENFORCED, UNFORESEEN, GATE = "training", "enforced", "unforeseen", "gate"
+REPORTING = (UNFORESEEN, GATE)
+
+
+class Leakage:
+    """Knows which data sets were used for what, and tells of shared samples once per pair."""
+
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+        self._store, self._tell = store, tell
+        self._used: dict[str, dict[str, str]] = {}  # role -> data set name -> fingerprint
+        self._known: dict[str, Digests] = {}
+
+    def use(self, role: str, data: Data) -> None:
+        """A role uses a data set. One that is too big to be read is not looked into."""
+        names = self._used.setdefault(role, {})
+        if data.name in names or not data.source.readable:
+            return
+        names[data.name] = data.fingerprint
+        self._digests(data)
+        self._compare(role, data.name)
+
+    def selected(self, used: Mapping[str, str]) -> None:
+        """Enforced specs used these data sets (name -> fingerprint) in another process."""
+        self._used.setdefault(ENFORCED, {}).update(used)
+
+    def _compare(self, role: str, name: str) -> None:
+        for other in _OPPOSED[role]:
+            for other_name in self._used.get(other, {}):
+                mine, its = self._of(role, name), self._of(other, other_name)
+                if mine is None or its is None:
+                    continue
+                if count := int(np.isin(mine, its).sum()):
+                    pair = (role, name, other, other_name)
+                    self._tell(_sentence(*pair, count, len(mine)))
+
+    def _of(self, role: str, name: str) -> Digests | None:
+        key = self._used[role][name]
+        if key not in self._known:
+            entry = self._store.get("scores", fingerprint(["digests", key]))
+            if entry is None:
+                return None
+            self._known[key] = entry.tensors["digests"].numpy().view(np.uint64)
+        return self._known[key]
+
+    def _digests(self, data: Data) -> None:
+        """Compute, and keep where other processes find them."""
+        if data.fingerprint in self._known:
+            return
+        digests = self._known[data.fingerprint] = sample_digests(data)
+        key = fingerprint(["digests", data.fingerprint])
+        if not self._store.has("scores", key):
+            tensor = torch.from_numpy(digests.view(np.int64).copy())
+            self._store.put("scores", key, {"digests": tensor}, {"data": data.name})
+
+
+_OPPOSED = {
+    TRAINING: (),
+    ENFORCED: (TRAINING, *REPORTING),
+    UNFORESEEN: (TRAINING, ENFORCED),
+    GATE: (TRAINING, ENFORCED),
+}
+
+
+def _sentence(role: str, name: str, other: str, other_name: str, count: int, total: int) -> str:
+    if other == TRAINING:
+        return (
+            f"{count:,} of the {total:,} samples of {name!r} were trained on ({other_name!r}): "
+            "scores on them are too good"
+        )
+    selecting, reporting = (name, other_name) if role == ENFORCED else (other_name, name)
+    return (
+        f"{reporting!r} reports on samples that selected ({selecting!r}; {count:,} of the "
+        f"{total:,} of {name!r}): what is measured there is optimistic"
+    )
