@@ -123,7 +123,7 @@ class Sheet:
     """Likewise the expected smallest score."""
     expected_high: float | None = None
     tables: Mapping[str, Table] = field(default_factory=dict)
-    """Axis -> table. Empty where the design has none."""
+    """Axis -> table, the same axes before and after selection. Empty where the design has none."""
 
     @property
     def within_noise(self) -> bool:

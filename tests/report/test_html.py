@@ -171,7 +171,7 @@ def hostile_everywhere(samples: ModuleType) -> Run:
 
 def test_a_partial_run_says_so(samples: ModuleType) -> None:
     text = Page(html.render(samples.paper_run(complete=False))).words()
-    assert "partial: 34 of 72 pairs. Gates were not evaluated" in text
+    assert "Partial: 34 of 72 pairs. Gates were not evaluated" in text
 
 
 def test_a_run_without_anything_has_a_page() -> None:

@@ -55,7 +55,8 @@ def _remarks(page: Page, specs: Sequence[Spec]) -> list[RenderableType]:
     """What stands out in the funnel, a sentence each."""
     remarks = []
     if redundant := [page.name(spec.name, 40) for spec in specs if spec.redundant]:
-        remarks.append(f"{listed(redundant)}: rejects nobody that others don't reject too")
+        each = "each rejects" if len(redundant) > 1 else "rejects"
+        remarks.append(f"{listed(redundant)}: {each} nobody that others don't reject too")
     for spec in specs:
         if others := [page.name(name, 40) for name in spec.conflicts_with if name > spec.name]:
             remarks.append(f"{page.name(spec.name, 40)} with {listed(others)}: nobody is left")

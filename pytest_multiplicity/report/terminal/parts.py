@@ -98,7 +98,5 @@ def definitions(page: Page, family: Family) -> RenderableType | None:
     lines += [(page.name(spec.name), spec.text) for spec in family.specs if spec.text]
     if not lines:
         return None
-    items = [
-        indented(Text.assemble((name, ""), ("  " + page.prose(text), DIM))) for name, text in lines
-    ]
+    items = [indented(Text.assemble(f"{name}: ", (page.prose(text), DIM))) for name, text in lines]
     return Group(Text("definitions", BOLD), *items)

@@ -1,0 +1,91 @@
+"""What every renderer must cope with: designs without tables, nobody left, nothing measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from types import ModuleType
+
+import jsonschema
+import pytest
+
+from pytest_multiplicity.report import annotations, as_json, html, markdown
+from pytest_multiplicity.report.model import (
+    Agreement,
+    Candidate,
+    Family,
+    Gate,
+    Predictive,
+    Run,
+    Sheet,
+    SheetPair,
+    StripGroup,
+)
+from pytest_multiplicity.report.terminal import Level, render
+
+RENDERERS: dict[str, Callable[[Run], str]] = {
+    "json": as_json.render,
+    "annotations": annotations.render,
+    "markdown": markdown.render,
+    "html": html.render,
+    **{level.name: partial(render, width=80, level=level) for level in Level},
+}
+NOTHING = Family(name="f", design="explicit", default={}, axes={}, seeds=())
+
+
+def without_tables() -> Family:
+    ids = ("a-seed0", "b-seed0")
+    return replace(
+        NOTHING,
+        candidates=[
+            Candidate(id=id_, seed=0, config={}, status="survivor", scores={"m": 0.5})
+            for id_ in ids
+        ],
+        sheets=[
+            SheetPair(
+                metric="m",
+                before=Sheet(count=2, delta_all=0.0, low=0.5, high=0.5),
+                after=Sheet(count=2, delta_all=0.0, low=0.5, high=0.5),
+                percent=False,
+            )
+        ],
+        predictive=[Predictive(metric="ambiguity", data="test", before=None, after=float("nan"))],
+        strips=[StripGroup(title="unknown", strips=[("x", "no such metric")])],
+        agreement=Agreement(data="test", ids=ids, values=[[1.0, 1.0], [1.0, 1.0]]),
+    )
+
+
+def nobody_left(samples: ModuleType) -> Family:
+    family: Family = samples.paper_run().families[0]
+    gone = [replace(each, status="rejected", rejected_by=("a",)) for each in family.candidates]
+    pairs = []
+    for pair in family.sheets:
+        tables = {
+            axis: replace(
+                table,
+                scores=[[None] * len(row) for row in table.scores],
+                delta_by_seed=[None] * len(table.seeds),
+                delta_by_option=[None] * len(table.options),
+            )
+            for axis, table in pair.before.tables.items()
+        }
+        pairs.append(replace(pair, after=Sheet(count=0, delta_all=None, tables=tables)))
+    return replace(family, candidates=gone, sheets=pairs)
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("case", ["nothing", "no tables", "nobody left"])
+def test_every_renderer_copes(samples: ModuleType, renderer: str, case: str) -> None:
+    cases = {
+        "nothing": lambda: NOTHING,
+        "no tables": without_tables,
+        "nobody left": lambda: nobody_left(samples),
+    }
+    gate = Gate(name="g", nodeid="t.py::g", family=None, outcome="failed")
+    run = Run(complete=True, device="none", families=[cases[case]()], gates=[gate])
+    text = RENDERERS[renderer](run)
+    assert not re.search(r"\b(nan|None)\b", text)
+    if renderer == "json":
+        jsonschema.validate(as_json.document(run), as_json.schema())
