@@ -9,12 +9,16 @@ from __future__ import annotations
 import matplotlib.pyplot  # noqa: F401
 import numpy.fft  # noqa: F401
 import pandas as pd  # noqa: F401
-import scipy.integrate  # noqa: F401
+import scipy.integrate
 import scipy.stats  # noqa: F401
 import sklearn.datasets  # noqa: F401
 import torch
 import torchvision.transforms.v2  # noqa: F401
 
-import pytest_multiplicity.plugin.assemble  # noqa: F401
+import pytest_multiplicity.evaluation.population
+import pytest_multiplicity.plugin.assemble
+import pytest_multiplicity.report.as_json
+import pytest_multiplicity.report.markdown
+import pytest_multiplicity.report.terminal  # noqa: F401
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
