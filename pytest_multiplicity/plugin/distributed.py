@@ -7,34 +7,129 @@ runs them itself.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin.state import STATE
+from pytest_multiplicity.plugin.collection import PAIR
+from pytest_multiplicity.plugin.ledger import PairRecord
+from pytest_multiplicity.plugin.state import STATE, State
+
+HAS_FAMILIES = "multiplicity_has_families"  # what a worker says at its end
+CRASHED = "???"  # the phase that pytest-xdist gives a test over which a worker died
 
 
 def start(session: pytest.Session) -> None:
-    """On a controller whose workers run the tests, arrange for the gates."""
-    manager = session.config.pluginmanager
-    if manager.hasplugin("dsession"):
-        manager.register(Controller(), "multiplicity-controller")
+    """Arrange for the gates: on a controller run them, in a worker say whether there are any."""
+    config = session.config
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(Controller(config.stash[STATE]), "multiplicity-controller")
+    elif config.stash[STATE].worker:
+        config.pluginmanager.register(Worker(config.stash[STATE]), "multiplicity-worker")
+
+
+class Worker:
+    """Tells the controller at the end whether any family was collected."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Leave word where pytest-xdist takes it along."""
+        output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
+        output[HAS_FAMILIES] = len(self._state.families) > 0
 
 
 class Controller:
-    """Collects and runs the gates after the workers' loop."""
+    """Collects when the workers are done, and runs the gates."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._has_families = self._collecting = self._collected = False
+        self._crashed: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Run the gates when every spec is done."""
         result = yield
-        state = session.config.stash[STATE]
-        if not state.ledger.pairs or session.config.option.collectonly:
-            return result
-        session.perform_collect()
-        for item in session.items:
-            if item.nodeid in state.gate_families:
-                session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-                if session.shouldfail:
-                    raise session.Failed(session.shouldfail)
+        if self._concerned(session):
+            self._collect(session)
+            self._run_gates(session)
         return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """After an early stop too, the report needs to know the families."""
+        if self._concerned(session) and not self._collected:
+            self._collect(session)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear whether a worker that ended had collected a family."""
+        self._has_families |= getattr(node, "workeroutput", {}).get(HAS_FAMILIES, False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember what workers died over: such a report carries no verdict."""
+        if report.when == CRASHED:
+            self._crashed.append(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Say nothing of what can't be collected, or is skipped: workers have said so already."""
+        report = yield
+        if self._collecting and report.outcome != "passed":
+            self._state.collection_failed |= report.failed
+            report.outcome, report.longrepr, report.result = "passed", None, []
+        return report
+
+    def _concerned(self, session: pytest.Session) -> bool:
+        found = self._has_families or bool(self._state.ledger.pairs)
+        return found and not session.config.option.collectonly
+
+    def _collect(self, session: pytest.Session) -> None:
+        """Collect what the workers collected, without a word on the terminal."""
+        self._collecting = self._collected = True
+        try:
+            with _quietly(session):
+                session.perform_collect()
+        finally:
+            self._collecting = False
+        for item in session.items:
+            if item.nodeid in self._crashed and (pair := item.stash.get(PAIR, None)) is not None:
+                self._state.ledger.enter(
+                    PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "failed")
+                )
+
+    def _run_gates(self, session: pytest.Session) -> None:
+        """As pytest's own loop runs items, the gates only."""
+        gates = [item for item in session.items if item.nodeid in self._state.gate_families]
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        if gates and reporter is not None and reporter._tw.width_of_current_line:
+            reporter.write_line("")  # after the letters of the workers' tests
+        for item, following in zip_longest(gates, gates[1:]):
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+
+
+@contextmanager
+def _quietly(session: pytest.Session) -> Iterator[None]:
+    """Collect in the middle of a run: pytest would count the tests again, or refuse after -x."""
+    option = session.config.option
+    verbose, option.verbose = option.verbose, min(option.verbose, -1)
+    stops = session._shouldfail, session._shouldstop
+    session._shouldfail = session._shouldstop = False  # the public setters only ever set
+    try:
+        yield
+    finally:
+        option.verbose = verbose
+        session._shouldfail, session._shouldstop = stops

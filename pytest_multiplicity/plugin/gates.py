@@ -18,7 +18,8 @@ def order(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not state.gate_families:
         return
     gates = [item for item in items if item.nodeid in state.gate_families]
-    state.selected_gates = [item.nodeid for item in gates]
+    selected = {item.nodeid for item in gates}
+    state.selected_gates = [nodeid for nodeid in state.gate_families if nodeid in selected]
     others = [item for item in items if item.nodeid not in state.gate_families]
     items[:] = others if state.worker else [*others, *gates]
 

@@ -6,7 +6,7 @@ float or a str enum kills the run. So each record is made of builtins, once, whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -63,16 +63,28 @@ class Ledger:
     pairs: dict[tuple[str, str], dict[int, PairRecord]] = field(default_factory=dict)
     metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    work: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     gates: dict[str, GateRecord] = field(default_factory=dict)
 
-    def enter(self, record: PairRecord) -> None:
-        """Add a verdict; a later one of the same pair (a rerun) replaces it."""
+    def enter(self, record: PairRecord, process: str = "") -> None:
+        """Add a verdict; a later one of the same pair (a rerun) replaces it.
+
+        ``process`` is the worker that judged: each counts its own work.
+        """
         pairs = self.pairs.setdefault((record.family, record.spec), {})
         pairs[record.candidate] = replace(record, news={})  # which goes where it belongs:
         known = self.metrics.setdefault(record.family, {})
         for name, metric in record.news.get("metrics", {}).items():
             known[name] = _merged(known.get(name), metric)
-        self.facts.setdefault(record.family, {}).update(record.news.get("facts", {}))
+        self._learn(record.family, record.news.get("facts", {}), process)
+
+    def _learn(self, family: str, facts: Mapping[str, Any], process: str) -> None:
+        known = self.facts.setdefault(family, {})
+        known.update(facts)
+        if "work" in facts:
+            works = self.work.setdefault(family, {})
+            works[process] = facts["work"]
+            known["work"] = _total(works.values())
 
     def judged(self, family: str, spec: str) -> dict[int, PairRecord]:
         """The pairs of one spec that have a verdict."""
@@ -87,6 +99,14 @@ class Ledger:
                 if name == family and record.verdict == "rejected":
                     found.setdefault(index, []).append(spec)
         return found
+
+
+def _total(works: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts of a run from those of its processes: what one trained, the others found stored."""
+    works = list(works)
+    total = {name: sum(work[name] for work in works) for name in works[0]}
+    candidates = max(work["trained"] + work["stored"] for work in works)
+    return {**total, "stored": max(0, candidates - total["trained"])}
 
 
 def _merged(known: dict[str, Any] | None, metric: dict[str, Any]) -> dict[str, Any]:

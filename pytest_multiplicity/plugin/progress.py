@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
@@ -17,13 +17,19 @@ QUIET_SECONDS = 2.0  # work shorter than this is not worth a word
 
 
 def make(config: pytest.Config) -> Progress:
-    """Bars where there is a terminal, lines where there is none, nothing in workers or at -qq."""
-    if hasattr(config, "workerinput") or config.get_verbosity() < -1:
+    """Bars where there is a terminal, lines where there is none and in workers, nothing at -qq."""
+    if config.get_verbosity() < -1:
         return Silent()
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    stream = reporter._tw._file if reporter is not None else sys.__stderr__ or sys.stderr
-    return Shown(stream, capture, reporter)
+    stream = sys.__stderr__ or sys.stderr
+    if hasattr(config, "workerinput"):  # its stderr is the controller's; a bar would smear there
+        return Shown(stream, capture, lambda: print(file=stream), _Lines)
+    if reporter is None:
+        return Shown(stream, capture, lambda: None, _Lines)
+    stream = reporter._tw._file
+    task = _Bar if stream.isatty() else _Lines
+    return Shown(stream, capture, reporter.ensure_newline, task)
 
 
 class _NoTask:
@@ -43,14 +49,20 @@ class Silent:
 class Shown:
     """Writes past pytest's capture, to where its own report goes."""
 
-    def __init__(self, stream: TextIO, capture: Any, reporter: Any) -> None:
-        self._stream, self._capture, self._reporter = stream, capture, reporter
+    def __init__(
+        self,
+        stream: TextIO,
+        capture: Any,
+        break_line: Callable[[], None],
+        task: type[_Bar] | type[_Lines],
+    ) -> None:
+        self._stream, self._capture, self._break_line = stream, capture, break_line
+        self._task = task
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Task]:
         """A bar with the time left, or lines."""
-        task = _Bar if self._stream.isatty() else _Lines
-        shown = task(self._stream, description, total, self._outside, self._break_line)
+        shown = self._task(self._stream, description, total, self._outside, self._break_line)
         try:
             yield shown
         finally:
@@ -61,11 +73,6 @@ class Shown:
         if self._capture is None:
             return nullcontext()
         return self._capture.global_and_fixture_disabled()  # type: ignore[no-any-return]
-
-    def _break_line(self) -> None:
-        """End the line of letters that pytest is in the middle of."""
-        if self._reporter is not None:
-            self._reporter.ensure_newline()
 
 
 class _Lines:

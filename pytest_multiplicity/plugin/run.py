@@ -38,7 +38,8 @@ class Log:
         if carried is None:
             return
         if "pair" in carried:
-            self._state.ledger.enter(PairRecord.from_wire(carried["pair"]))
+            process = getattr(report, "worker_id", "")
+            self._state.ledger.enter(PairRecord.from_wire(carried["pair"]), process)
         if "gate" in carried:
             gate = GateRecord(**carried["gate"])
             self._state.ledger.gates[gate.nodeid] = gate
