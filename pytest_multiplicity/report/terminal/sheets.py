@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 from rich.cells import cell_len
@@ -34,10 +35,7 @@ def block(page: Page, family: Family, position: int) -> RenderableType:
     swatch = Style(color=page.ink(colour))
     title = Text.assemble((page.glyph("■ ", "* "), swatch), (page.name(pair.metric, 120), BOLD))
     shader = _Shader(page, pair, colour)
-    tables = [
-        part for axis, table in pair.before.tables.items() for part in shader.parts(axis, table)
-    ]
-    below = [*_packed(tables, page.width - INDENT), _foot(page, family, pair)]
+    below = [*_packed(shader.tables(), page.width - INDENT), _foot(page, family, pair)]
     return Group(title, *(Padding(each, (0, 0, 0, INDENT)) for each in below))
 
 
@@ -62,6 +60,25 @@ def _deltas(page: Page, pair: SheetPair) -> str:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """Neighbouring columns of one table, as many as the page has room for."""
+
+    axis: str
+    table: Table
+    columns: range
+    widths: Sequence[int]
+    """Of every column of the table, in cells."""
+    seed: int
+    """Width of the column of seeds."""
+    delta: int
+    """Width of the column of deltas; 0 where it stands in a later part."""
+
+    @property
+    def width(self) -> int:
+        return self.seed + sum(self.widths[column] for column in self.columns) + self.delta
+
+
+@dataclass(frozen=True)
 class _Shader:
     """Draws one metric's tables: the same two scales for all of them."""
 
@@ -69,84 +86,88 @@ class _Shader:
     pair: SheetPair
     colour: Colour
 
-    def parts(self, axis: str, table: Table) -> Iterator[list[Text]]:
-        """The table as lines of one width; in several parts where the page is too narrow."""
-        options = [self._heading(each) for each in table.options[:OPTIONS_SHOWN]]
-        widths = [self._width(table, i, heading) for i, heading in enumerate(options)]
-        room = self.page.width - INDENT - _seed_width(table) - self._delta_width(table)
-        for columns in _chunks(widths, room):
-            yield self._part(axis, table, columns, options, widths)
+    @cached_property
+    def scales(self) -> tuple[facts.Scale, facts.Scale]:
+        """That of the scores, and that of the deltas."""
+        return facts.scales(self.pair.before)
 
-    def _heading(self, value: object) -> str:
-        return self.page.name(option(value), OPTION_WIDTH)
+    def tables(self) -> Iterator[list[Text]]:
+        """Every table as lines of one width; in several parts where the page is too narrow."""
+        for axis, table in self.pair.before.tables.items():
+            for part in self._parts(axis, table):
+                yield self._lines(part)
 
-    def _width(self, table: Table, column: int, heading: str) -> int:
-        texts = [self._number(row[column]) for row in table.scores[:SEEDS_SHOWN]]
-        texts += [self._number(table.delta_by_option[column]), heading]
-        return max(map(cell_len, texts)) + 2
+    def _parts(self, axis: str, table: Table) -> Iterator[_Part]:
+        seed = max((len(str(each)) for each in table.seeds[:SEEDS_SHOWN]), default=1) + 2
+        delta = self._fitting(table.delta_by_seed[:SEEDS_SHOWN])
+        widths = [self._width(table, i) for i in range(len(table.options[:OPTIONS_SHOWN]))]
+        for columns in _chunks(widths, self.page.width - INDENT - seed - delta):
+            last = columns.stop == len(widths)
+            yield _Part(axis, table, columns, widths, seed, delta if last else 0)
 
-    def _delta_width(self, table: Table) -> int:
-        texts = [self._number(value) for value in table.delta_by_seed[:SEEDS_SHOWN]]
-        return max(map(cell_len, texts), default=4) + 2
+    def _width(self, table: Table, column: int) -> int:
+        scores = [row[column] for row in table.scores[:SEEDS_SHOWN]]
+        heading = cell_len(self._heading(table, column)) + 2
+        return max(heading, self._fitting([*scores, table.delta_by_option[column]]))
+
+    def _fitting(self, values: Iterable[float | None]) -> int:
+        return max((len(self._number(value)) for value in values), default=4) + 2
+
+    def _heading(self, table: Table, column: int) -> str:
+        return self.page.name(option(table.options[column]), OPTION_WIDTH)
 
     def _number(self, value: float | None) -> str:
         return self.page.number(value, percent=self.pair.percent)
 
-    def _part(
-        self,
-        axis: str,
-        table: Table,
-        columns: range,
-        options: Sequence[str],
-        widths: Sequence[int],
-    ) -> list[Text]:
-        first, last = _seed_width(table), columns.stop == len(options)
-        end = self._delta_width(table) if last else 0
-        mark = _right(self.page.delta, end) if last else ""
-        headings = "".join(_right(options[c], widths[c]) for c in columns)
-        lines = [Text(" " * first + headings + mark, DIM)]
-        for row, seed in enumerate(table.seeds[:SEEDS_SHOWN]):
-            line = Text(_right(str(seed), first), DIM)
-            for column in columns:
-                line.append_text(self._score(axis, table, row, column, widths[column]))
-            lines.append(line + self._delta(table.delta_by_seed[row], end))
-        foot = Text(_right(self.page.delta, first), DIM)
-        for column in columns:
-            foot.append_text(self._delta(table.delta_by_option[column], widths[column]))
-        lines.append(foot + Text(" " * end))
-        width = first + sum(widths[c] for c in columns) + end
-        title = [Text(fit(self.page.name(axis, width), width), "italic")]
-        return [*title, *lines, *self._cut(table, width)]
+    def _lines(self, part: _Part) -> list[Text]:
+        rows = range(len(part.table.seeds[:SEEDS_SHOWN]))
+        hidden = facts.cut(part.table)
+        return [
+            Text(fit(self.page.name(part.axis, part.width), part.width), "italic"),
+            self._head(part),
+            *(self._row(part, row) for row in rows),
+            self._foot(part),
+            *([Text(fit(f"and {hidden}", part.width), DIM)] if hidden else []),
+        ]
 
-    def _cut(self, table: Table, width: int) -> list[Text]:
-        hidden = facts.cut(table)
-        return [Text(fit(f"and {hidden}", width), DIM)] if hidden else []
+    def _head(self, part: _Part) -> Text:
+        headings = [(self._heading(part.table, c), part.widths[c]) for c in part.columns]
+        cells = [*headings, (self.page.delta, part.delta)]
+        return Text(" " * part.seed + "".join(_right(*cell) for cell in cells), DIM)
 
-    def _score(self, axis: str, table: Table, row: int, column: int, width: int) -> Text:
-        value = table.scores[row][column]
-        shade = facts.scales(self.pair.before)[0].shade(value)
+    def _row(self, part: _Part, row: int) -> Text:
+        line = Text(_right(str(part.table.seeds[row]), part.seed), DIM)
+        for column in part.columns:
+            line.append_text(self._score(part, row, column))
+        return line.append_text(self._delta(part.table.delta_by_seed[row], part.delta))
+
+    def _foot(self, part: _Part) -> Text:
+        line = Text(_right(self.page.delta, part.seed), DIM)
+        for column in part.columns:
+            line.append_text(self._delta(part.table.delta_by_option[column], part.widths[column]))
+        return line.append(" " * part.delta)
+
+    def _score(self, part: _Part, row: int, column: int) -> Text:
+        value, width = part.table.scores[row][column], part.widths[column]
+        shade = self.scales[0].shade(value)
         if shade is None:
             return Text(_right(self._number(None), width), DIM)
-        gone = self.pair.after.tables[axis].scores[row][column] is None
+        gone = self.pair.after.tables[part.axis].scores[row][column] is None
         text = self._number(value).rjust(width - 1) + (self.page.gone if gone else " ")
         return Text(text, self._style(self.colour, shade, FADED if gone else INK))
 
     def _delta(self, value: float | None, width: int) -> Text:
-        shade = facts.scales(self.pair.before)[1].shade(value)
-        if shade is None or not width:
-            return Text(_right(self._number(None), width) if width else "", DIM)
-        return Text(_right(self._number(value), width), self._style(GOLD, shade, INK))
+        shade = self.scales[1].shade(value)
+        style = DIM if shade is None else self._style(GOLD, shade, INK)
+        return Text(_right(self._number(value), width), style)
 
     def _style(self, colour: Colour, shade: float, ink: Colour) -> Style:
         return Style(color=self.page.ink(ink), bgcolor=self.page.ink(blend(colour, shade)))
 
 
 def _right(text: str, width: int) -> str:
-    return " " * (width - 1 - cell_len(text)) + text + " "
-
-
-def _seed_width(table: Table) -> int:
-    return max((len(str(seed)) for seed in table.seeds[:SEEDS_SHOWN]), default=1) + 2
+    """The text at the right of so many cells, a blank after it; nothing where there are none."""
+    return " " * (width - 1 - cell_len(text)) + text + " " if width else ""
 
 
 def _chunks(widths: Sequence[int], room: int) -> Iterator[range]:
@@ -160,7 +181,7 @@ def _chunks(widths: Sequence[int], room: int) -> Iterator[range]:
     yield range(start, len(widths))
 
 
-def _packed(tables: Sequence[list[Text]], width: int) -> Iterator[Text]:
+def _packed(tables: Iterable[list[Text]], width: int) -> Iterator[Text]:
     """The tables side by side, in as few rows as the width allows."""
     row: list[list[Text]] = []
     for table in tables:
