@@ -86,6 +86,12 @@ def test_shades_run_from_white_to_the_metric_s_colour_and_to_gold(samples: Modul
     assert "48;2;255;205;60m" in sheet
 
 
+def test_numbers_on_shades_are_not_dimmed(samples: ModuleType) -> None:
+    text = render(samples.paper_run(), width=160, level=Level.SHEETS, color=True)
+    assert "\x1b[38;2;0;0;0;48;2;107;174;214m 93.17 " in text
+    assert not re.search(r"\x1b\[2;38;2;", text)
+
+
 def test_256_colours_need_no_true_colour(samples: ModuleType) -> None:
     text = render(samples.paper_run(), width=160, level=Level.SHEETS, color=True, truecolor=False)
     assert "48;5;" in text

@@ -124,11 +124,6 @@ class FamilyView:
         """Whether the data left any verdict open."""
         return any(spec.undecided for spec in self.family.specs)
 
-    @property
-    def specs(self) -> Sequence[Spec]:
-        """The specs that are explained."""
-        return self.family.specs[: limits.SPECS]
-
 
 def _view(index: int, family: Family) -> FamilyView:
     sheets = list(_sheets(family))

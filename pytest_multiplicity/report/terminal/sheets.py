@@ -136,13 +136,13 @@ class _Shader:
         return Text(" " * part.seed + "".join(_right(*cell) for cell in cells), DIM)
 
     def _row(self, part: _Part, row: int) -> Text:
-        line = Text(_right(str(part.table.seeds[row]), part.seed), DIM)
+        line = Text.assemble((_right(str(part.table.seeds[row]), part.seed), DIM))
         for column in part.columns:
             line.append_text(self._score(part, row, column))
         return line.append_text(self._delta(part.table.delta_by_seed[row], part.delta))
 
     def _foot(self, part: _Part) -> Text:
-        line = Text(_right(self.page.delta, part.seed), DIM)
+        line = Text.assemble((_right(self.page.delta, part.seed), DIM))
         for column in part.columns:
             line.append_text(self._delta(part.table.delta_by_option[column], part.widths[column]))
         return line.append(" " * part.delta)
