@@ -144,18 +144,19 @@ def test_the_keyboard_reaches_everything(visit: Visit, samples: ModuleType) -> N
     page.locator(".sortable tbody a:visible").focus()
     page.keyboard.press("Enter")
     opened = page.locator("details[id]:visible[open]")
+    opened.wait_for()
     assert opened.count() == 1
     assert "augmentationTrivial-seed4" in opened.text_content()
     assert "test_attack" in opened.text_content()
     page.wait_for_function("document.activeElement.tagName === 'SUMMARY'")
     page.keyboard.press("Enter")
-    assert opened.count() == 0
+    opened.wait_for(state="hidden")
 
 
 def test_a_link_to_a_candidate_opens_its_page(visit: Visit, samples: ModuleType) -> None:
     page = visit(samples.large_run())
     page.goto(page.url + "#c0-7")
-    assert page.locator("#c0-7").get_attribute("open") is not None
+    page.locator("#c0-7[open]").wait_for()
     assert page.locator("#c0-7 polyline").count() == 2
     assert page.locator("#c0-7 summary").is_visible()
 
