@@ -42,6 +42,7 @@ def train_fused(
     device: torch.device,
     *,
     lanes: int = FEWEST_LANES,
+    channels_last: bool = False,
     way: str = "fused",
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
@@ -59,7 +60,8 @@ def train_fused(
     padding = max(0, lanes - len(jobs))
     padded = [*jobs, *[jobs[0]] * padding]
     with preserved_rng(), precision(jobs[0].recipe, device):
-        training = FusedTraining(padded, [*modules, *[modules[0]] * padding], feed, device)
+        filled = [*modules, *[modules[0]] * padding]
+        training = FusedTraining(padded, filled, feed, device, channels_last=channels_last)
         keeper = keeper or Keeper()
         if keeper.saved:
             training.restore([*keeper.saved, *[keeper.saved[0]] * padding])
@@ -77,12 +79,19 @@ class FusedTraining:
     """Candidates in training, side by side."""
 
     def __init__(
-        self, jobs: Sequence[Job], modules: Sequence[nn.Module], feed: Feed, device: torch.device
+        self,
+        jobs: Sequence[Job],
+        modules: Sequence[nn.Module],
+        feed: Feed,
+        device: torch.device,
+        *,
+        channels_last: bool = False,
     ) -> None:
         self.jobs, self.feed, self.device = jobs, feed, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
         self.modules = stack([module.to(device) for module in modules]).train()
         deck = self.modules.deck
+        deck.channels_last = channels_last
         deck.generators = [torch.Generator(device) for _ in jobs]
         self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
@@ -157,7 +166,7 @@ class FusedTraining:
     def checkpoint(self, lane: int) -> Checkpoint:
         """Give all that one candidate needs to go on from here."""
         state, optimizer = self.modules.state(lane), self.optimizer.lane_state(lane)
-        return Checkpoint(self.epoch, state, optimizer, self.histories[lane])
+        return Checkpoint(self.epoch, state, optimizer, list(self.histories[lane]))
 
     def restore(self, saved: Sequence[Checkpoint]) -> None:
         """Go on from checkpoints of all candidates, all after as many epochs."""

@@ -36,6 +36,7 @@ class Deck:
     """What the lanes of one pass have in common: their number, and where their noise comes from."""
 
     count: int
+    channels_last: bool = False  # how wide images lie in memory
     generators: list[torch.Generator] = field(default_factory=list)
 
     def bernoulli(self, shape: Sequence[int], keep: float, like: Tensor) -> Tensor:
@@ -77,13 +78,16 @@ class Lanes:
         """The values as [K, b, ...]: never a copy."""
         if not self.wide:
             return self.value
-        count, channels = self.deck.count, self.shape[1]
-        return self.value.view(-1, count, channels, *self.value.shape[2:]).transpose(0, 1)
+        batch, channels, *rest = self.shape
+        return self.value.view(batch, self.deck.count, channels, *rest).transpose(0, 1)
 
     @property
     def side_by_side(self) -> Tensor:
         """The values as [b, K * C, ...]: a copy only where lanes don't lie that way."""
-        return self.value if self.wide else self.value.transpose(0, 1).flatten(1, 2)
+        value = self.value if self.wide else self.value.transpose(0, 1).flatten(1, 2)
+        if self.deck.channels_last and value.ndim == 4:
+            return value.contiguous(memory_format=torch.channels_last)
+        return value
 
     @property
     def shape(self) -> torch.Size:

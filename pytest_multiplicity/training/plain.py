@@ -154,7 +154,7 @@ class PlainTraining:
     def checkpoint(self) -> Checkpoint:
         """Give all that is needed to go on from here."""
         state = final_state(self.module)
-        return Checkpoint(self.epoch, state, self.optimizer.state_dict(), self.history)
+        return Checkpoint(self.epoch, state, self.optimizer.state_dict(), list(self.history))
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""

@@ -8,7 +8,7 @@ import math
 import os
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,11 +103,10 @@ class Planner:
         ways = [Way("plain", threads=threads)]
         if self.device.type == "cpu":
             ways += [Way("plain", threads=1)] if threads > 1 else []
-        else:
-            ways += (
-                [Way("plain", threads=threads, channels_last=True)] if _has_images(group) else []
-            )
+        elif not group.obstacle:
             ways += [Way("fused", lanes, threads=threads) for lanes in _lanes(group, 1)]
+        if self.device.type != "cpu" and _has_images(group):
+            ways += [replace(way, channels_last=True) for way in ways]
         jobs = group.jobs[:MOST_LANES]
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)
@@ -137,12 +136,10 @@ class Planner:
         return {group: _mean(probes) for group, probes in found.items()}
 
     def _probe_task(self, group: Group, seconds: float) -> bytes:
-        ways = [Way("plain", in_workers=True)]
+        lanes = [] if group.obstacle else _lanes(group, self.crew.count)
+        ways = [Way("plain", in_workers=True), *[Way("fused", n, in_workers=True) for n in lanes]]
         if _has_images(group):
-            ways.append(Way("plain", channels_last=True, in_workers=True))
-        if not group.obstacle:
-            lanes = _lanes(group, self.crew.count)
-            ways += [Way("fused", count, in_workers=True) for count in lanes]
+            ways += [replace(way, channels_last=True) for way in ways]
         jobs = group.jobs[:MOST_LANES]
         portable = [self.crew.portable(job) for job in jobs]
         task = probe_task(jobs, portable, ways, self.check, seconds)

@@ -58,14 +58,12 @@ def probe(
     obstacle = None
     probed = []
     with preserved_rng(), precision(jobs[0].recipe, device):
-        lanes = [way.lanes for way in ways if way.kind == "fused"]
-        if lanes:
-            checked = lanes if check else []
-            obstacle = why_not_fused(jobs, modules, feed, device, lanes=checked)
         for way in ways:
-            if way.kind == "fused" and obstacle:
+            if way.kind == "fused":
+                obstacle = obstacle or why_not_fused(jobs, modules, way, feed, device, check=check)
+            elif way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
                 continue
-            if way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
+            if way.kind == "fused" and obstacle:
                 continue
             with threads(way.threads):
                 step = _stepper(jobs, modules, way, feed, device)
@@ -76,16 +74,17 @@ def probe(
 def why_not_fused(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
+    way: Way,
     feed: Feed,
     device: torch.device,
     *,
-    lanes: Sequence[int] = (),
+    check: bool = True,
 ) -> str | None:
     """Compare a fused step with the plain one in float64, and neighbours with others."""
     try:
-        _check_agreement(jobs, modules, feed, device)
-        for count in lanes:
-            _check_independence(jobs, modules, count, feed, device)
+        _check_agreement(jobs, modules, way, feed, device)
+        if check:
+            _check_independence(jobs, modules, way, feed, device)
     except MultiplicityError:
         raise  # a recipe that can't be trained at all
     except Unfusable as reason:
@@ -96,12 +95,16 @@ def why_not_fused(
 
 
 def _check_agreement(
-    jobs: Sequence[Job], modules: Sequence[nn.Module], feed: Feed, device: torch.device
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    way: Way,
+    feed: Feed,
+    device: torch.device,
 ) -> None:
     """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
     chosen = [_without_augmentation(job) for job in _at_least(jobs[:FEWEST_LANES], FEWEST_LANES)]
     doubles = [copy.deepcopy(m).double() for m in _at_least(modules[:FEWEST_LANES], FEWEST_LANES)]
-    fused = FusedTraining(chosen, doubles, feed, device)
+    fused = FusedTraining(chosen, doubles, feed, device, channels_last=way.channels_last)
     inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
     with drawing_nothing():
         losses, _ = fused.forward(0, 0, inputs.double(), targets)
@@ -134,7 +137,7 @@ def _close(got: Tensor, expected: Tensor) -> bool:
 def _check_independence(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
-    lanes: int,
+    way: Way,
     feed: Feed,
     device: torch.device,
 ) -> None:
@@ -144,11 +147,13 @@ def _check_independence(
     """
     if device.type != "cpu":
         return
-    forwards = [i % len(jobs) for i in range(lanes)]
+    forwards = [i % len(jobs) for i in range(way.lanes)]
     seen = []
     for slots in (forwards, forwards[::-1]):
         copies = [copy.deepcopy(modules[i]) for i in slots]
-        training = FusedTraining([jobs[i] for i in slots], copies, feed, device)
+        chosen = [jobs[i] for i in slots]
+        last = way.channels_last
+        training = FusedTraining(chosen, copies, feed, device, channels_last=last)
         for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
             training.step(0, step, inputs, targets)
         seen.append(training.modules.state(slots.index(0)))
@@ -191,7 +196,7 @@ def _stepper(
     if way.kind == "fused":
         chosen = _at_least(jobs[: way.lanes], way.lanes)
         copies = [copy.deepcopy(m) for m in _at_least(modules[: way.lanes], way.lanes)]
-        fused = FusedTraining(chosen, copies, feed, device)
+        fused = FusedTraining(chosen, copies, feed, device, channels_last=way.channels_last)
         inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
         return lambda step: fused.step(0, step, inputs, targets)
     plain = PlainTraining(

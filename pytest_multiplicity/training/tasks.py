@@ -83,6 +83,7 @@ def train_way(
             feed,
             device,
             lanes=way.lanes,
+            channels_last=way.channels_last,
             way=str(way),
             keeper=keeper,
             advance=advance,

@@ -1,0 +1,237 @@
+"""Whole trainings by every way: same draws, same results, each job once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import EvaluationError, RecipeError
+from pytest_multiplicity.training import Diverged, Job, Trained, initial_module, train
+from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
+from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
+from pytest_multiplicity.training.plain import PlainTraining, train_plain
+from pytest_multiplicity.training.planner import Planner
+from pytest_multiplicity.training.ways import Way
+
+CPU = torch.device("cpu")
+Make = Callable[..., Job]
+FUSED = Way("fused", 4, in_workers=True)
+WORKERS = Way("plain", in_workers=True)
+
+
+def modules(jobs: list[Job]) -> list[nn.Module]:
+    return [initial_module(made.recipe, made.seeds) for made in jobs]
+
+
+def fused(jobs: list[Job], **settings: Any) -> list[Trained | Diverged]:
+    return train_fused(jobs, modules(jobs), feed(jobs[0].recipe.data, CPU), CPU, **settings)
+
+
+def states(results: Any) -> list[dict[str, Tensor]]:
+    return [result.state for result in results]
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def by_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the planner choose one way, so that tests don't depend on timings."""
+    plan = Planner._made
+
+    def made(self: Planner, groups: Any) -> Any:
+        monkeypatch.setattr("pytest_multiplicity.training.planner.WORKERS_PAY", float("inf"))
+        return {group: replace(found, way=way) for group, found in plan(self, groups).items()}
+
+    monkeypatch.setattr(Planner, "_made", made)
+
+
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(),
+        nn.Linear(144, 4),
+    )  # fmt: skip
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "sgd, decay, no momentum": {"momentum": 0.0, "weight_decay": 0.01},
+    "adam": {"optimizer": "adam", "lr": 0.01},
+    "adam, decay": {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.01},
+    "adamw": {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
+    "augmented": {"augment": v2.RandomHorizontalFlip()},
+    "custom loss": {"loss": lambda z, t: nn.functional.cross_entropy(z, t, label_smoothing=0.1)},
+    "constant": {"schedule": "constant", "lr": 0.05},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_few_fused_steps_agree_with_plain_ones(
+    job: Make, images: Data, name: str, channels_last: bool
+) -> None:
+    settings = {"model": cnn, "data": images, "batch_size": 8, "epochs": 2, "lr": 0.02}
+    jobs = [job(seed, **(settings | SETTINGS[name])) for seed in range(3)]
+    results = fused(jobs, channels_last=channels_last)
+    for made, result in zip(jobs, results, strict=True):
+        alone = train_plain(made, feed(images, CPU), CPU)
+        assert isinstance(alone, Trained)
+        assert isinstance(result, Trained)
+        for key, value in alone.state.items():
+            torch.testing.assert_close(result.state[key], value, rtol=1e-5, atol=1e-5)
+        for ours, theirs in zip(result.history, alone.history, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_candidates_have_settings_of_their_own(job: Make) -> None:
+    changes: list[dict[str, Any]] = [
+        {"lr": 0.3},
+        {"momentum": 0.5},
+        {"weight_decay": 0.1},
+        {"schedule": "constant"},
+        {"schedule": lambda step: 0.5**step},
+    ]
+    jobs = [job(seed, **({"weight_decay": 0.2} | change)) for seed, change in enumerate(changes)]
+    for made, result in zip(jobs, states(fused(jobs)), strict=True):
+        alone = train_plain(made, feed(made.recipe.data, CPU), CPU)
+        assert isinstance(alone, Trained)
+        for key, value in alone.state.items():
+            torch.testing.assert_close(result[key], value, rtol=1e-5, atol=1e-5)
+
+
+def test_a_fused_candidate_does_not_depend_on_its_neighbours(job: Make) -> None:
+    jobs = [job(seed) for seed in range(6)]
+    whole = states(fused(jobs, lanes=6))
+    assert all(map(same, whole, states(fused(jobs, lanes=6))))  # a rerun
+    assert all(map(same, whole[::-1], states(fused(jobs[::-1], lanes=6))))  # other slots
+    assert same(whole[2], states(fused([jobs[2]], lanes=6))[0])  # by itself
+    diverging = [job(seed, lr=1e30) for seed in range(3)]
+    mixed = fused([*diverging, jobs[4]], lanes=6)
+    assert isinstance(mixed[3], Trained)
+    assert same(whole[4], mixed[3].state)
+
+
+def test_one_of_several_diverges(job: Make) -> None:
+    def explode(logits: Tensor, targets: Tensor) -> Tensor:
+        return (logits**4).sum()
+
+    jobs = [job(0, epochs=5), job(1, epochs=5, loss=explode, lr=1.0), job(2, epochs=5)]
+    results = fused(jobs)
+    alone = train_plain(jobs[1], feed(jobs[1].recipe.data, CPU), CPU)
+    assert [type(result) for result in results] == [Trained, Diverged, Trained]
+    assert str(results[1]) == str(alone)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_resumed_fused_training_ends_bitwise_the_same(job: Make, optimizer: str) -> None:
+    jobs = [job(seed, optimizer=optimizer, lr=0.01, epochs=4) for seed in range(4)]
+    kept: dict[int, list[Any]] = {lane: [] for lane in range(4)}
+    keeper = Keeper(keep=lambda lane, made: kept[lane].append(made), seconds=0.0)
+    undisturbed = fused(jobs, keeper=keeper)
+    steps: list[int] = []
+    saved = [kept[lane][1] for lane in range(4)]
+    resumed = fused(jobs, keeper=Keeper(saved), advance=steps.append)
+    assert all(map(same, states(undisturbed), states(resumed)))
+    assert [r.history for r in resumed] == [r.history for r in undisturbed]  # type: ignore[union-attr]
+    assert sum(steps) == 4 * jobs[0].steps
+    assert len(steps) == 1 + 2 * jobs[0].steps_per_epoch
+
+
+@pytest.mark.parametrize("way", [Way("plain", threads=1), WORKERS, FUSED], ids=str)
+def test_each_job_is_trained_once_by_the_planned_way(
+    job: Make, store: Any, bar: Any, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(way, monkeypatch)
+    jobs = [job(seed) for seed in range(6)]
+    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    assert set(results) == set(jobs)
+    assert {r.way for r in results.values() if isinstance(r, Trained)} == {str(way)}
+    assert bar.done == bar.total == sum(made.steps for made in jobs)
+    one = dict(train(jobs[3:4], device=CPU, store=store, progress=bar, cores=2))
+    assert same(results[jobs[3]].state, one[jobs[3]].state)  # type: ignore[union-attr]
+
+
+def test_workers_and_a_single_thread_here_agree_bitwise(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(WORKERS, monkeypatch)
+    jobs = [job(seed) for seed in range(2)]
+    there = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    here = train_plain(jobs[0], feed(jobs[0].recipe.data, CPU), CPU)
+    assert same(there[jobs[0]].state, here.state)  # type: ignore[union-attr]
+
+
+def test_an_error_in_a_worker_is_the_users_error(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(WORKERS, monkeypatch)
+    jobs = [job(0), job(1)]
+    wrong = replace(jobs[1], recipe=replace(jobs[1].recipe, model=lambda: nn.Linear(4, 2)))
+    monkeypatch.setattr("pytest_multiplicity.training.planner.probe", _first_only)
+    with pytest.raises(RecipeError, match="gives 2 classes"):
+        list(train([jobs[0], wrong], device=CPU, store=store, progress=bar, cores=2))
+
+
+def _first_only(jobs: Any, *args: Any, **settings: Any) -> Any:
+    from pytest_multiplicity.training.probe import Probe
+    from pytest_multiplicity.training.ways import Probed
+
+    return Probe([Probed(Way("plain"), 0.001, 0)])
+
+
+def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(WORKERS, monkeypatch)
+    parent = os.getpid()
+
+    def die(sample: Tensor) -> Tensor:
+        if os.getpid() != parent:
+            os._exit(9)
+        return sample
+
+    with pytest.raises(EvaluationError, match="training job-seed0 killed its worker process twice"):
+        list(train([job(augment=die)], device=CPU, store=store, progress=bar, cores=2))
+
+
+def test_checkpoints_of_workers_reach_the_store(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(FUSED, monkeypatch)
+    jobs = [job(seed) for seed in range(3)]
+    settings: dict[str, Any] = {"device": CPU, "store": store, "progress": bar, "cores": 2}
+    first = dict(train(jobs, **settings, checkpoint_seconds=0.0))
+    kept = Checkpoints(store, jobs[1].key, str(FUSED)).load()
+    assert kept is not None
+    assert kept.epochs == jobs[1].recipe.epochs
+    again = dict(train(jobs, **settings))  # from the last epoch: nothing is left to do
+    assert same(first[jobs[1]].state, again[jobs[1]].state)  # type: ignore[union-attr]
+
+
+def test_dropout_and_augmentation_draw_the_same_by_every_way(job: Make, images: Data) -> None:
+    jobs = [
+        job(seed, model=cnn, data=images, batch_size=8, augment=v2.RandomHorizontalFlip())
+        for seed in range(4)
+    ]
+    source = feed(images, CPU)
+    together = FusedTraining(jobs, modules(jobs), source, CPU)
+    orders = torch.stack([torch.arange(22)] * 4)
+    inputs, targets = next(together.batches(orders))
+    losses, _ = together.forward(1, 2, inputs, targets)
+    for lane, made in enumerate(jobs):
+        alone = PlainTraining(made, modules([made])[0], source, CPU)
+        loss, _ = alone.forward(1, 2, inputs[lane], targets[lane])
+        torch.testing.assert_close(losses[lane], loss, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_to_train() -> None:
+    assert list(train([], device=CPU, store=None, progress=None)) == []  # type: ignore[arg-type]

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.training import Job, Seeds, Trained, planner, train
+from pytest_multiplicity.training.course import initial_module
+from pytest_multiplicity.training.crew import Crew
+from pytest_multiplicity.training.engine import plan
+from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.groups import group_jobs
+from pytest_multiplicity.training.planner import Plan, Planner, describe
+from pytest_multiplicity.training.probe import probe, why_not_fused
+from pytest_multiplicity.training.ways import Probed, Way
+
+CPU = torch.device("cpu")
+Make = Callable[..., Job]
+FUSED = Way("fused", 4, in_workers=True)
+WORKERS = Way("plain", in_workers=True)
+
+
+class Odd(nn.Module):
+    """It decides by values, so it can't be fused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.head(x)
+        return out if out.sum() > 0 else 2 * out  # type: ignore[no-any-return]
+
+
+class Crashing(nn.Module):
+    """It fails on anything but tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(x, Tensor)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+def test_what_differs_in_numbers_only_is_one_group(job: Make) -> None:
+    jobs = [
+        job(0),
+        job(1, lr=0.01),
+        job(2, schedule="constant"),
+        job(3, loss=nn.functional.cross_entropy),
+    ]
+    assert [len(group.jobs) for group in group_jobs([*jobs[:3], job(4)])] == [4]
+    assert [len(group.jobs) for group in group_jobs(jobs)] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 8},
+        {"epochs": 4},
+        {"optimizer": "adam"},
+        {"precision": "bf16"},
+        {"weight_decay": 0.1},
+        {"momentum": 0.0},
+        {"model": lambda: nn.Linear(4, 3)},
+        {"augment": lambda sample: sample},
+    ],
+    ids=str,
+)
+def test_what_differs_in_work_is_apart(job: Make, change: dict[str, Any]) -> None:
+    assert len(group_jobs([job(), job(1, **change)])) == 2
+
+
+def test_a_subset_and_other_data_are_apart(job: Make, blobs: Data) -> None:
+    half = replace(job(), seeds=Seeds(0, 0, 0, 0, subset=1))
+    other = Data(blobs.inputs.clone(), blobs.targets, bounds=None)
+    assert len(group_jobs([job(), half, job(2, data=other)])) == 3
+
+
+def test_a_custom_optimizer_is_an_obstacle(job: Make) -> None:
+    made = job(optimizer=lambda params, lr: torch.optim.RMSprop(params, lr))
+    assert group_jobs([made])[0].obstacle == "custom optimizer"
+
+
+def found(jobs: list[Job], ways: list[Way]) -> Any:
+    modules = [initial_module(made.recipe, made.seeds) for made in jobs]
+    return probe(jobs, modules, ways, feed(jobs[0].recipe.data, CPU), CPU, seconds=0.0)
+
+
+def test_a_probe_measures_each_way_and_leaves_the_modules_alone(job: Make) -> None:
+    jobs = [job(seed) for seed in range(3)]
+    modules = [initial_module(made.recipe, made.seeds) for made in jobs]
+    before = [p.clone() for module in modules for p in module.parameters()]
+    result = probe(jobs, modules, [WORKERS, FUSED], feed(jobs[0].recipe.data, CPU), CPU)
+    assert [probed.way for probed in result.probed] == [WORKERS, FUSED]
+    assert all(probed.seconds > 0 for probed in result.probed)
+    assert result.obstacle is None
+    after = [p for module in modules for p in module.parameters()]
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Odd, "the model decides by the value of a tensor"),
+        (Crashing, "AssertionError: "),
+        (lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()), "random numbers by other means"),
+    ],
+)
+def test_what_cannot_be_fused_is_probed_without(job: Make, model: Any, said: str) -> None:
+    result = found([job(seed, model=model) for seed in range(2)], [WORKERS, FUSED])
+    assert [probed.way for probed in result.probed] == [WORKERS]
+    assert said in result.obstacle
+
+
+def test_a_fused_form_that_computes_something_else_is_found_out(
+    job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pytest_multiplicity.training import lanes
+
+    relu = lanes.FORMS["relu"]
+    monkeypatch.setitem(lanes.FORMS, "relu", lambda f, x, *a, **k: relu(f, x, *a, **k) * (1 + 1e-6))
+    result = found([job(seed) for seed in range(2)], [FUSED])
+    assert result.obstacle == "a fused step differs from the plain one"
+
+
+def test_a_lane_that_leaks_into_its_neighbour_is_found_out(
+    job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pytest_multiplicity.training.fused_optimizer import SGD
+
+    step = SGD.step
+
+    def leaking(self: SGD, grads: Any, lrs: Tensor) -> None:
+        step(self, [grad + 1e-3 * grad.roll(1, 0) for grad in grads], lrs)
+
+    monkeypatch.setattr(SGD, "step", leaking)
+    jobs = [job(seed) for seed in range(4)]
+    modules = [initial_module(made.recipe, made.seeds) for made in jobs]
+    source = feed(jobs[0].recipe.data, CPU)
+    assert why_not_fused(jobs, modules, FUSED, source, CPU, check=False) is None
+    reason = why_not_fused(jobs, modules, FUSED, source, CPU)
+    assert reason == "a candidate would depend on its neighbours"
+
+
+def test_time_and_memory_of_a_way() -> None:
+    fused = Probed(replace(FUSED, lanes=16), seconds=0.02, bytes=100)
+    assert fused.total_seconds(64, 10, 4, alone=True) == pytest.approx(0.2)
+    assert fused.total_seconds(65, 10, 4, alone=True) == pytest.approx(0.4)
+    assert fused.total_seconds(65, 10, 4, alone=False) == pytest.approx(0.25)
+    assert fused.peak_bytes(64, 4) == 400
+    assert fused.peak_bytes(10, 4) == 100
+    plain = Probed(Way("plain", threads=4), seconds=0.01, bytes=50)
+    assert plain.total_seconds(64, 10, 4, alone=True) == pytest.approx(6.4)
+    assert plain.peak_bytes(64, 4) == 50
+
+
+def test_lanes_leave_no_worker_idle(job: Make) -> None:
+    def lanes(count: int) -> list[int]:
+        return planner._lanes(group_jobs([job(0)] * count)[0], 4)
+
+    assert lanes(1) == []
+    assert lanes(2) == [4]
+    assert lanes(20) == [4, 5]
+    assert lanes(64) == [4, 16]
+    assert lanes(70) == [4, 9]
+
+
+def test_a_plan_is_made_once_and_recorded(job: Make, store: Any) -> None:
+    jobs = [job(seed) for seed in range(3)]
+    (first,) = plan(jobs, device=CPU, store=store, cores=2)
+    (again,) = plan(jobs[:1], device=CPU, store=store, cores=2)
+    assert (first.recorded, again.recorded) == (False, True)
+    assert first.way == again.way
+    assert [kind for kind, _ in store.puts] == ["plans"]
+
+
+def test_little_work_starts_no_workers(job: Make, store: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pytest_multiplicity.training.workers._Process", None)
+    results = list(train([job(0), job(1)], device=CPU, store=store, progress=quiet(), cores=4))
+    assert all(isinstance(result, Trained) for _, result in results)
+
+
+def test_plans_in_a_line(job: Make) -> None:
+    group = group_jobs([job(0)] * 5)[0]
+    plans = [
+        Plan(group, Way("plain", threads=4), 1.0, 0, "custom optimizer"),
+        Plan(group, Way("fused", 4, in_workers=True), 1.0, 0),
+        Plan(group, Way("fused", 4, in_workers=True), 1.0, 0),
+    ]
+    line = describe(plans)
+    assert line == "5 plain, 4 threads (custom optimizer); 10 fused by 4 in workers"
+
+
+def test_a_way_that_does_not_fit_the_memory_is_not_taken(job: Make, store: Any) -> None:
+    group = group_jobs([job(0)] * 8)[0]
+    with Crew(2) as crew:
+        made = Planner(CPU, store, crew)._best(
+            group,
+            planner.Probe([Probed(WORKERS, 1.0, 1000), Probed(FUSED, 0.1, 1 << 50)]),
+            alone=True,
+        )
+    assert made.way == WORKERS
+
+
+def quiet() -> Any:
+    from contextlib import nullcontext
+    from types import SimpleNamespace
+
+    bar = SimpleNamespace(advance=lambda steps: None)
+    return SimpleNamespace(task=lambda description, total: nullcontext(bar))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import types
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_multiplicity.errors import EvaluationError, RecipeError
+from pytest_multiplicity.training.cores import available_cores
+from pytest_multiplicity.training.elsewhere import call_elsewhere
+from pytest_multiplicity.training.sharing import Sharing, UnsharableError
+from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Workers
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
+
+
+def perform(functions: list[Callable[[Any], Any]], count: int = 2) -> dict[int, Outcome]:
+    with Workers(count) as workers:
+        waiting = deque(range(len(functions)))
+        return dict(workers.perform(waiting, lambda i: workers.sharing.dumps(functions[i])))
+
+
+def test_tasks_run_in_other_processes_of_one_thread() -> None:
+    def work(reporter: Any, i: int) -> tuple[int, int, int]:
+        return i, os.getpid(), torch.get_num_threads()
+
+    outcomes = perform([partial(work, i=i) for i in range(5)])
+    values = [outcomes[i].value for i in range(5)]  # type: ignore[union-attr]
+    assert [i for i, _, _ in values] == list(range(5))
+    assert {threads for _, _, threads in values} == {1}
+    assert os.getpid() not in {pid for _, pid, _ in values}
+    assert len({pid for _, pid, _ in values}) <= 2
+
+
+def test_a_crash_costs_its_task_only() -> None:
+    def work(reporter: Any, i: int) -> int:
+        if i == 1:
+            os._exit(7)
+        return i
+
+    outcomes = perform([partial(work, i=i) for i in range(4)])
+    assert outcomes == {0: Done(0), 1: Crashed(7), 2: Done(2), 3: Done(3)}
+
+
+def test_errors_come_back_with_the_traceback_over_there() -> None:
+    class OwnError(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__("own")
+
+    def known(reporter: Any) -> None:
+        raise RecipeError("the lr is off")
+
+    def unpicklable(reporter: Any) -> None:
+        raise OwnError(1, 2)
+
+    outcomes = perform([known, unpicklable])
+    first, second = outcomes[0], outcomes[1]
+    assert isinstance(first, Failed)
+    assert isinstance(first.error, RecipeError)
+    assert "in known" in first.error.__notes__[0]
+    assert isinstance(second, Failed)
+    assert "OwnError: own" in str(second.error)
+
+
+def test_tasks_added_on_the_way_are_performed() -> None:
+    def work(reporter: Any, i: int) -> int:
+        reporter(i)
+        reporter.note(("seen", i))
+        return i
+
+    steps, notes, done = [], [], []
+    with Workers(1) as workers:
+        waiting = deque([3])
+        outcomes = workers.perform(
+            waiting,
+            lambda i: workers.sharing.dumps(partial(work, i=i)),
+            advance=steps.append,
+            note=lambda item, value: notes.append((item, value)),
+        )
+        for item, outcome in outcomes:
+            done.append((item, outcome))
+            if item > 1:
+                waiting.append(item - 1)
+    assert done == [(3, Done(3)), (2, Done(2)), (1, Done(1))]
+    assert sum(steps) == 6
+    assert notes == [(i, ("seen", i)) for i in (3, 2, 1)]
+
+
+def test_tensors_are_shared_and_not_written_by_others() -> None:
+    big = torch.arange(100_000)
+
+    def work(reporter: Any, i: int) -> tuple[int, int]:
+        mapped = Path("/proc/self/maps").read_text().count("multiplicity-")
+        big[0] = i
+        return int(big.sum()), mapped
+
+    sharing = Sharing()
+    assert len(sharing.dumps(big)) < 2000
+    assert len(sharing.dumps([big[5:], big.view(-1, 2).T])) < 2000  # views of one memory
+    sharing.close()
+    outcomes = perform([partial(work, i=i) for i in range(3)], count=1)
+    expected = int(torch.arange(100_000).sum())
+    assert [outcomes[i].value for i in range(3)] == [
+        (expected + i, outcomes[0].value[1]) for i in range(3)
+    ]  # type: ignore[union-attr]
+    if sys.platform == "linux":
+        assert outcomes[0].value[1] > 0  # type: ignore[union-attr]
+    assert big[0] == 0
+
+
+def test_shared_views_keep_their_strides() -> None:
+    import pickle
+
+    big = torch.arange(60_000.0).view(200, 300)
+    sharing = Sharing()
+    for view in (big, big.T, big[10:, 5:], big[::3]):
+        back = pickle.loads(sharing.dumps(view))
+        assert torch.equal(back, view)
+        assert back.stride() == view.stride()
+    sharing.close()
+
+
+def test_code_that_cannot_be_imported_over_there_travels(tmp_path: Path) -> None:
+    module = types.ModuleType("conftest_of_somebody")
+    module.__file__ = str(tmp_path / "conftest_of_somebody.py")
+    source = "import torch\nclass Net(torch.nn.Linear):\n    def twice(self): return helper(2)\n"
+    source += "def helper(x): return x * 2\n"
+    exec(source, module.__dict__)
+    sys.modules[module.__name__] = module
+    try:
+        net: Any = module.Net(2, 3)
+
+        def work(reporter: Any) -> int:
+            return int(net.twice())
+
+        assert perform([work]) == {0: Done(4)}
+    finally:
+        del sys.modules[module.__name__]
+
+
+def test_what_cannot_be_sent_is_said() -> None:
+    module: Any = nn.Linear(2, 2)
+    module.lock = threading.Lock()
+    sharing = Sharing()
+    with pytest.raises(UnsharableError, match="lock"):
+        sharing.dumps(module)
+    sharing.close()
+
+
+def test_functions_of_the_users_own() -> None:
+    factor = 3
+    results = dict(call_elsewhere([lambda i=i: i * factor for i in range(3)], cores=2))
+    assert results == {0: 0, 1: 3, 2: 6}
+
+
+def test_a_function_that_kills_its_process_twice() -> None:
+    with pytest.raises(EvaluationError, match="died twice"):
+        list(call_elsewhere([lambda: os._exit(1)], cores=1))
+
+
+def test_cores_respect_a_containers_limits(tmp_path: Path) -> None:
+    everything = available_cores(tmp_path)
+    assert everything >= 1
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert available_cores(tmp_path) == min(2, everything)
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert available_cores(tmp_path) == everything
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("50000\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores(tmp_path) == 1
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(tmp_path) == everything
