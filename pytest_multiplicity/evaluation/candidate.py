@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.family import Config
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pytest_multiplicity.interventions import Chain, Intervention
 
     Under = Intervention | Chain | None
+
+OURS = guarded("the evaluation")  # an assertion in there is no verdict of the spec
 
 
 class Candidate:
@@ -39,10 +42,12 @@ class Candidate:
         return self.config.seed  # type: ignore[no-any-return]
 
     @property
+    @OURS
     def module(self) -> nn.Module:
         """The trained module, frozen and in eval mode. MeasurementError where there is none."""
         return self._population.module(self._index)
 
+    @OURS
     def logits(self, data: Data, under: Under = None) -> Tensor:
         """Logits ``[n, classes]``, float32 on the CPU, in the order of ``data``."""
         return self._population.logits(self._index, data, under)
@@ -55,10 +60,12 @@ class Candidate:
         """The most likely class of every sample, ``[n]``, int64 on the CPU."""
         return self.logits(data, under).argmax(dim=1)
 
+    @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:
         """The share of samples it classifies rightly, under an intervention if one is given."""
         return self._population.accuracy(self._index, data, under)
 
+    @OURS
     def measure(
         self,
         fn: Measure,
@@ -75,6 +82,25 @@ class Candidate:
         return self._population.measure(
             self._index, fn, data, under, name=name, higher_is_better=higher_is_better
         )
+
+    @OURS
+    def privacy(
+        self, members: Data, nonmembers: Data | None = None, *, references: bool = False
+    ) -> Score:
+        """One minus an attacker's balanced accuracy in telling what it was trained on.
+
+        Higher is better; at 0.5 the attacker guesses (membership inference, Yeom et al. 2018). The
+        attacker sees how sure the candidate is of each sample's class, and calls a sample a member
+        above a threshold, which is cross-fitted over two halves of the samples.
+
+        With ``nonmembers``, ``members`` is what the candidates were trained on. Without, it is the
+        recipes' data, of which the axis ``seed.subset`` drew another half for each candidate; then
+        ``references=True`` makes the attack stronger: each sample's log-odds are compared with
+        those of the other candidates that did not see it (four or more; Carlini et al. 2022).
+
+        Raises MeasurementError where it isn't known what a candidate was trained on.
+        """
+        return self._population.privacy(self._index, members, nonmembers, references=references)
 
     def score(self, name: str) -> Score:
         """A metric of a recorded family, named as its column."""

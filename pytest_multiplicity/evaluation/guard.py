@@ -10,7 +10,10 @@ from pytest_multiplicity.errors import EvaluationError
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn an AssertionError raised inside into an EvaluationError, which fails the test."""
+    """Turn an AssertionError raised inside into an EvaluationError, which fails the test.
+
+    Also a decorator.
+    """
     try:
         yield
     except AssertionError as error:

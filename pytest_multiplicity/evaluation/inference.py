@@ -60,7 +60,7 @@ class Infer:
         if not isinstance(model, nn.Module):
             return lambda: None
         inputs = data.take(torch.arange(min(BATCH, len(data)))).to(self.device)
-        return torch.no_grad()(lambda: model(inputs))  # type: ignore[no-any-return]
+        return torch.no_grad()(lambda: model(inputs))
 
     def _prepare(self, data: Data, rows: Tensor, under: Chain) -> Tensor:
         """The inputs after the leading steps that are the same for every model."""

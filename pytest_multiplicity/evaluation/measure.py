@@ -6,11 +6,23 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.multiplicity.noise import (
+    PERMUTATIONS_OF_VALUES,
+    Noise,
+    noise_of_metric,
+)
 
 Measure = Callable[[torch.Tensor, torch.Tensor], Any]
+
+NOISE_CALLS = 1000
+"""Calls of a measure that its noise floor may cost: a second or two for most."""
+FEWEST_PERMUTATIONS = 40
+"""Enough for a p-value below 5% and a 95% point."""
 
 
 def measure_name(fn: Measure, name: str | None) -> str:
@@ -45,3 +57,23 @@ def apply_measure(
     if not math.isfinite(value):
         raise MeasurementError(f"{name} is {value} for {candidate}: a score must be finite")
     return value
+
+
+def noise_of_measure(
+    fn: Measure, logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
+) -> Noise | None:
+    """Test-set noise of a measure between candidates: logits ``[K, n, C]``, targets ``[n]``.
+
+    None where the measure has no value on some exchange of the candidates' outputs.
+    """
+    truth = torch.from_numpy(targets)
+
+    def metric(outputs: npt.NDArray[np.floating], _: npt.NDArray[np.integer]) -> float:
+        return apply_measure(fn, torch.from_numpy(outputs), truth, "measure", "an exchange")
+
+    permutations = NOISE_CALLS // len(logits)
+    permutations = min(max(permutations, FEWEST_PERMUTATIONS), PERMUTATIONS_OF_VALUES)
+    try:
+        return noise_of_metric(metric, logits, targets, permutations=permutations)
+    except MeasurementError:
+        return None

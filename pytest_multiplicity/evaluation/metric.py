@@ -23,8 +23,9 @@ class Metric:
     """One number per candidate, in the family's order; nan for a candidate that has none.
 
     ``outcomes`` are the per-sample values in [0, 1] whose means the scores are (``[n, K]``), or
-    None where a score is no mean over samples; ``key`` is what the store knows them by. ``n`` is
-    the number of samples, None where unknown. ``proportion``: a share, shown as percent.
+    None where a score is no mean over samples; ``key`` is what the store knows them by. Where there
+    are none, ``noise_of`` gives the test-set noise between the candidates at some positions.
+    ``n`` is the number of samples, None where unknown. ``proportion``: a share, shown as percent.
     ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
     over interventions found so far.
     """
@@ -41,29 +42,37 @@ class Metric:
     key: str | None = None
     outcomes: npt.NDArray[np.generic] | None = field(default=None, repr=False)
     predictions: npt.NDArray[np.integer] | None = field(default=None, repr=False)
-    noise_of: Callable[[npt.NDArray[np.intp]], Noise] | None = field(default=None, repr=False)
+    targets: npt.NDArray[np.integer] | None = field(default=None, repr=False)
+    noise_of: Callable[[npt.NDArray[np.intp]], Noise | None] | None = field(
+        default=None, repr=False
+    )
+    proportion: bool = True
     searched: bool = False
 
-    proportion: bool = True
+    @property
+    def where(self) -> str:
+        """``test``, or ``test under PGD(0.005)``."""
+        return f"{self.data} under {self.under}" if self.under else str(self.data)
 
     @cached_property
     def best(self) -> float:
         """The best score of the family."""
         return float(np.nanmax(self.scores) if self.higher_is_better else np.nanmin(self.scores))
 
-    def worse_of(self, other: Metric, name: str) -> Metric:
-        """Candidate by candidate the worse of two scores, as a metric of its own."""
-        pick = np.fmin if self.higher_is_better else np.fmax
+    def bare(self) -> Metric:
+        """The scores alone, without the samples behind them."""
         return replace(
-            self,
-            name=name,
-            scores=pick(self.scores, other.scores),
-            outcomes=None,
-            predictions=None,
-            key=None,
-            n=None,
-            searched=True,
+            self, outcomes=None, predictions=None, targets=None, noise_of=None, key=None, n=None
         )
+
+    def example(self) -> Metric:
+        """One example of a search, as small as the hundreds that a search looks at should be."""
+        return replace(self.bare(), n=self.n, searched=True)
+
+    def worse_of(self, other: Metric) -> Metric:
+        """Candidate by candidate the worse of two scores."""
+        pick = np.fmin if self.higher_is_better else np.fmax
+        return replace(self.bare(), scores=pick(self.scores, other.scores), searched=True)
 
     def sheet(self) -> Sheet:
         """The sheet of this metric."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +24,7 @@ class RecordedPopulation:
         self.candidates = tuple(Candidate(self, i) for i in range(len(design.ids)))
         self.metrics: dict[str, Metric] = {}
         self.observer, self.role = _ignore, "enforced"
+        self._searching = False
         self._known = {
             name: Metric(
                 name,
@@ -32,6 +35,15 @@ class RecordedPopulation:
             for name, scores in definition.metrics.items()
         }
 
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Inside, metrics are examples of a search."""
+        before, self._searching = self._searching, True
+        try:
+            yield
+        finally:
+            self._searching = before
+
     @property
     def alive(self) -> list[int]:
         """Every recorded candidate has its scores."""
@@ -40,6 +52,8 @@ class RecordedPopulation:
     def recorded(self, index: int, name: str) -> Score:
         """One candidate's score in the column ``name``. MeasurementError for an unknown column."""
         metric = self.metrics.setdefault(name, self.known(name))
+        if self._searching:
+            metric = metric.example()
         self.observer(metric)
         return Score(metric, index)
 
@@ -75,7 +89,7 @@ class RecordedPopulation:
             "this family was recorded: it has scores, read by candidate.score(name), and no models"
         )
 
-    ask = module = logits = accuracy = measure = _no_models
+    ask = module = logits = accuracy = measure = privacy = _no_models
 
 
 def _ignore(metric: Metric) -> None:

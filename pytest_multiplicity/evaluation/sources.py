@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 import pytest_multiplicity
 from pytest_multiplicity import training
@@ -70,7 +70,7 @@ class Models:
         made = self.made[index]
         if isinstance(made, Recipe | nn.Module):
             return self.module(index)
-        return made  # type: ignore[no-any-return]
+        return made
 
     def module(self, index: int) -> nn.Module:
         """The candidate's module, frozen, in eval mode, on the device."""
@@ -92,10 +92,29 @@ class Models:
         module.load_state_dict(entry.tensors)
         return frozen(module, self.device)
 
+    def trained_half(self, index: int, data: Data) -> Tensor:
+        """Positions in ``data``, the recipe's own, of the half that a candidate was trained on.
+
+        Raises MeasurementError where the recipe has other data, or was trained on all of it.
+        """
+        made, seeds = self.made[index], Seeds.of(self.design.configs[index])
+        if not isinstance(made, Recipe) or made.data.fingerprint != data.fingerprint:
+            raise MeasurementError(
+                f"{self.design.ids[index]} was not trained on {data.name!r}: give privacy() the "
+                "data of the recipes, or members and non-members, privacy(members, nonmembers)"
+            )
+        if seeds.subset is None:
+            raise MeasurementError(
+                f"{self.design.ids[index]} was trained on all of {data.name!r}: give non-members, "
+                "privacy(members, nonmembers), or let candidates train on random halves, with an "
+                "axis 'seed.subset'"
+            )
+        return training.training_rows(len(data), seeds)
+
     def refuse_diverged(self, index: int) -> None:
         """Raise CandidateDiverged when the candidate at ``index`` has no model."""
         if index in self.diverged:
-            raise CandidateDiverged(self.diverged[index].reason)
+            raise CandidateDiverged(str(self.diverged[index]))
 
     def ready(self) -> None:
         """Train every recipe of the family that the store doesn't hold.
@@ -137,8 +156,8 @@ class Models:
         key = self.keys[index]
         if isinstance(outcome, Diverged):
             self.diverged[index] = outcome
-            meta = {"diverged": {"epoch": outcome.epoch, "reason": outcome.reason}}
-            self.store.put("weights", key, {}, meta)
+            sick = {"epoch": outcome.epoch, "reason": outcome.reason}
+            self.store.put("weights", key, {}, {"diverged": sick})
         else:
             self.history[index] = outcome.history
             meta = {"history": outcome.history, "way": outcome.way}
@@ -154,8 +173,9 @@ class Models:
         return True
 
     def _job(self, index: int) -> Job:
-        seeds = Seeds.of(self.design.configs[index])
-        return Job(self.design.ids[index], self.keys[index], self.made[index], seeds)
+        recipe, seeds = self.made[index], Seeds.of(self.design.configs[index])
+        assert isinstance(recipe, Recipe)
+        return Job(self.design.ids[index], self.keys[index], recipe, seeds)
 
     def _key(self, index: int) -> str:
         made = self.made[index]

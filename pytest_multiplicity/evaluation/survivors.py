@@ -19,7 +19,8 @@ from pytest_multiplicity.multiplicity.sheet import Sheet
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.evaluation.population import Population, Under
+    from pytest_multiplicity.evaluation.asking import Under
+    from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 
 
@@ -159,6 +160,9 @@ class Survivors(Sequence[Candidate]):
     def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
         """``[survivors, n]``."""
         self._need(1)
+        known = self._population.accuracies(data, under).predictions
+        if known is not None:
+            return known[self._indices].astype(np.int64)
         return np.stack([candidate.predictions(data, under).numpy() for candidate in self])
 
     def _probabilities(self, data: Data, under: Under) -> npt.NDArray[np.float32]:

@@ -62,7 +62,9 @@ class Sheet:
     unit: Unit = "fraction"
     samples: int | None = None
     """On how many samples recorded scores were measured, where that is all we know."""
-    noise_of: Callable[[npt.NDArray[np.intp]], Noise] | None = field(default=None, repr=False)
+    noise_of: Callable[[npt.NDArray[np.intp]], Noise | None] | None = field(
+        default=None, repr=False
+    )
     """For a metric that is no mean over samples: the noise between the candidates at positions."""
 
     def __post_init__(self) -> None:

@@ -1,26 +1,27 @@
 """Property-based specs: all candidates see the same examples, and the worst one is remembered.
 
 The attributes of hypothesis used here are its own plugin's way to set what a test runs with; they
-are read defensively in one place, so that a change there is one change here.
+are used in one place, so that a change there is one change here.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.plugin.searching import Names, Search
+
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.metric import Metric
     from pytest_multiplicity.plugin.collection import Pair
     from pytest_multiplicity.plugin.recorder import Recorder
 
 FALSIFIED = pytest.StashKey[dict[str, Any]]()
+NAMES = pytest.StashKey[dict[str, Names]]()
 
 
 @contextmanager
@@ -30,29 +31,36 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
     if not getattr(function, "is_hypothesis_test", False):
         yield
         return
-    _settle(function, pair)
+    _settle(getattr(function, "__func__", function))
     handle = function.hypothesis  # type: ignore[union-attr]
     inner = handle.inner_test
-    inner._hypothesis_internal_add_digest = item.nodeid.encode()
-    handle.inner_test = _watched(inner, item, recorder)
+    inner._hypothesis_internal_add_digest = item.nodeid.encode()  # its own key in the database
+    names = item.config.stash.setdefault(NAMES, {}).setdefault(pair.spec.nodeid, Names())
     try:
-        with recorder.population.searching():  # type: ignore[union-attr]
+        with recorder.searching(names) as search:
+            handle.inner_test = _watched(inner, item, search)
             yield
     finally:
         handle.inner_test = inner
 
 
-def _settle(function: Any, pair: Pair) -> None:
-    """The same examples for every candidate; no deadline, since the first one may train."""
-    from hypothesis import HealthCheck, settings
+def _settle(function: Any) -> None:
+    """The same examples for every candidate; no deadline, since the first one may train.
 
-    target = getattr(function, "__func__", function)
-    current = target._hypothesis_internal_use_settings
-    # the public seed() would turn the example database off
-    target._hypothesis_internal_use_seed = zlib.crc32(pair.spec.nodeid.encode())
-    target._hypothesis_internal_use_settings = settings(
+    One counterexample per candidate is sought, the smallest: looking for others would go on for as
+    long as the clock allows. A seed that the user chose stays.
+    """
+    from hypothesis import HealthCheck, core, settings
+
+    current = function._hypothesis_internal_use_settings
+    if function._hypothesis_internal_use_seed is None and core.global_force_seed is None:
+        # the public seed() would turn the example database off
+        name = f"{function.__module__}.{function.__qualname__}"
+        function._hypothesis_internal_use_seed = zlib.crc32(name.encode())
+    function._hypothesis_internal_use_settings = settings(
         current,
         deadline=None,
+        report_multiple_bugs=False,
         suppress_health_check={
             *current.suppress_health_check,
             HealthCheck.too_slow,
@@ -61,15 +69,15 @@ def _settle(function: Any, pair: Pair) -> None:
     )
 
 
-def _watched(inner: Any, item: pytest.Item, recorder: Recorder) -> Any:
+def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Callable[..., Any]:
     fixtures = set(getattr(item, "funcargs", {}))
 
     @functools.wraps(inner)
     def example(*args: Any, **kwargs: Any) -> Any:
         drawn = {name: value for name, value in kwargs.items() if name not in fixtures}
+        search.start(drawn)
         try:
-            with recorder.example(drawn):
-                return inner(*args, **kwargs)
+            return inner(*args, **kwargs)
         except AssertionError:
             item.stash[FALSIFIED] = drawn  # the last one is the smallest that was found
             raise
@@ -83,16 +91,4 @@ def reason(item: pytest.Item, error: BaseException) -> str:
     if drawn is None:
         return ""
     example = ", ".join(f"{name}={value!r}" for name, value in drawn.items())
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[-1]
     return f"falsified by {example}: {error}"
-
-
-def starred(metric: Metric, drawn: dict[str, Any]) -> str:
-    """The name of a metric for every example alike: what was drawn reads ``*``."""
-    from pytest_multiplicity.interventions.naming import shown
-
-    head, under, tail = metric.name.partition(" under ")
-    for text in map(shown, drawn.values()):
-        tail = re.sub(rf"(?<![\w.-]){re.escape(text)}(?![\w.])", "*", tail)
-    return f"worst {head}{under}{tail}"

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.plugin import given
+from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.metric import Metric
@@ -28,9 +28,9 @@ class Recorder:
         self, population: Population | RecordedPopulation, *, policy: str, role: str
     ) -> None:
         self.population, self.policy, self.role = population, policy, role
-        self.metrics: dict[str, Metric] = {}
+        self.metrics: dict[str, Metric] = {}  # what was measured, by name
         self.undecided: list[str] = []
-        self._drawn: dict[str, Any] | None = None
+        self._search: Search | None = None
 
     def __enter__(self) -> Recorder:
         from pytest_multiplicity.evaluation.doubts import JUDGE
@@ -51,13 +51,15 @@ class Recorder:
         self.population.observer = _nobody
 
     @contextmanager
-    def example(self, drawn: dict[str, Any]) -> Iterator[None]:
-        """One example of a search: what it measures is merged into the worst found."""
-        self._drawn = drawn
-        try:
-            yield
-        finally:
-            self._drawn = None
+    def searching(self, names: Names) -> Iterator[Search]:
+        """Inside, measurements are examples of a search: only the worst of each is recorded."""
+        with self.population.searching():
+            self._search = Search(names)
+            try:
+                yield self._search
+            finally:
+                self.metrics |= self._search.metrics
+                self._search = None
 
     def news(self, pair: Pair, state: State) -> dict[str, Any]:
         """What the ledger doesn't know yet, as builtins: metrics, and facts about the family."""
@@ -76,11 +78,10 @@ class Recorder:
         }
 
     def _observe(self, metric: Metric) -> None:
-        if self._drawn is None:
+        if self._search is None:
             self.metrics.setdefault(metric.name, metric)
-            return
-        name = given.starred(metric, self._drawn)
-        self.metrics[name] = metric.worse_of(self.metrics.get(name, metric), name)
+        else:
+            self._search.add(metric)
 
     def _doubt(self, reason: str) -> bool:
         """Answer whether a candidate that the data don't decide is kept."""

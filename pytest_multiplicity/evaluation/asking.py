@@ -1,0 +1,56 @@
+"""What is asked of a family: which samples, under which interventions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import DataError
+from pytest_multiplicity.interventions import Chain, Intervention, chain
+
+Under = Intervention | Chain | None
+
+
+class Asked(NamedTuple):
+    """What logits are computed for, and which of their rows a metric is about.
+
+    Groups, and views of data under interventions that need no model, are rows of logits that are
+    computed once for all of ``source``.
+    """
+
+    data: Data
+    under: Chain
+    source: Data
+    rows: Tensor  # positions in source
+    positions: Tensor  # the same samples' positions in data
+
+    @property
+    def name(self) -> str:
+        """``test`` or ``test under PGD(0.005)``."""
+        return f"{self.data.name} under {self.under.name}" if self.under.name else self.data.name
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of the rows."""
+        return self.source.targets[self.rows]
+
+    @property
+    def groups(self) -> list[Asked]:
+        """The same for each group among which the worst is sought; itself where none is."""
+        expanded = self.under.expand(self.data)
+        return [self] if len(expanded) == 1 else [ask(self.data, each) for each in expanded]
+
+
+def ask(data: object, under: Under) -> Asked:
+    """Check the question and find the rows it is about. Raises DataError, InterventionError."""
+    if not isinstance(data, Data):
+        raise DataError(f"{data!r} is no pm.Data: give the data set the score is measured on")
+    steps = chain(under)
+    steps.check(data)
+    positions = torch.isin(data.rows, steps.restrict(data).rows).nonzero().flatten()
+    if steps.needs_model:
+        return Asked(data, steps, data, positions, positions)
+    return Asked(data, steps, data.root, data.rows[positions], positions)

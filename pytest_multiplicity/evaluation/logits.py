@@ -1,0 +1,92 @@
+"""The logits of a family, computed once per (candidate, data, intervention) and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from pytest_multiplicity.evaluation.asking import Asked
+from pytest_multiplicity.evaluation.guard import guarded
+from pytest_multiplicity.evaluation.inference import BATCH, Infer
+from pytest_multiplicity.evaluation.sources import Models
+from pytest_multiplicity.store import fingerprint
+
+CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
+
+Reader = Callable[[int], Tensor]
+
+
+class Logits:
+    """Reads each candidate's logits from the store, and computes what is missing there."""
+
+    def __init__(self, models: Models) -> None:
+        self._models, self._store = models, models.store
+        self._infer = Infer(models.device, models.work)
+        self.searching = False
+
+    @contextmanager
+    def unkept(self) -> Iterator[None]:
+        """Inside, logits are not kept: a search visits many interventions, each once."""
+        before, self.searching = self.searching, True
+        try:
+            yield
+        finally:
+            self.searching = before
+
+    def of(self, asked: Asked, indices: Sequence[int]) -> Reader:
+        """A reader of the candidates at ``indices``: position -> logits ``[n, C]`` of ``source``.
+
+        All that are missing are computed now, together.
+        """
+        keys = {i: self._key(i, asked) for i in indices}
+        computed: dict[int, Tensor] = {}
+        if self._missing(keys):
+            with self._store.lock("compute"):  # another process may be faster
+                for index, logits in self._compute(self._missing(keys), asked):
+                    if self.searching:
+                        computed[index] = logits
+                    else:
+                        self._store.put("logits", keys[index], {"logits": logits})
+
+        def read(index: int) -> Tensor:
+            if index in computed:
+                return computed[index]
+            if (entry := self._store.get("logits", keys[index])) is not None:
+                return entry.tensors["logits"]
+            ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
+            return logits
+
+        return read
+
+    def _missing(self, keys: dict[int, str]) -> list[int]:
+        return [i for i, key in keys.items() if not self._store.has("logits", key)]
+
+    def _compute(self, missing: Sequence[int], asked: Asked) -> Iterator[tuple[int, Tensor]]:
+        batches = -(-len(asked.source) // BATCH)
+        what = f"{self._models.name}: {asked.source.name}"
+        if asked.under.inputs:
+            what += f" under {' | '.join(map(repr, asked.under.inputs))}"
+        with self._models.progress.task(what, len(missing) * batches) as task:
+            for chunk in self._chunks(missing):
+                with guarded(what):
+                    models = [self._models.model(i) for i in chunk]
+                    logits = self._infer(models, asked.source, asked.under, task.advance)
+                yield from zip(chunk, logits, strict=True)
+
+    def _chunks(self, indices: Sequence[int]) -> Iterator[list[int]]:
+        """Candidates whose parameters fit in memory together, at least one at a time."""
+        if not indices:
+            return
+        model = self._models.model(indices[0])
+        size = 0
+        if isinstance(model, nn.Module):
+            size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+        step = max(1, CHUNK_BYTES // max(1, size))
+        for start in range(0, len(indices), step):
+            yield list(indices[start : start + step])
+
+    def _key(self, index: int, asked: Asked) -> str:
+        steps = list(asked.under.inputs)
+        return fingerprint(["logits", self._models.keys[index], asked.source.fingerprint, steps])

@@ -1,0 +1,200 @@
+"""Metrics of a whole family, made of its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.data import check_classes
+from pytest_multiplicity.evaluation.asking import Asked
+from pytest_multiplicity.evaluation.guard import guarded
+from pytest_multiplicity.evaluation.logits import Logits, Reader
+from pytest_multiplicity.evaluation.measure import Measure, apply_measure, noise_of_measure
+from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
+from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.sources import Models
+from pytest_multiplicity.interventions import Chain
+from pytest_multiplicity.multiplicity.noise import Noise
+from pytest_multiplicity.store import fingerprint
+
+NO_CLASS = -1  # the prediction of a candidate that has no model
+
+Floats = npt.NDArray[np.float64]
+
+
+class Measuring:
+    """Measures all candidates that have a model; the others' scores are nan."""
+
+    def __init__(self, models: Models) -> None:
+        self._models, self._store = models, models.store
+        self.logits = Logits(models)
+
+    @property
+    def alive(self) -> list[int]:
+        """Positions of the candidates that have a model: all but the diverged ones."""
+        self._models.ready()
+        return [i for i in range(len(self._models.made)) if i not in self._models.diverged]
+
+    def logits_of(self, index: int, asked: Asked) -> Tensor:
+        """One candidate's logits on the rows that are asked about, ``[n, C]``."""
+        return _answer(self._read(asked), index, asked)
+
+    def worst(self, measure: Callable[[Asked], Metric], asked: Asked, name: str) -> Metric:
+        """A metric; where the worst of several groups is sought, each candidate's worst."""
+        metrics = [measure(group) for group in asked.groups]
+        if len(metrics) == 1:
+            return metrics[0]
+        pick = np.min if metrics[0].higher_is_better else np.max
+        scores = pick([metric.scores for metric in metrics], axis=0)
+        return replace(metrics[0].bare(), name=name, scores=scores, under=asked.under.name)
+
+    def accuracies(self, asked: Asked) -> Metric:
+        """The share of samples that each candidate classifies rightly."""
+        key = self._outcomes_key(asked)
+        name = f"accuracy on {asked.name}"
+        if (entry := self._store.get("scores", key)) is None:
+            tensors = self._outcomes(asked)
+            self._store.put("scores", key, tensors, {"name": name})
+        else:
+            tensors = entry.tensors
+        targets = asked.targets.numpy()
+        if "expected" in tensors:
+            outcomes, predictions = tensors["expected"].numpy().T, None
+        else:
+            predictions = tensors["predictions"].numpy()
+            outcomes = (predictions == targets).T
+        scores = outcomes.mean(axis=0, dtype=np.float64)
+        scores[list(self._models.diverged)] = np.nan
+        return self._metric(
+            name,
+            scores,
+            asked,
+            n=len(targets),
+            key=key,
+            outcomes=outcomes,
+            predictions=predictions,
+            targets=targets,
+        )
+
+    def measured(self, fn: Measure, asked: Asked, name: str, *, higher_is_better: bool) -> Metric:
+        """``fn`` of each candidate's logits and the targets."""
+        read, ids = self._read(asked), self._models.design.ids
+
+        def score(index: int) -> float:
+            with guarded(name):
+                return apply_measure(
+                    fn, _answer(read, index, asked), asked.targets, name, ids[index]
+                )
+
+        def noise(positions: npt.NDArray[np.intp]) -> Noise | None:
+            read = self._read(asked)
+            outputs = [_answer(read, index, asked).numpy() for index in positions.tolist()]
+            return noise_of_measure(fn, np.stack(outputs), asked.targets.numpy())
+
+        return self._metric(
+            name,
+            self._of_all(score),
+            asked,
+            higher_is_better=higher_is_better,
+            proportion=False,
+            noise_of=noise,
+        )
+
+    def privacy_between(self, members: Asked, nonmembers: Asked, name: str) -> Metric:
+        """How well the members hide among the non-members, the same for all candidates."""
+        parts = [(asked, self._read(asked)) for asked in (members, nonmembers)]
+        trained = np.repeat([True, False], [len(asked.rows) for asked, _ in parts])
+
+        def score(index: int) -> float:
+            return privacy(
+                np.concatenate([_sureness(read, index, a) for a, read in parts]), trained
+            )
+
+        return self._metric(name, self._of_all(score), members)
+
+    def privacy_in(self, pool: Asked, name: str, *, references: bool) -> Metric:
+        """How well each candidate's half of the recipes' data hides in the whole."""
+        read, alive = self._read(pool), self.alive
+        sureness = np.stack([_sureness(read, index, pool) for index in alive])  # [K, n]
+        trained = np.zeros(sureness.shape, dtype=bool)
+        for row, index in enumerate(alive):
+            trained[row, self._models.trained_half(index, pool.data).numpy()] = True
+        if references:
+            sureness = relative_to_references(sureness, trained)
+        found = {i: privacy(sureness[row], trained[row]) for row, i in enumerate(alive)}
+        return self._metric(name, self._of_all(found.__getitem__), pool)
+
+    def _read(self, asked: Asked) -> Reader:
+        return self.logits.of(asked, self.alive)
+
+    def _of_all(self, score: Callable[[int], float]) -> Floats:
+        scores = np.full(len(self._models.made), np.nan)
+        scores[self.alive] = [score(index) for index in self.alive]
+        return scores
+
+    def _metric(self, name: str, scores: Floats, asked: Asked, **more: Any) -> Metric:
+        return Metric(
+            name,
+            scores,
+            self._models.design,
+            data=asked.data.name,
+            data_key=asked.data.fingerprint,
+            whole=asked.data.root is asked.data,
+            under=asked.under.name,
+            **more,
+        )
+
+    def _outcomes(self, asked: Asked) -> dict[str, Tensor]:
+        """Predictions ``[K, n]``, or expected correctness where it has a closed form.
+
+        The rows of diverged candidates hold no class, and no correctness.
+        """
+        read, targets = self._read(asked), asked.targets
+        size = len(self._models.made), len(targets)
+        predictions = torch.full(size, NO_CLASS, dtype=torch.int32)
+        expected = torch.zeros(size)
+        exact = False
+        for index in self.alive:
+            logits = read(index)[asked.rows]
+            check_classes(asked.data, logits.shape[1])
+            correct = _expected_correct(asked.under, logits, targets)
+            if correct is not None:
+                expected[index], exact = correct, True
+            else:
+                predictions[index] = _with_outputs(logits, asked).argmax(dim=1)
+        outcomes = {"expected": expected} if exact else {"predictions": predictions}
+        return {**outcomes, "targets": targets}
+
+    def _outcomes_key(self, asked: Asked) -> str:
+        keys = [self._models.keys[i] for i in self.alive]
+        return fingerprint(["outcomes", keys, asked.data.fingerprint, list(asked.under.steps)])
+
+
+def _answer(read: Reader, index: int, asked: Asked) -> Tensor:
+    """One candidate's logits on the rows asked about, after what is done to the output."""
+    return _with_outputs(read(index)[asked.rows], asked)
+
+
+def _with_outputs(logits: Tensor, asked: Asked) -> Tensor:
+    for step in asked.under.outputs:
+        logits = step.apply(logits, asked.source.rows[asked.rows], asked.source)
+    return logits
+
+
+def _sureness(read: Reader, index: int, asked: Asked) -> Floats:
+    logits = _answer(read, index, asked)
+    check_classes(asked.data, logits.shape[1])
+    return log_odds(logits.numpy(), asked.targets.numpy())
+
+
+def _expected_correct(under: Chain, logits: Tensor, targets: Tensor) -> Tensor | None:
+    """The chance ``[n]`` that each prediction is right, where one output step has a closed form."""
+    if len(under.outputs) != 1:
+        return None
+    return under.outputs[0].expected_correct(logits, targets)
