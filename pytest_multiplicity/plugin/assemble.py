@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,14 @@ from pytest_multiplicity.multiplicity.sheet import Sheet
 from pytest_multiplicity.multiplicity.sources import sources
 from pytest_multiplicity.plugin import gates
 from pytest_multiplicity.plugin.completeness import partial
+from pytest_multiplicity.plugin.conflicts import divided
 from pytest_multiplicity.plugin.families import Family, Spec
 from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import model as report
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.metric import Metric
 
 Bools = npt.NDArray[np.bool_]
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
@@ -80,6 +84,16 @@ def _gates(state: State, titles: Mapping[str, str]) -> list[report.Gate]:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """What every candidate said of every sample of a data set: ``[K, n]``."""
+
+    data: str
+    predictions: npt.NDArray[np.integer[Any]]
+    targets: npt.NDArray[np.integer[Any]] | None
+    optimistic: bool
+
+
+@dataclass(frozen=True)
 class FamilyReport:
     """One family's part of the report."""
 
@@ -101,6 +115,8 @@ class FamilyReport:
             specs=self._specs(),
             sheets=[self._pair(name) for name in self.metrics],
             predictive=self._predictive(),
+            agreement=self._agreement(),
+            conflicts=self._conflicts(),
             trained=work.get("trained", 0),
             from_store=work.get("stored", 0),
         )
@@ -301,41 +317,84 @@ class FamilyReport:
     # --- predictive multiplicity
 
     def _predictive(self) -> list[report.Predictive]:
+        return [
+            number
+            for each in self._predictions
+            for number in self._numbers(each)
+            if self.alive.sum() > 1
+        ]
+
+    @cached_property
+    def _predictions(self) -> list[Predictions]:
+        """On whole data sets that specs measured without intervention, and that gates asked."""
         found = []
         for name, metric in self.metrics.items():
-            if metric["under"] or not metric["whole"] or self.alive.sum() < 2:
-                continue
-            predictions = self._tensors(name).get("predictions")
-            if predictions is not None:
-                found += self._of_data(metric["data"], predictions, name in self._enforced_metrics)
-        return found
+            tensors = self._tensors(name)
+            if "predictions" in tensors and metric["whole"] and not metric["under"]:
+                selected = name in self._enforced_metrics
+                found.append(
+                    Predictions(
+                        metric["data"], tensors["predictions"], tensors["targets"], selected
+                    )
+                )
+        return found + [
+            Predictions(metric.where, metric.predictions, metric.targets, optimistic=False)
+            for metric in self._gated
+            if metric.predictions is not None
+        ]
 
-    def _of_data(
-        self, data: str, predictions: npt.NDArray[np.integer[Any]], optimistic: bool
-    ) -> list[report.Predictive]:
+    @property
+    def _gated(self) -> list[Metric]:
+        """What gates looked at and no spec did."""
+        population = self.family.population
+        measured = {} if population is None else population.metrics
+        return [metric for name, metric in measured.items() if name not in self.metrics]
+
+    def _agreement(self) -> report.Agreement | None:
+        """How often survivors agree, on the first data set that nobody selected by, else any."""
+        from pytest_multiplicity.multiplicity.predictive import agreement
+
+        chosen = min(self._predictions, key=lambda each: each.optimistic, default=None)
+        if chosen is None or self.survivors.sum() < 2:
+            return None
+        ids = [id for id, kept in zip(self.family.design.ids, self.survivors, strict=True) if kept]
+        return report.Agreement(
+            data=chosen.data,
+            ids=ids,
+            values=agreement(chosen.predictions[self.survivors]).tolist(),
+        )
+
+    def _conflicts(self) -> list[report.Conflicts]:
+        population = self.family.population
+        seen = getattr(population, "data_by_name", {})
+        ids = np.array(self.family.design.ids)[self.survivors].tolist()
+        return [
+            divided(each.predictions[self.survivors], ids, each.targets, each.data, seen)
+            for each in self._predictions
+            if len(ids) > 1 and each.targets is not None
+        ]
+
+    def _numbers(self, on: Predictions) -> list[report.Predictive]:
         from pytest_multiplicity.multiplicity import predictive
 
-        before, after = predictions[self.alive], predictions[self.survivors]
-        found = []
-        for name in PREDICTIVE:
-            value = getattr(predictive, name)
-            expected = None
-            if name == "ambiguity" and len(after):
-                expected = float(chance.expected_ambiguity(before, len(after)))
-            if name == "disagreement" and len(after) > 1:
-                expected = float(value(before))  # a mean over pairs: random subsets keep it
-            found.append(
-                report.Predictive(
-                    metric=name,
-                    data=data,
-                    before=float(value(before)),
-                    after=float(value(after)) if len(after) else None,
-                    expected_after=expected,
-                    definition=DEFINITIONS[name],
-                    optimistic=optimistic,
-                )
+        before, after = on.predictions[self.alive], on.predictions[self.survivors]
+        expected: dict[str, float] = {}
+        if len(after):
+            expected["ambiguity"] = float(chance.expected_ambiguity(before, len(after)))
+        if len(after) > 1:  # a mean over pairs: random candidates keep it
+            expected["disagreement"] = float(predictive.disagreement(before))
+        return [
+            report.Predictive(
+                metric=name,
+                data=on.data,
+                before=float(getattr(predictive, name)(before)),
+                after=float(getattr(predictive, name)(after)) if len(after) else None,
+                expected_after=expected.get(name),
+                definition=DEFINITIONS[name],
+                optimistic=on.optimistic,
             )
-        return found
+            for name in PREDICTIVE
+        ]
 
 
 def _sheet(sheet: Sheet, before: Sheet | None = None) -> report.Sheet:

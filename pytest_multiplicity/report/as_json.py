@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from .model import Run
 
-PICTURES = frozenset({"strips", "thumbnail"})
-"""What the model holds for pictures alone: it would say nothing in JSON."""
+PICTURES = frozenset({"strips", "thumbnail", "attributes"})
+"""What the model holds for pictures of samples alone; a controller of workers doesn't know it."""
 
 
 def render(run: Run) -> str:
