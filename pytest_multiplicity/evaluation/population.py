@@ -182,6 +182,8 @@ class Population:
                 f"two data sets of this run are named {asked.data.name!r} and differ in content: "
                 "give each a name of its own"
             )
+        if self._measuring.logits.searching:
+            return asked  # a search draws 0.0 and -0.0, which read alike and are
         if not self._is_unique(f"under {asked.under.name}", list(asked.under.steps)):
             raise InterventionError(
                 f"two interventions are named {asked.under.name!r} and differ in content: give "
