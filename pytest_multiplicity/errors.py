@@ -53,3 +53,16 @@ class EvaluationError(MultiplicityError):
 
 class StoreError(MultiplicityError):
     """The store can't be read or written."""
+
+
+def once_more(what: str, failure: Exception) -> Exception:
+    """What to raise where something failed before and isn't tried again.
+
+    An error of ours as it is, without the traceback that would grow each time; of any other, which
+    was shown whole the first time, the message.
+    """
+    if isinstance(failure, MultiplicityError):
+        return failure.with_traceback(None)
+    return EvaluationError(
+        f"{what} failed, as the first error of this run shows: {type(failure).__name__}: {failure}"
+    )

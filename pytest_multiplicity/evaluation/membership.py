@@ -47,7 +47,7 @@ def relative_to_references(sureness: Floats, trained: Bools) -> Floats:
         short = int((count < FEWEST_REFERENCES).any(axis=0).sum())
         raise MeasurementError(
             f"{short} of {trained.shape[1]} samples have fewer than {FEWEST_REFERENCES} other "
-            "candidates that did not see them: give the axis 'seed.subset' more options, 20 or so"
+            "candidates that did not see them: give the axis 'seed.subset' more options, 32 or more"
         )
     total = np.where(unseen, sureness, 0.0)
     found: Floats = sureness - (total.sum(axis=0) - total) / count

@@ -37,6 +37,7 @@ class Population:
         self.data_by_name: dict[str, Data] = {}  # what was measured on
         self._names = names  # data set name -> fingerprint, shared by all families of the run
         self._contents: dict[str, str] = {}  # name of interventions or a measure -> fingerprint
+        self._callables: dict[int, tuple[object, str]] = {}
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
         self._measuring = Measuring(models)
@@ -83,7 +84,7 @@ class Population:
         self._need(index)
         asked = self.ask(data, under)
         full = f"{measure_name(fn, name)} on {asked.name}"
-        if not self._is_unique(full, [fn, higher_is_better]):
+        if not self._is_unique(full, [self._content(fn), higher_is_better]):
             raise MeasurementError(
                 f"two different measures are named {full!r}: tell them apart with name="
             )
@@ -184,7 +185,8 @@ class Population:
             )
         if self._measuring.logits.searching:
             return asked  # a search draws 0.0 and -0.0, which read alike and are
-        if not self._is_unique(f"under {asked.under.name}", list(asked.under.steps)):
+        steps = [[self._content(v) for v in vars(step).values()] for step in asked.under.steps]
+        if not self._is_unique(f"under {asked.under.name}", steps):
             raise InterventionError(
                 f"two interventions are named {asked.under.name!r} and differ in content: give "
                 "their functions names of their own, and pass what varies as a parameter, as in "
@@ -196,6 +198,17 @@ class Population:
         """Whether this name stood for nothing else so far."""
         known = fingerprint(content)
         return self._contents.setdefault(name, known) == known
+
+    def _content(self, value: object) -> str:
+        """The fingerprint of a value; of a callable as it was when it was met first.
+
+        What it counts or caches while it is used doesn't make it another.
+        """
+        if not callable(value):
+            return fingerprint(value)
+        if id(value) not in self._callables:
+            self._callables[id(value)] = value, fingerprint(value)  # held: its id stays its own
+        return self._callables[id(value)][1]
 
     # --- what is remembered
 

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 import pytest_multiplicity
 from pytest_multiplicity import training
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import CandidateDiverged, DefinitionError, MeasurementError
+from pytest_multiplicity.errors import (
+    CandidateDiverged,
+    DefinitionError,
+    MeasurementError,
+    once_more,
+)
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.inference import Model, frozen
 from pytest_multiplicity.evaluation.work import Work
@@ -119,10 +124,10 @@ class Models:
     def ready(self) -> None:
         """Train every recipe of the family that the store doesn't hold.
 
-        A failure is remembered and raised again, not tried again for every candidate.
+        A failure is remembered, not tried again for every candidate.
         """
         if self._failure is not None:
-            raise self._failure.with_traceback(None)  # else it grows with every pair
+            raise once_more(f"training {self.name}", self._failure)
         if not self._ready:
             try:
                 self._train()

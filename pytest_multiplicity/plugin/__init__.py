@@ -13,6 +13,7 @@ import pytest
 from pytest_multiplicity.plugin import (
     collection,
     distributed,
+    failures,
     gates,
     options,
     outcomes,
@@ -78,8 +79,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a spec's AssertionError into a rejection."""
-    return outcomes.judge(item, call, (yield))
+    """Turn a spec's AssertionError into a rejection; show errors of ours without their depths."""
+    return outcomes.judge(item, call, failures.shortened(item, call, (yield)))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.errors import DefinitionError
+from pytest_multiplicity.errors import DefinitionError, once_more
 from pytest_multiplicity.family import Definition, Design
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Families:
     ) -> Population | RecordedPopulation:
         """All candidates of a family, built once."""
         if family.failure is not None:
-            raise family.failure.with_traceback(None)  # once is enough: not for every pair
+            raise once_more(f"building {family.name}", family.failure)
         if family.population is None:
             try:
                 family.population = self._build(family, dependencies)

@@ -13,6 +13,7 @@ from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
 from pytest_multiplicity.plugin import gates, given
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.ledger import PairRecord
+from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.state import STATE
 
@@ -84,25 +85,23 @@ def _record(
     item: pytest.Item, pair: Pair, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> PairRecord:
     """The verdict, from what was raised."""
-    recorder = item.stash.get(RECORDER, None)
+    state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
+    doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
     record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
     error = call.excinfo.value if call.excinfo is not None else None
     if hasattr(report, "wasxfail"):  # the user's own mark: this spec rejects nobody
         return replace(record, objected=error is not None)
     if report.when == "call" and report.passed:
-        undecided = recorder is not None and bool(recorder.undecided)
-        reason = "; ".join(recorder.undecided) if recorder is not None and undecided else ""
-        return replace(record, undecided=undecided, reason=reason)
+        return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
     diverged = isinstance(error, CandidateDiverged)
     if report.when == "call" and error is not None and (diverged or _rejects(error)):
-        undecided = recorder is not None and bool(recorder.undecided)
-        reason = given.reason(item, error) or str(error) or "AssertionError"
-        if recorder is not None and undecided:
-            reason = "; ".join(recorder.undecided)
+        # an undecided comparison holds where undecided pairs are kept: another one has failed
+        undecided = bool(doubts) and state.options.undecided is Undecided.REJECT
+        reason = "; ".join(doubts) if undecided else given.reason(item, error) or str(error)
         return replace(
             record,
             verdict="kept" if pair.spec.unforeseen and not diverged else "rejected",
-            reason=reason[:MAX_REASON],
+            reason=(reason or "AssertionError")[:MAX_REASON],
             objected=True,
             undecided=undecided,
             training=diverged,
@@ -114,21 +113,21 @@ def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: Pai
     """Make the report say what the verdict is, in terms that other plugins know."""
     if hasattr(report, "wasxfail") or record.verdict == "failed":
         return
-    category = (
-        "measured"
-        if pair.spec.unforeseen
-        else "undecided"
-        if record.undecided
-        else "rejected"
-        if record.verdict == "rejected"
-        else ""
-    )
-    report.multiplicity_category = category  # type: ignore[attr-defined]
+    report.multiplicity_category = _category(pair, record)  # type: ignore[attr-defined]
     if record.verdict == "rejected":
         report.outcome = "skipped"
         report.wasxfail = f"rejected: {record.reason.splitlines()[0]}"
     elif record.objected:
         report.outcome, report.longrepr = "passed", None
+
+
+def _category(pair: Pair, record: PairRecord) -> str:
+    """The key in ``STATUS``, or nothing for a spec that simply passed."""
+    if pair.spec.unforeseen and not record.training:
+        return "measured"
+    if record.undecided:
+        return "undecided"
+    return "rejected" if record.verdict == "rejected" else ""
 
 
 def status(report: pytest.CollectReport | pytest.TestReport) -> Status | None:
