@@ -83,3 +83,15 @@ def candidate(config, digits):
         optimizer=config.optimizer,
         lr=config.lr if config.optimizer == "sgd" else config.lr / 10,
     )
+
+
+@pm.family(
+    default={"width": 16},
+    vary={"seed.init": range(6), "seed.order": range(6)},
+    seeds=1,
+)
+def source(config, digits):
+    """The same network: another draw of its initial weights, or another order of its data."""
+    return pm.Recipe(
+        model=lambda: small_cnn(config.width), data=digits.train, epochs=10, batch_size=32
+    )

@@ -54,16 +54,19 @@ def test_noisy_camera(candidate, digits):
     candidate.accuracy(digits.report, under=pm.InputNoise(0.1))
 
 
+@pytest.mark.family("candidate")
 def test_somebody_ships(survivors):
     """There is a network to ship."""
     assert len(survivors) >= 1
 
 
+@pytest.mark.family("candidate")
 def test_choice_is_not_arbitrary(survivors, digits):
     """Whichever survivor ships, at most one digit in five depends on the choice."""
     assert survivors.ambiguity(digits.report) <= 0.2
 
 
+@pytest.mark.family("candidate")
 def test_unforeseen_spread_is_bounded(survivors, digits):
     """Survivors may differ under noise that nobody specified, but not by more than 25 points."""
     assert survivors.spread(digits.report, under=pm.InputNoise(0.1)) <= 0.25
