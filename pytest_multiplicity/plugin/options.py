@@ -55,12 +55,17 @@ VALUES = {
     "seeds": ("N", "use the first N seeds of every family"),
     "device": ("{auto,cpu,cuda,...}", "where candidates are trained and evaluated"),
     "store": ("DIR", "where trained candidates and logits are kept (default: .multiplicity)"),
+    "lock": ("PATH", "compare the run with this committed file; what drifted fails the run"),
+    "export": ("DIR", "write the survivors to this folder: weights, scores, verdicts, the sheet"),
 }
+UPDATE_LOCK = "write the file of --multiplicity-lock anew, where the run drifted from it"
 INIS = {
     "multiplicity_partial": ("gates on a partial run: skip or fail", "skip"),
     "multiplicity_undecided": ("pairs the data don't decide: keep, reject or fail", "keep"),
     "multiplicity_same_data": ("data that both selects and reports: warn or error", "warn"),
+    "multiplicity_lock_tolerance": ("how far a score may drift from the lock, a fraction", "0.005"),
 }
+SELECTION = "selection.json"  # the file by which an export is known
 MARKERS = (
     "unforeseen: this specification is measured before and after selection and rejects nobody",
     "family(name): the family whose survivors this gate is about, where there are several",
@@ -78,6 +83,10 @@ class Options:
     seeds: int | None
     device: str
     store: Path
+    export: Path | None
+    lock: Path | None
+    update_lock: bool
+    lock_tolerance: float
     partial: Partial
     undecided: Undecided
     same_data: SameData
@@ -103,6 +112,14 @@ def add(parser: pytest.Parser) -> None:
             f"--multiplicity-{name}", dest=f"multiplicity_{name}", metavar=metavar, help=text
         )
         parser.addini(f"multiplicity_{name}", f"{text} (--multiplicity-{name})", default="")
+    group.addoption(
+        "--multiplicity-update-lock",
+        dest="multiplicity_update_lock",
+        action="store_true",
+        default=None,
+        help=UPDATE_LOCK,
+    )
+    parser.addini("multiplicity_update_lock", UPDATE_LOCK, type="bool", default=False)
     for name, (text, default) in INIS.items():
         parser.addini(name, text, default=default)
 
@@ -119,6 +136,10 @@ def read(config: pytest.Config) -> Options:
         seeds=_seeds(_value(config, "seeds")),
         device=_value(config, "device") or "auto",
         store=_path(config, "store") or config.rootpath / ".multiplicity",
+        export=_path(config, "export"),
+        lock=_path(config, "lock"),
+        update_lock=_flag(config, "update_lock"),
+        lock_tolerance=_tolerance(config.getini("multiplicity_lock_tolerance")),
         partial=_choice(Partial, "multiplicity_partial", config.getini("multiplicity_partial")),
         undecided=_choice(
             Undecided, "multiplicity_undecided", config.getini("multiplicity_undecided")
@@ -127,11 +148,8 @@ def read(config: pytest.Config) -> Options:
             SameData, "multiplicity_same_data", config.getini("multiplicity_same_data")
         ),
     )
-    if options.html is not None:
-        _check_html()
-    for name in PATHS:
-        if (path := _path(config, name)) is not None:
-            _check_writable(f"--multiplicity-{name}", path)
+    if not hasattr(config, "workerinput"):  # once is enough
+        _check(options)
     return options
 
 
@@ -143,6 +161,11 @@ def _value(config: pytest.Config, name: str) -> str:
 def _path(config: pytest.Config, name: str) -> Path | None:
     text = _value(config, name)
     return config.invocation_params.dir / Path(text).expanduser() if text else None
+
+
+def _flag(config: pytest.Config, name: str) -> bool:
+    given = config.getoption(f"multiplicity_{name}")
+    return bool(config.getini(f"multiplicity_{name}") if given is None else given)
 
 
 def _choice(kind: type[Choice], option: str, text: Any) -> Choice:
@@ -161,6 +184,41 @@ def _seeds(text: str) -> int | None:
     return int(text)
 
 
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise pytest.UsageError(
+            f"multiplicity_lock_tolerance: {text!r} is no fraction: give one from 0 to 1, as 0.005"
+        )
+    return value
+
+
+def _check(options: Options) -> None:
+    """Find out now, not after an hour of training, what can't be read or written."""
+    if options.html is not None:
+        _check_html()
+    for name in PATHS:
+        path = getattr(options, name)
+        if path is not None and not is_step_summary(path):
+            _check_writable(f"--multiplicity-{name}", path)
+    if options.update_lock and options.lock is None:
+        raise pytest.UsageError("--multiplicity-update-lock: say which, with --multiplicity-lock")
+    if options.lock is not None and options.update_lock:
+        _check_writable("--multiplicity-lock", options.lock)
+    elif options.lock is not None:
+        _check_lock(options.lock)
+    if options.export is not None:
+        _check_export(options.export)
+
+
+def is_step_summary(path: Path) -> bool:
+    """Whether it is the file that GitHub shows with a step: others write to it too."""
+    return os.environ.get("GITHUB_STEP_SUMMARY") == str(path)
+
+
 def _check_html() -> None:
     from pytest_multiplicity.report import html
 
@@ -170,15 +228,39 @@ def _check_html() -> None:
         raise pytest.UsageError(f"--multiplicity-html: {error}") from None
 
 
+def _check_lock(path: Path) -> None:
+    from pytest_multiplicity.report import lock_file
+
+    try:
+        lock_file.parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise pytest.UsageError(
+            f"--multiplicity-lock: there is no {str(path)!r}: write it with "
+            "--multiplicity-update-lock"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--multiplicity-lock: can't read {str(path)!r}: {error}") from None
+
+
+def _check_export(path: Path) -> None:
+    """A folder is replaced only if it is empty, or an export."""
+    replaceable = (path / SELECTION).is_file() or (path.is_dir() and not any(path.iterdir()))
+    if path.exists() and not replaceable:
+        raise pytest.UsageError(
+            f"--multiplicity-export: {str(path)!r} holds something else than an export: "
+            "give another folder, or remove it"
+        )
+    _check_writable("--multiplicity-export", path.with_name(f".{path.name}.partial"))
+
+
 def _check_writable(option: str, path: Path) -> None:
-    """Find out now, not after an hour of training, that a report can't be written."""
     existed = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a"):
             pass
         if not existed:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise pytest.UsageError(f"{option}: can't write {str(path)!r}: {reason}") from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_multiplicity.plugin.options import Sheets
+from pytest_multiplicity.plugin import files, lock
+from pytest_multiplicity.plugin.options import Sheets, is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 
 
 def write(session: pytest.Session) -> None:
-    """Write every report that was asked for; in a worker, none."""
+    """Compare with the lock, write what was asked for, annotate; in a worker, nothing."""
     state = session.config.stash[STATE]
-    if state.worker or not _concerned(state):
+    if state.worker or not _has_families(state):
         return
-    for kind, path in state.options.files.items():
-        _RENDER[kind](run_of(state), path)
+    problems = _write_files(state) if _wanted(state) else []
+    if _concerned(state):
+        lock.fail(session, run_of(state))
+        _annotate(session.config, run_of(state))
+    for problem in problems:
+        _say(session.config, problem)
+    if problems and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def show(reporter: pytest.TerminalReporter) -> None:
@@ -51,12 +58,60 @@ def show(reporter: pytest.TerminalReporter) -> None:
 
 
 def run_of(state: State) -> report.Run:
-    """The model of the run, assembled once."""
+    """The model of the run, assembled once; the lock is one of its gates."""
     if state.report is None:
         from pytest_multiplicity.plugin.assemble import assemble
 
-        state.report = assemble(state)
+        run = assemble(state)
+        gate = lock.check(state, run)
+        state.report = run if gate is None else replace(run, gates=[*run.gates, gate])
     return state.report
+
+
+def _has_families(state: State) -> bool:
+    collected = not state.config.option.collectonly
+    return collected and any(family.specs for family in state.families)
+
+
+def _wanted(state: State) -> bool:
+    """Whether files are to be written: GitHub's only when there is something to show."""
+    options = state.options
+    asked = options.json or options.html or options.lock or options.export
+    elsewhere = options.markdown is not None and not is_step_summary(options.markdown)
+    return bool(asked or elsewhere or _concerned(state))
+
+
+def _write_files(state: State) -> list[str]:
+    """Write every file that was asked for. Returns what went wrong, in words."""
+    problems = []
+    for kind, path in state.options.files.items():
+        try:
+            files.write(kind, run_of(state), path, state.options)
+        except OSError as error:
+            said = f"multiplicity: can't write {str(path)!r}: {error.strerror or error}"
+            if not is_step_summary(path):
+                problems.append(said)
+            else:  # nobody asked for it by name
+                state.warnings.append(said)
+    return problems
+
+
+def _annotate(config: pytest.Config, run: report.Run) -> None:
+    """Tell GitHub of failed gates, in commands on standard output."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from pytest_multiplicity.report import annotations
+
+        _say(config, annotations.render(run))
+
+
+def _say(config: pytest.Config, text: str) -> None:
+    """On lines of their own, on the terminal or where it would be."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if text and reporter is not None:
+        reporter.ensure_newline()
+        reporter.write(text.rstrip("\n") + "\n")
+    elif text:
+        print(text.rstrip("\n"), file=sys.stdout, flush=True)
 
 
 def _level(state: State, verbosity: int) -> Level:
@@ -92,42 +147,3 @@ def _speaks_unicode(reporter: pytest.TerminalReporter) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def _json(run: report.Run, path: Path) -> None:
-    from pytest_multiplicity.report import as_json
-
-    _replace(path, as_json.render(run))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def _html(run: report.Run, path: Path) -> None:
-    from pytest_multiplicity.report import html
-
-    _replace(path, html.render(run))
-
-
-def _markdown(run: report.Run, path: Path) -> None:
-    """Append to a file that GitHub shares between steps; write any other anew."""
-    from pytest_multiplicity.report import markdown
-
-    text = markdown.render(run)
-    if os.environ.get("GITHUB_STEP_SUMMARY") == str(path):
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        _replace(path, text)
-
-
-_RENDER: dict[str, Callable[[report.Run, Path], None]] = {
-    "json": _json,
-    "html": _html,
-    "markdown": _markdown,
-}

@@ -1,0 +1,227 @@
+"""The lock: what a run decided, small enough to commit, and what has drifted from it since.
+
+Verdicts must agree exactly; scores, and the share of samples whose prediction flipped, up to a
+tolerance, so that another machine's rounding passes. ``lock_file`` writes and reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .model import Family, Run, Sheet, known
+from .text import inert, plural
+
+NAMED = 20
+"""Changes of one kind that are named; the rest is counted."""
+MOST_SAMPLES = 100_000
+"""Of larger data sets no predictions are kept."""
+KEPT = "survivor"
+
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the majority of the survivors says of each sample of a data set."""
+
+    targets: str
+    """A digest of the targets: samples are compared only where these are the same."""
+    classes: int
+    """How many there are: targets and predictions lie below."""
+    majority: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One family."""
+
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    """Candidate -> ``survivor``, or ``rejected by test_private``."""
+    scores: Mapping[str, Numbers] = field(default_factory=dict)
+    """``accuracy on test, survivors`` -> lowest and highest; ``ambiguity on test`` -> value."""
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+
+
+Lock = Mapping[str, Locked]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What differs from the lock beyond the tolerance."""
+
+    verdicts: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Families in the lock and not in the run: not compared, and no drift."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What differs, a line each."""
+        return [*self.families, *self.verdicts, *self.scores, *self.samples]
+
+    def __str__(self) -> str:
+        """A line that counts, and the lines themselves."""
+        counts = [
+            (self.families, "family", "new"),
+            (self.verdicts, "verdict", "changed"),
+            (self.scores, "score", "drifted"),
+            (self.samples, "data set", "with flipped samples"),
+        ]
+        told = [f"{plural(len(lines), noun)} {what}" for lines, noun, what in counts if lines]
+        absent = [f"not in this run, not compared: {', '.join(map(inert, self.absent))}"]
+        shown = [line for lines, *_ in counts for line in _some(lines)]
+        return "\n".join([", ".join(told) or "no drift", *shown, *(absent if self.absent else [])])
+
+
+# --- what a run decided
+
+
+def of_run(run: Run, samples: Mapping[str, Mapping[str, Samples]]) -> Lock:
+    """The run as a lock; ``samples``: family -> data set -> what the survivors say of it."""
+    return {
+        family.name: Locked(
+            verdicts={each.id: _verdict(each.rejected_by) for each in family.candidates},
+            scores=dict(_scores(family)),
+            samples={
+                data: each
+                for data, each in samples.get(family.name, {}).items()
+                if len(each.majority) <= MOST_SAMPLES
+            },
+        )
+        for family in run.families
+    }
+
+
+def _verdict(rejected_by: Sequence[str]) -> str:
+    return f"rejected by {', '.join(rejected_by)}" if rejected_by else KEPT
+
+
+def _scores(family: Family) -> Iterator[tuple[str, Numbers]]:
+    for pair in family.sheets:
+        for who, sheet in (("all", pair.before), ("survivors", pair.after)):
+            if (ends := _ends(sheet)) is not None:
+                yield f"{pair.metric}, {who}", ends
+    for row in family.predictive:
+        if known(row.after):
+            yield f"{row.metric} on {row.data}", (_rounded(row.after),)
+
+
+def _ends(sheet: Sheet) -> Numbers | None:
+    if known(sheet.low) and known(sheet.high):
+        return _rounded(sheet.low), _rounded(sheet.high)
+    return None
+
+
+def _rounded(value: float) -> float:
+    """Four digits: more would change with the machine, fewer would hide a drift."""
+    return float(f"{value:.4g}")
+
+
+# --- what differs
+
+
+def compare(locked: Lock, now: Lock, tolerance: float) -> Drift:
+    """What ``now`` differs in, beyond ``tolerance`` (see ``drifted``)."""
+    both = [(name, locked[name], now[name]) for name in now if name in locked]
+    one = len(now) == 1
+    named = [("" if one else f"{inert(name)}: ", before, after) for name, before, after in both]
+    return Drift(
+        verdicts=tuple(f"{at}{line}" for at, a, b in named for line in _verdicts(a, b)),
+        scores=tuple(f"{at}{line}" for at, a, b in named for line in _drifts(a, b, tolerance)),
+        samples=tuple(f"{at}{line}" for at, a, b in named for line in _flips(a, b, tolerance)),
+        families=tuple(f"{inert(name)}: new" for name in now if name not in locked),
+        absent=tuple(name for name in locked if name not in now),
+    )
+
+
+def _verdicts(locked: Locked, now: Locked) -> Iterator[str]:
+    for candidate in {**locked.verdicts, **now.verdicts}:
+        before, after = locked.verdicts.get(candidate), now.verdicts.get(candidate)
+        if before != after:
+            yield f"{inert(candidate)}: {_became(before, after)}"
+
+
+def _became(before: str | None, after: str | None) -> str:
+    if before is None:
+        return f"new, {inert(after or '')}"
+    return f"was {inert(before)}, is {'gone' if after is None else inert(after)}"
+
+
+def _drifts(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
+    for name in {**locked.scores, **now.scores}:
+        before, after = locked.scores.get(name), now.scores.get(name)
+        if before is None or after is None:
+            yield f"{inert(name)}: {'new' if before is None else 'gone'}"
+        elif drifted(before, after, tolerance):
+            yield f"{inert(name)}: {_moved(before, after)}"
+
+
+def drifted(before: Numbers, after: Numbers, tolerance: float) -> bool:
+    """Whether a number moved by more than ``tolerance``; of numbers above 1, by that share."""
+    if len(before) != len(after):
+        return True
+    moves = zip(before, after, strict=True)
+    return any(abs(b - a) > tolerance * max(1.0, abs(a)) + 1e-9 for a, b in moves)
+
+
+def _moved(before: Numbers, after: Numbers) -> str:
+    told = f"{_shown(before)} became {_shown(after)}"
+    if len(before) == len(after) == 2:
+        growth = (after[1] - after[0]) - (before[1] - before[0])
+        how = "grew" if growth > 0 else "shrank"
+        told = f"range {how} by {abs(growth):.4g}: {told}" if abs(growth) > 1e-9 else told
+    return told
+
+
+def _shown(numbers: Numbers) -> str:
+    return " to ".join(f"{each:.4g}" for each in numbers)
+
+
+def _flips(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
+    for data, before in locked.samples.items():
+        after = now.samples.get(data)
+        if after is None:
+            yield f"{inert(data)}: its samples were not looked at"
+        elif after.targets != before.targets or len(after.majority) != len(before.majority):
+            yield f"{inert(data)}: other samples than those of the lock"
+        elif len(flipped := _flipped(before, after)) > tolerance * len(before.majority):
+            yield f"{inert(data)}: {_named(flipped, before, after)}"
+
+
+def _flipped(before: Samples, after: Samples) -> list[int]:
+    pairs = zip(before.majority, after.majority, strict=True)
+    return [row for row, (a, b) in enumerate(pairs) if a != b]
+
+
+def _named(rows: Sequence[int], before: Samples, after: Samples) -> str:
+    shown = ", ".join(f"{i} ({before.majority[i]} to {after.majority[i]})" for i in rows[:NAMED])
+    more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return f"{len(rows)} of {len(before.majority)} samples flipped: {shown}{more}"
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
+    return [*lines[:NAMED], *more]
+
+
+def updated(locked: Lock, now: Lock, tolerance: float) -> Lock:
+    """The lock of ``now``, with the old numbers wherever they did not drift: a small diff."""
+    merged = {
+        name: _merged(locked[name], each, tolerance) if name in locked else each
+        for name, each in now.items()
+    }
+    return {**{name: each for name, each in locked.items() if name not in now}, **merged}
+
+
+def _merged(locked: Locked, now: Locked, tolerance: float) -> Locked:
+    scores = {
+        name: locked.scores[name]
+        if name in locked.scores and not drifted(locked.scores[name], numbers, tolerance)
+        else numbers
+        for name, numbers in now.scores.items()
+    }
+    still = {} if any(_flips(locked, now, tolerance)) else locked.samples
+    return Locked(now.verdicts, scores, {**now.samples, **still})
