@@ -53,7 +53,7 @@ class Samples:
 
     def take(self, rows: Tensor) -> Tensor:
         """Give a copy of these inputs."""
-        return self.inputs[rows]
+        return self.inputs.index_select(0, rows)  # row by row: several times quicker than indexing
 
 
 def feed(data: Data | Samples, device: torch.device) -> Feed:

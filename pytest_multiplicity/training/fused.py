@@ -34,6 +34,8 @@ class FusedModule:
         self.template = _emptied(modules[0])
         self.parameters = _stack_named([dict(m.named_parameters()) for m in modules])
         self.buffers = _stack_named([dict(m.named_buffers()) for m in modules])
+        for name in _linear_weights(modules[0]):
+            self.parameters[name] = _columns_first(self.parameters[name])
         for name, parameter in modules[0].named_parameters():
             self.parameters[name].requires_grad_(parameter.requires_grad)
         self._names = _state_names(modules[0])
@@ -129,6 +131,18 @@ def _describe(value: object) -> str:
 
 def _stack_named(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name].detach() for part in parts]) for name in parts[0]}
+
+
+def _linear_weights(module: nn.Module) -> list[str]:
+    parts = ((name, part) for name, part in module.named_modules() if type(part) is nn.Linear)
+    names = [f"{name}.weight" if name else "weight" for name, _ in parts]
+    known = dict(module.named_parameters())
+    return [name for name in names if name in known]
+
+
+def _columns_first(weights: Tensor) -> Tensor:
+    """Lay [K, out, in] in memory as its gradients come out of a batched product: [K, in, out]."""
+    return weights.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def _emptied(module: nn.Module) -> nn.Module:

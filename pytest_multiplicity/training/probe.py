@@ -55,20 +55,35 @@ def probe(
 
     Each way is given so many ``seconds``, and at least two steps.
     """
-    obstacle = None
+    reasons = []
     probed = []
     with preserved_rng(), precision(jobs[0].recipe, device):
         for way in ways:
-            if way.kind == "fused":
-                obstacle = obstacle or why_not_fused(jobs, modules, way, feed, device, check=check)
-            elif way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
-                continue
-            if way.kind == "fused" and obstacle:
-                continue
-            with threads(way.threads):
-                step = _stepper(jobs, modules, way, feed, device)
-                probed.append(Probed(way, *_measure(step, device, seconds)))
-    return Probe(probed, obstacle)
+            reason = _why_not(jobs, modules, way, feed, device, check=check)
+            if reason is None:
+                with threads(way.threads):
+                    step = _stepper(jobs, modules, way, feed, device)
+                    probed.append(Probed(way, *_measure(step, device, seconds)))
+            elif way.kind == "fused":
+                reasons.append(reason)
+    is_fused = any(found.way.kind == "fused" for found in probed)
+    return Probe(probed, None if is_fused else next(iter(reasons), None))
+
+
+def _why_not(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    way: Way,
+    feed: Feed,
+    device: torch.device,
+    *,
+    check: bool,
+) -> str | None:
+    if way.kind == "fused":
+        return why_not_fused(jobs, modules, way, feed, device, check=check)
+    if way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
+        return "channels last changes the gradients"
+    return None
 
 
 def why_not_fused(
