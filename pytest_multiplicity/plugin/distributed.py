@@ -14,19 +14,20 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin.collection import PAIR
+from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.state import STATE, State
 
 HAS_FAMILIES = "multiplicity_has_families"  # what a worker says at its end
 CRASHED = "???"  # the phase that pytest-xdist gives a test over which a worker died
+RERUN = "rerun"
 
 
 def start(session: pytest.Session) -> None:
     """Arrange for the gates: on a controller run them, in a worker say whether there are any."""
     config = session.config
     if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(Controller(config.stash[STATE]), "multiplicity-controller")
+        config.pluginmanager.register(Controller(session), "multiplicity-controller")
     elif config.stash[STATE].worker:
         config.pluginmanager.register(Worker(config.stash[STATE]), "multiplicity-worker")
 
@@ -47,36 +48,57 @@ class Worker:
 class Controller:
     """Collects when the workers are done, and runs the gates."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, session: pytest.Session) -> None:
+        self._session, self._state = session, session.config.stash[STATE]
         self._has_families = self._collecting = self._collected = False
-        self._crashed: list[str] = []
+        self._tried_again: set[str] = set()
+        self._lost: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Run the gates when every spec is done."""
-        result = yield
-        if self._concerned(session):
-            self._collect(session)
-            self._run_gates(session)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Run the gates when every spec is done; after an early stop only learn the families."""
+        try:
+            result = yield
+        finally:
+            if self._concerned():
+                self._collect()
+                self._note_lost()
+        self._run_gates()
         return result
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """After an early stop too, the report needs to know the families."""
-        if self._concerned(session) and not self._collected:
-            self._collect(session)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear whether a worker that ended had collected a family."""
         self._has_families |= getattr(node, "workeroutput", {}).get(HAS_FAMILIES, False)
 
+    @pytest.hookimpl(optionalhook=True, trylast=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """Judge a pair again, once, when a worker died over it: for want of memory, perhaps."""
+        if report.outcome != "failed" or crashitem in self._tried_again:
+            return
+        if crashitem not in self._pairs():
+            return
+        try:
+            sched.mark_test_pending(crashitem)
+        except NotImplementedError:  # by loadscope, loadfile and each
+            return
+        self._tried_again.add(crashitem)
+        report.outcome = RERUN  # type: ignore[assignment]
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember what workers died over: such a report carries no verdict."""
-        if report.when == CRASHED:
-            self._crashed.append(report.nodeid)
+        """Remember what workers died over for good: such a report carries no verdict."""
+        if report.when == CRASHED and report.failed:
+            self._lost.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Name what is tried again as pytest-rerunfailures does."""
+        if report.when == CRASHED and report.outcome == RERUN:
+            return RERUN, "R", ("RERUN", {"yellow": True})
+        return None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(
@@ -89,26 +111,35 @@ class Controller:
             report.outcome, report.longrepr, report.result = "passed", None, []
         return report
 
-    def _concerned(self, session: pytest.Session) -> bool:
+    def _concerned(self) -> bool:
         found = self._has_families or bool(self._state.ledger.pairs)
-        return found and not session.config.option.collectonly
+        return found and not self._session.config.option.collectonly
 
-    def _collect(self, session: pytest.Session) -> None:
+    def _collect(self) -> None:
         """Collect what the workers collected, without a word on the terminal."""
+        if self._collected:
+            return
         self._collecting = self._collected = True
         try:
-            with _quietly(session):
-                session.perform_collect()
+            with _quietly(self._session):
+                self._session.perform_collect()
         finally:
             self._collecting = False
-        for item in session.items:
-            if item.nodeid in self._crashed and (pair := item.stash.get(PAIR, None)) is not None:
-                self._state.ledger.enter(
-                    PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "failed")
-                )
 
-    def _run_gates(self, session: pytest.Session) -> None:
+    def _pairs(self) -> dict[str, Pair]:
+        self._collect()
+        return {item.nodeid: item.stash[PAIR] for item in self._session.items if PAIR in item.stash}
+
+    def _note_lost(self) -> None:
+        """Enter the pairs over which workers died, which nobody else could."""
+        pairs = self._pairs() if self._lost else {}
+        for pair in (pairs[nodeid] for nodeid in self._lost if nodeid in pairs):
+            record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "failed")
+            self._state.ledger.enter(record)
+
+    def _run_gates(self) -> None:
         """As pytest's own loop runs items, the gates only."""
+        session = self._session
         gates = [item for item in session.items if item.nodeid in self._state.gate_families]
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         if gates and reporter is not None and reporter._tw.width_of_current_line:

@@ -1,0 +1,141 @@
+"""The same report, gates and exit code with workers as without."""
+
+from __future__ import annotations
+
+import pytest
+
+GATE = "\n    def test_gate(survivors):\n        assert len(survivors) >= 1000\n"
+SPEC = "\n    def test_group(candidate):\n        assert candidate.score('group') >= 0.65\n"
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The report of the first run, which has no workers."""
+    return {}
+
+
+def same(reports, one, other):
+    return reports.differences(reports.comparable(one), reports.comparable(other))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-n0"],
+        ["-n2"],
+        ["-n2", "--dist=worksteal"],
+        ["-n2", "--dist=loadscope"],
+        ["-n2", "--dist=loadfile"],
+        ["-n2", "--dist=no"],
+        ["--tx=2*popen", "--dist=each"],
+    ],
+    ids=" ".join,
+)
+def test_however_it_is_distributed_the_report_is_the_same(project, reports, alone, args):
+    result, shared = project().report(*args)
+    assert result.ret == pytest.ExitCode.OK
+    assert same(reports, alone.setdefault("report", shared), shared) == []
+    assert shared["complete"]
+    assert [gate["outcome"] for gate in shared["gates"]] == ["passed"]
+    if args != ["-n0"]:
+        result.stdout.no_fnmatch_line("collected *")
+
+
+def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training(trained, reports):
+    _, alone = trained.report("--multiplicity-store=one")
+    (trained.pytester.path / "die-in-training").touch()
+    result, shared = trained.report("-n2", "--multiplicity-store=two")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["replacing crashed worker gw*", "* 1 rerun*"])
+    assert same(reports, alone, shared) == []
+    (family,) = shared["families"]
+    assert (family["trained"], family["from_store"]) == (6, 0)
+    _, again = trained.report("-n2", "--multiplicity-store=two")
+    assert (again["families"][0]["trained"], again["families"][0]["from_store"]) == (0, 6)
+    assert same(reports, shared, again) == []
+
+
+def test_a_spec_that_kills_its_worker_fails_and_no_gate_is_evaluated(project):
+    specs = """
+    import os
+
+    def test_group(candidate):
+        assert candidate.score("group") >= 0.65
+        if candidate.id.endswith("seed1"):
+            os._exit(3)
+
+    def test_gate(survivors):
+        pass
+    """
+    result, report = project(specs).report("-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED *test_group[[]default-seed1[]]*"])
+    assert report["partial_reason"] == "4 of 6 pairs"
+    assert report["gates"][0]["message"] == "4 of 6 pairs"
+    statuses = [each["status"] for each in report["families"][0]["candidates"]]
+    assert statuses == ["survivor", "failed", "rejected"] * 2
+
+
+def test_an_ordinary_test_that_kills_its_worker_is_not_tried_again(project):
+    specs = SPEC + "\n    def test_ordinary():\n        import os\n        os._exit(3)\n"
+    result, report = project(specs).report("-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "rerun" not in result.parseoutcomes()
+    assert report["complete"]
+
+
+def test_a_failed_gate_fails_the_run_and_says_why(project):
+    result, report = project(SPEC + GATE).report("-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED test_specs.py::test_gate - assert 4 >= 1000*"])
+    result.stdout.fnmatch_lines(["*4 of 6 candidates survive*"])
+    assert [gate["outcome"] for gate in report["gates"]] == ["failed"]
+
+
+@pytest.mark.parametrize(("args", "failed"), [(["-x"], 1), (["--maxfail=2"], 2)])
+def test_the_run_stops_after_failed_gates_as_it_was_told(project, args, failed):
+    more = GATE.replace("test_gate", "test_gate_too")
+    result, report = project(SPEC + GATE + more).report("-n2", *args)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    outcomes = [gate["outcome"] for gate in report["gates"]]
+    assert outcomes == ["failed"] * failed + ["not evaluated"] * (2 - failed)
+
+
+def test_an_early_stop_leaves_a_partial_report(project):
+    specs = "    def test_boom():\n        assert 0\n" + SPEC + GATE
+    result, report = project(specs).report("-n2", "-x")
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+    assert [gate["outcome"] for gate in report["gates"]] == ["not evaluated"]
+
+
+def test_lf_evaluates_no_gate(project):
+    specs = SPEC + GATE + "\n    def test_boom():\n        assert 0\n"
+    made = project(specs)
+    made.run("-n2")
+    result, report = made.report("-n2", "--lf")
+    assert result.parseoutcomes()["failed"] == 1
+    assert report["gates"][0]["message"] == "--lf leaves specifications out"
+
+
+def test_a_selection_of_gates_only_is_partial(project):
+    result, report = project(SPEC + GATE).report("-n2", "-k", "gate")
+    assert result.ret == pytest.ExitCode.OK
+    assert report["gates"][0]["message"] == "0 of 6 pairs"
+
+
+def test_a_module_that_cannot_be_collected_is_reported_once(project):
+    made = project(SPEC + GATE)
+    made.pytester.makepyfile(test_broken="import no_such_module")
+    made.pytester.makepyfile(test_skipped="import pytest\npytest.skip(allow_module_level=True)")
+    result, report = made.report("-n2", "--continue-on-collection-errors")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes()["errors"] == 1
+    assert report["gates"][0]["message"] == "a module could not be collected"
+
+
+def test_without_a_family_the_controller_collects_nothing(pytester):
+    pytester.makepyfile("def test_ordinary():\n    pass\n")
+    pytester.makeconftest("def pytest_collection_finish(session):\n    print('was here')\n")
+    result = pytester.runpytest_subprocess("-n2", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*was here*")
