@@ -27,12 +27,14 @@ from pytest_multiplicity.family import Built, Design
 from pytest_multiplicity.store import Store, fingerprint
 from pytest_multiplicity.training import Diverged, Job, Progress, Recipe, Seeds, Trained
 
+HELD_BYTES = 1 << 29  # of trained modules that wait in memory for the next question
+
 
 class Models:
     """What the family's function returned for every configuration, turned into models.
 
     Recipes are trained together, on the first use of any of them; what the store holds is not
-    trained again. Weights are read from the store when a model is used and not kept.
+    trained again. Weights are read from the store when a model is used, and a bounded number kept.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Models:
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
         self._ready = False
+        self._held: dict[int, nn.Module] = {}
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -68,17 +71,21 @@ class Models:
         return [made.data for made in self.made if isinstance(made, Recipe)]
 
     def model(self, index: int) -> Model:
-        """A frozen callable from a batch on the device to logits.
+        """A frozen callable from a batch on the device to logits, to be used and not changed.
 
         Raises CandidateDiverged for a candidate whose training diverged.
         """
         made = self.made[index]
-        if isinstance(made, Recipe | nn.Module):
-            return self.module(index)
-        return made
+        if isinstance(made, nn.Module):
+            return frozen(made, self.device)
+        if not isinstance(made, Recipe):
+            return made
+        if index not in self._held:
+            self._hold(index, self.module(index))
+        return self._held[index]
 
     def module(self, index: int) -> nn.Module:
-        """The candidate's module, frozen, in eval mode, on the device."""
+        """The candidate's module, frozen, in eval mode, on the device; a trained one is a copy."""
         made = self.made[index]
         if isinstance(made, nn.Module):
             return frozen(made, self.device)
@@ -96,6 +103,12 @@ class Models:
             return self.module(index)
         module.load_state_dict(entry.tensors)
         return frozen(module, self.device)
+
+    def _hold(self, index: int, module: nn.Module) -> None:
+        """Keep a module for the next question, the oldest going where they would be too many."""
+        self._held[index] = module
+        while len(self._held) > 1 and sum(map(size_of, self._held.values())) > HELD_BYTES:
+            del self._held[next(iter(self._held))]
 
     def trained_half(self, index: int, data: Data) -> Tensor:
         """Positions in ``data``, the recipe's own, of the half that a candidate was trained on.
@@ -221,3 +234,8 @@ def _checked(made: Any, family: str) -> Recipe | nn.Module | Callable[..., Any]:
         f"family {family!r} returned {made!r} for a candidate: {hint}Return a pm.Recipe, "
         "a torch.nn.Module, or a callable from a batch to logits"
     )
+
+
+def size_of(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in module.state_dict().values())
