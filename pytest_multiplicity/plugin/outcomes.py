@@ -47,8 +47,9 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
         role="unforeseen" if pair.spec.unforeseen else "enforced",
     )
     item.repr_failure = _short_failures(item)  # type: ignore[method-assign]
-    with recorder, given.prepared(item, pair, recorder):
-        yield
+    with recorder:
+        with given.prepared(item, pair, recorder):
+            yield
         if not recorder.metrics:
             raise MeasurementError(
                 f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "
