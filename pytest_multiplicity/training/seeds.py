@@ -100,7 +100,10 @@ def seed_everything(seed: int) -> None:
     """Seed the global generators that user code draws from. Use inside `preserved_rng`."""
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # the former would format a stack trace for each kind of accelerator, in milliseconds
+        torch.default_generator.manual_seed(seed)
 
 
 def seed_step(seed: int, device: torch.device) -> None:
