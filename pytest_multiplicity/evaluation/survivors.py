@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ import pandas as pd
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.multiplicity import predictive
 from pytest_multiplicity.multiplicity.capacity import rashomon_capacity
 from pytest_multiplicity.multiplicity.chance import expected_range
@@ -20,6 +22,7 @@ from pytest_multiplicity.multiplicity.sheet import Sheet
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.asking import Under
+    from pytest_multiplicity.evaluation.ensemble import Ensemble
     from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 
@@ -141,6 +144,32 @@ class Survivors(Sequence[Candidate]):
             attributes = {str(n): data.attributes[n].to_numpy()[positions] for n in data.attributes}
         targets = asked.targets.numpy()[rows]
         return pd.DataFrame({"target": targets, **attributes, **said}, index=positions)
+
+    def pick(self, by: Data | str | Callable[[Candidate], float], under: Under = None) -> Choice:
+        """Choose the best survivor, and say by how little it won: ``print(survivors.pick(data))``.
+
+        :param by: a data set to compare accuracies on, the name of a recorded metric, or a function
+            from a candidate to a number, of which the highest wins (of a score, the best).
+        """
+        self._need(1)
+        score = by if callable(by) else self._score_by(by, under)
+        return choose(list(self), self._indices, score)
+
+    def ensemble(self, abstain: float = 0.0) -> Ensemble:
+        """The survivors as one candidate that says what most of them say.
+
+        :param abstain: the share of them that must agree for an answer: 0 always answers, 1 answers
+            where all agree.
+        """
+        from pytest_multiplicity.evaluation.ensemble import Ensemble
+
+        self._need(1)
+        return Ensemble(cast("Population", self._population), list(self), abstain)
+
+    def _score_by(self, by: Data | str, under: Under) -> Callable[[Candidate], float]:
+        metric = self._population.accuracies(by, under)
+        places = dict(zip(self, self._indices, strict=True))
+        return lambda candidate: Score(metric, places[candidate])
 
     def _need(self, count: int) -> None:
         if len(self) < count:

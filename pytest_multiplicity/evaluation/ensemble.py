@@ -1,0 +1,167 @@
+"""Survivors combined: the majority's vote, and no answer where too few agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.measure import Measure, apply_measure, measure_name
+from pytest_multiplicity.evaluation.metric import Floats, Metric
+from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.store import fingerprint
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.asking import Under
+    from pytest_multiplicity.evaluation.population import Population
+
+ABSTAINED = -1
+"""The prediction on a sample that the ensemble gives no answer to."""
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What the members say of ``n`` samples."""
+
+    probabilities: Tensor  # [n, C], the mean of the members'
+    said: Tensor  # [n], the class with the most votes; of equals the more probable
+    agreement: Tensor  # [n], the share of members that say it
+
+    @classmethod
+    def of(cls, members: Sequence[Tensor]) -> Vote:
+        """Count the votes of the members' probabilities: [n, C] each."""
+        mean = torch.stack(list(members)).mean(dim=0)
+        votes = sum(one_hot(each.argmax(dim=1), each.shape[1]) for each in members)
+        assert isinstance(votes, Tensor)
+        said = (votes + mean / 2).argmax(dim=1)  # a mean probability is worth less than a vote
+        return cls(mean, said, votes.gather(1, said[:, None])[:, 0] / len(members))
+
+
+class Ensemble:
+    """Some candidates as one: it is measured as a candidate is.
+
+    It says what most of its members say. On samples where less than a share ``abstain`` of them
+    agree it gives no answer: its scores are those of the samples that it answers, with the family's
+    on the same samples to compare with, and ``coverage`` is the share of these. Under an attack
+    each member sees the attack on itself, which is at least as bad as any on all of them.
+    """
+
+    def __init__(
+        self, population: Population, members: Sequence[Candidate], abstain: float
+    ) -> None:
+        if not 0 <= abstain <= 1:
+            raise MeasurementError(
+                f"abstain={abstain!r}: give the share of members that must agree, from 0 (always "
+                "answer) to 1 (answer where all agree)"
+            )
+        self.members, self.abstain = tuple(members), abstain
+        self.id = f"ensemble of {len(members)}"
+        self._population = population
+        self._votes: dict[tuple[str, str], Vote] = {}
+
+    def __repr__(self) -> str:
+        rule = f", silent below {self.abstain:.0%} agreement" if self.abstain else ""
+        return f"<{self.id}{rule}>"
+
+    def probabilities(self, data: Data, under: Under = None) -> Tensor:
+        """The mean of the members' probabilities, ``[n, classes]``, also where it abstains."""
+        return self._vote(data, under).probabilities
+
+    def logits(self, data: Data, under: Under = None) -> Tensor:
+        """The logarithm of ``probabilities``."""
+        return self.probabilities(data, under).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    def predictions(self, data: Data, under: Under = None) -> Tensor:
+        """What most members say of each sample, ``[n]``, int64; -1 where it abstains."""
+        vote = self._vote(data, under)
+        return torch.where(self._answers(vote), vote.said, ABSTAINED)
+
+    def coverage(self, data: Data, under: Under = None) -> float:
+        """The share of samples that it answers."""
+        return float(self._answers(self._vote(data, under)).double().mean())
+
+    def accuracy(self, data: Data, under: Under = None) -> Score:
+        """The share of the samples it answers that it classifies rightly.
+
+        Raises MeasurementError where it answers none.
+        """
+        asked = self._population.ask(data, under)
+        if len(asked.groups) > 1:  # the one it serves worst
+            return min(self.accuracy(each.data, each.under) for each in asked.groups)
+        answers = self._answered(data, under)
+        family = self._population.accuracies(data, under)
+        assert family.outcomes is not None  # of one group there are outcomes
+        right = (self._vote(data, under).said == asked.targets).numpy()
+        outcomes = np.column_stack([family.outcomes, right])[answers]
+        scores = outcomes.mean(axis=0, dtype=np.float64)
+        scores[:-1][np.isnan(family.scores)] = np.nan
+        return self._score(family, scores, f"accuracy of the {self.id} on {asked.name}", outcomes)
+
+    def measure(
+        self,
+        fn: Measure,
+        data: Data,
+        under: Under = None,
+        *,
+        name: str | None = None,
+        higher_is_better: bool = True,
+    ) -> Score:
+        """``fn(logits, targets)`` on the samples it answers; see ``Candidate.measure``."""
+        asked = self._population.ask(data, under)
+        answers = torch.from_numpy(self._answered(data, under))
+        full = f"{measure_name(fn, name)} of the {self.id} on {asked.name}"
+        scores = np.full(len(self._population.candidates) + 1, np.nan)
+        for index in [*self._population.alive, -1]:
+            each = self if index == -1 else self._population.candidates[index]
+            logits, targets = each.logits(data, under)[answers], asked.targets[answers]
+            scores[index] = apply_measure(fn, logits, targets, full, each.id)
+        like = replace(
+            self._population.accuracies(data, under),
+            proportion=False,
+            higher_is_better=higher_is_better,
+        )
+        return self._score(like, scores, full, None)
+
+    def _score(self, like: Metric, scores: Floats, name: str, outcomes: Any) -> Score:
+        """The last of the scores, after those of the family's candidates."""
+        samples = None if outcomes is None else len(outcomes)
+        metric = replace(
+            like,
+            name=name,
+            scores=scores,
+            n=samples,
+            outcomes=outcomes,
+            predictions=None,
+            targets=None,
+            key=None,
+            noise_of=None,
+        )
+        return Score(metric, len(scores) - 1)
+
+    def _answers(self, vote: Vote) -> Tensor:
+        return vote.agreement >= self.abstain - ROUNDING
+
+    def _answered(self, data: Data, under: Under) -> Any:
+        answers = self._answers(self._vote(data, under)).numpy()
+        if not answers.any():
+            raise MeasurementError(
+                f"the {self.id} abstains on all {len(answers)} samples: it has no score; lower "
+                f"abstain={self.abstain:g}"
+            )
+        return answers
+
+    def _vote(self, data: Data, under: Under) -> Vote:
+        asked = self._population.ask(data, under)
+        key = asked.data.fingerprint, fingerprint(list(asked.under.steps))
+        if key not in self._votes:
+            self._votes[key] = Vote.of([each.probabilities(data, under) for each in self.members])
+        return self._votes[key]
