@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,36 @@ def shortened(
 ) -> pytest.TestReport:
     """Show an error that this package raised on purpose as short as it can be understood.
 
-    Any other error, and one that another caused, is shown whole: there the depths matter.
+    Any other error is shown whole, and so is one that came from the user's own code in the depths
+    of an evaluation: a transform, a model, a data set.
     """
-    excinfo = call.excinfo
-    if excinfo is None or not report.failed or item.config.getoption("fulltrace", False):
+    excinfo, option = call.excinfo, item.config.getoption
+    if excinfo is None or not report.failed or option("fulltrace", False):
         return report
-    if not isinstance(excinfo.value, MultiplicityError) or excinfo.value.__cause__ is not None:
+    if not isinstance(excinfo.value, MultiplicityError):
         return report
-    entries = excinfo.traceback
-    users = [i for i, entry in enumerate(entries) if _is_users(entry.path, item.config.rootpath)]
+    cause = excinfo.value.__cause__
+    if cause is not None and _users(pytest.ExceptionInfo.from_exception(cause), item):
+        return report
+    users = _users(excinfo, item)
     if users:
-        excinfo.traceback = entries[: users[-1] + 1]
-        report.longrepr = item.repr_failure(excinfo)
-    else:
-        report.longrepr = excinfo.getrepr(style="value")
+        excinfo.traceback = users
+    style = option("tbstyle", "auto") if users else "value"
+    shown = report.longrepr = excinfo.getrepr(
+        showlocals=option("showlocals", False),
+        style="long" if style == "auto" else style,
+        tbfilter=False,
+        chain=False,
+    )
+    if shown.reprcrash is not None:
+        shown.reprcrash.message = str(excinfo.value)  # the module's name would fill the summary
     return report
+
+
+def _users(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item) -> Any:
+    """The entries of a traceback that lie in files of the project that is tested."""
+    root = item.config.rootpath
+    return excinfo.traceback.filter(lambda entry: _is_users(entry.path, root))
 
 
 def _is_users(path: Path | str, root: Path) -> bool:
