@@ -1,0 +1,58 @@
+"""Make docs/summary.svg, the README's picture, from what pytest really prints.
+
+    python docs/picture.py
+
+It shows the family of specs/digits: the funnel, the survivors, what remains, the first sheet and the
+gates. Everything after the first sheet is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+HERE = Path(__file__).parent
+WIDTH = 96
+COMMAND = ["pytest", "specs/digits", "--color=yes", "--multiplicity-sheets=full"]
+
+
+def printed() -> list[Text]:
+    """The lines of the summary, with their colours."""
+    environment = os.environ | {"COLUMNS": str(WIDTH), "COLORTERM": "truecolor"}
+    done = subprocess.run(
+        [sys.executable, "-m", *COMMAND, "-p", "no:randomly"],
+        cwd=HERE.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [Text.from_ansi(line) for line in done.stdout.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.plain.startswith("candidate "))
+    return lines[start:]
+
+
+def chosen(lines: list[Text]) -> list[Text]:
+    """Up to the end of the first sheet, then the gates."""
+    sheets = [i for i, line in enumerate(lines) if line.plain.startswith("■ ")]
+    gates = next(i for i, line in enumerate(lines) if line.plain.startswith("gates "))
+    end = next(i for i in range(gates, len(lines)) if lines[i].plain.startswith("===="))
+    return [*lines[: sheets[1]], *lines[gates:end]]
+
+
+def main() -> None:
+    """Write the picture."""
+    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"))  # noqa: SIM115
+    for line in chosen(printed()):
+        console.print(line, no_wrap=True, overflow="crop")
+    svg = console.export_svg(title="pytest specs/digits")
+    (HERE / "summary.svg").write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
