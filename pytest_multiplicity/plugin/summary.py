@@ -14,6 +14,8 @@ from pytest_multiplicity.plugin.options import Sheets, is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_multiplicity.report import model as report
     from pytest_multiplicity.report.terminal import Level
 
@@ -23,13 +25,14 @@ def write(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
     if state.worker or not _has_families(state):
         return
-    problems = _write_files(state) if _wanted(state) else []
+    problems = _write_files(state) if _wanted(state) else {}
     if _concerned(state):
         lock.fail(session, run_of(state))
         _annotate(session.config, run_of(state))
-    for problem in problems:
+    for problem in problems.values():
         _say(session.config, problem)
-    if problems and session.exitstatus == pytest.ExitCode.OK:
+    asked_for = [path for path in problems if not is_step_summary(path)]
+    if asked_for and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -81,18 +84,15 @@ def _wanted(state: State) -> bool:
     return bool(asked or elsewhere or _concerned(state))
 
 
-def _write_files(state: State) -> list[str]:
+def _write_files(state: State) -> dict[Path, str]:
     """Write every file that was asked for. Returns what went wrong, in words."""
-    problems = []
+    problems = {}
     for kind, path in state.options.files.items():
         try:
             files.write(kind, run_of(state), path, state.options)
         except OSError as error:
-            said = f"multiplicity: can't write {str(path)!r}: {error.strerror or error}"
-            if not is_step_summary(path):
-                problems.append(said)
-            else:  # nobody asked for it by name
-                state.warnings.append(said)
+            reason = error.strerror or error
+            problems[path] = f"multiplicity: can't write {str(path)!r}: {reason}"
     return problems
 
 
@@ -108,7 +108,8 @@ def _say(config: pytest.Config, text: str) -> None:
     """On lines of their own, on the terminal or where it would be."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if text and reporter is not None:
-        reporter.ensure_newline()
+        if reporter._tw.width_of_current_line:  # under -q ensure_newline() doesn't know
+            reporter.write_line("")
         reporter.write(text.rstrip("\n") + "\n")
     elif text:
         print(text.rstrip("\n"), file=sys.stdout, flush=True)
