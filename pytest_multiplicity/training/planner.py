@@ -20,11 +20,11 @@ from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import Group
 from pytest_multiplicity.training.memory import free_bytes
-from pytest_multiplicity.training.probe import PROBE_SECONDS, Probe, probe
+from pytest_multiplicity.training.probe import PROBE_SECONDS, Probe, probe, why_not
 from pytest_multiplicity.training.sharing import UnsharableError
-from pytest_multiplicity.training.tasks import probe_task
+from pytest_multiplicity.training.tasks import check_task, probe_task
 from pytest_multiplicity.training.ways import Probed, Way
-from pytest_multiplicity.training.workers import Crashed, Done, Failed
+from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store
@@ -89,29 +89,65 @@ class Planner:
         total = sum(plan.seconds for plan in best.values())
         many = sum(len(group.jobs) for group in groups) > 1
         if self.device.type == "cpu" and many and self.crew.possible and total > WORKERS_PAY:
-            seconds = {
+            share = {
                 group: min(PROBE_SECONDS, PROBE_SHARE * p.seconds) for group, p in best.items()
             }
-            for group, found in self._probe_in_workers(seconds).items():
-                both = Probe(probes[group].probed + found.probed, found.obstacle)
-                best[group] = self._best(group, both, alone=len(groups) == 1)
+            best = self._made_with_workers(probes, share)
         return best
+
+    def _made_with_workers(
+        self, probes: dict[Group, Probe], seconds: dict[Group, float]
+    ) -> dict[Group, Plan]:
+        """Probe in workers, and check the best way of each group until one is right."""
+        alone = len(probes) == 1
+        for group, found in self._probe_in_workers(seconds).items():
+            probes[group] = Probe(probes[group].probed + found.probed, found.obstacle)
+        best: dict[Group, Plan] = {}
+        unchecked = set(probes)
+        while unchecked:
+            best |= {group: self._best(group, probes[group], alone=alone) for group in unchecked}
+            reasons = self._check_in_workers([best[group] for group in unchecked])
+            for group, reason in reasons.items():
+                left = [p for p in probes[group].probed if p.way != best[group].way]
+                obstacle = reason if best[group].way.kind == "fused" else probes[group].obstacle
+                probes[group] = Probe(left, obstacle)
+            unchecked = set(reasons)
+        return best
+
+    def _check_in_workers(self, plans: Sequence[Plan]) -> dict[Group, str]:
+        """Give the reasons not to take those of the plans that are wrong."""
+        waiting = deque(p for p in plans if p.way.in_workers)
+        reasons = {}
+        for plan, outcome in self.crew.workers.perform(waiting, self._check_task):
+            reason = _value(outcome)
+            if reason is not None:
+                reasons[plan.group] = reason
+        return reasons
+
+    def _check_task(self, plan: Plan) -> bytes:
+        jobs = plan.group.jobs[: plan.way.lanes]
+        portable = [self.crew.portable(job) for job in jobs]
+        return self.crew.workers.sharing.dumps(check_task(jobs, portable, plan.way, self.check))
 
     def _probe_here(self, group: Group) -> Probe:
         """Probe the ways that need no worker process."""
         threads = torch.get_num_threads()
-        ways = [Way("plain", threads=threads)]
-        if self.device.type == "cpu":
-            ways += [Way("plain", threads=1)] if threads > 1 else []
-        elif not group.obstacle:
-            ways += [Way("fused", lanes, threads=threads) for lanes in _lanes(group, 1)]
-        if self.device.type != "cpu" and _has_images(group):
-            ways += [replace(way, channels_last=True) for way in ways]
+        ways = [Way("plain", threads=count) for count in sorted({1, threads})]
+        if self.device.type != "cpu":
+            ways = self._ways(group, Way("plain", threads=threads), 1)
         jobs = group.jobs[:MOST_LANES]
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)
-        found = probe(jobs, modules, ways, source, self.device, check=self.check)
-        return Probe(found.probed, found.obstacle or group.obstacle)
+        found = probe(jobs, modules, ways, source, self.device)
+        if self.device.type == "cpu":
+            return found
+        reasons = {
+            p.way: why_not(jobs, modules, p.way, source, self.device, check=self.check)
+            for p in found.probed
+        }
+        right = [p for p in found.probed if reasons[p.way] is None]
+        obstacle = next((reason for reason in reasons.values() if reason), None)
+        return Probe(right, found.obstacle or obstacle)
 
     def _probe_in_workers(self, seconds: dict[Group, float]) -> dict[Group, Probe]:
         """Probe in all workers at once: what they cost one another is part of the truth."""
@@ -124,26 +160,26 @@ class Planner:
 
         try:
             for group, outcome in self.crew.workers.perform(waiting, make):
-                match outcome:
-                    case Done(value):
-                        found[group].append(value)
-                    case Failed(error):
-                        raise error
-                    case Crashed(status):
-                        found[group].append(Probe([], f"a worker died probing it ({status})"))
+                value = _value(outcome)
+                found[group].append(Probe([], value) if isinstance(value, str) else value)
         except UnsharableError as error:
             return {group: Probe([], str(error)) for group in seconds}
         return {group: _mean(probes) for group, probes in found.items()}
 
     def _probe_task(self, group: Group, seconds: float) -> bytes:
-        lanes = [] if group.obstacle else _lanes(group, self.crew.count)
-        ways = [Way("plain", in_workers=True), *[Way("fused", n, in_workers=True) for n in lanes]]
-        if _has_images(group):
-            ways += [replace(way, channels_last=True) for way in ways]
+        ways = self._ways(group, Way("plain", in_workers=True), self.crew.count)
         jobs = group.jobs[:MOST_LANES]
         portable = [self.crew.portable(job) for job in jobs]
-        task = probe_task(jobs, portable, ways, self.check, seconds)
+        task = probe_task(jobs, portable, ways, seconds)
         return self.crew.workers.sharing.dumps(task)
+
+    def _ways(self, group: Group, plain: Way, workers: int) -> list[Way]:
+        """Give the ways to try, given the plain one: fused, and each with channels last."""
+        lanes = [] if group.obstacle else _lanes(group, workers)
+        ways = [plain, *[replace(plain, kind="fused", lanes=count) for count in lanes]]
+        if _has_images(group):
+            ways += [replace(way, channels_last=True) for way in ways]
+        return ways
 
     def _best(self, group: Group, found: Probe, *, alone: bool) -> Plan:
         """Take the fastest way that fits the memory."""
@@ -155,7 +191,7 @@ class Planner:
 
         fitting = [p for p in found.probed if p.peak_bytes(jobs, workers) <= room]
         best = min(fitting or found.probed[:1], key=seconds)
-        reason = group.obstacle or found.obstacle
+        reason = group.obstacle or (found.obstacle if best.way.kind == "plain" else None)
         return Plan(group, best.way, seconds(best), best.peak_bytes(jobs, workers), reason)
 
     def _recorded(self, group: Group) -> Plan | None:
@@ -185,13 +221,29 @@ class Planner:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _value(outcome: Outcome) -> Any:
+    """Give a task's result, or a sentence on how its process died.
+
+    Raises:
+        Exception: what the task raised.
+    """
+    match outcome:
+        case Done(value):
+            return value
+        case Failed(error):
+            raise error
+        case Crashed(status):
+            return f"a worker process died trying it (exit status {status})"
+
+
 def _lanes(group: Group, workers: int) -> list[int]:
     """Give the numbers of lanes to try: the fewest, and the most that leave no worker idle."""
     jobs = len(group.jobs)
     if jobs < 2:
         return []
     rounds = math.ceil(jobs / (workers * MOST_LANES))
-    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(jobs / (workers * rounds)))})
+    most = max(FEWEST_LANES, math.ceil(jobs / (workers * rounds)))
+    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(most / 2)), most})
 
 
 def _has_images(group: Group) -> bool:

@@ -1,12 +1,9 @@
-"""A few steps of each way on the real jobs: how long, how much memory, and whether it is right.
-
-A way that computes something else than the plain one, or whose results depend on the neighbours, is
-not offered; the reason is part of what the probe found.
-"""
+"""A few steps of each way on the real jobs: how long, how much memory; and whether it is right."""
 
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,13 +26,15 @@ from pytest_multiplicity.training.ways import Probed, Way, threads
 
 PROBE_SECONDS = 0.4
 MOST_STEPS = 20
+HOPELESS = 3.0  # times slower than the best so far in its first step: not worth a second one
+CHECKED = 16  # samples on which gradients are compared
 TOLERANCE = 1e-10
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The ways that apply, and why fusing does not, if it doesn't."""
+    """The ways that ran, and why a fused one did not, if one didn't."""
 
     probed: list[Probed]
     obstacle: str | None = None
@@ -48,45 +47,37 @@ def probe(
     feed: Feed,
     device: torch.device,
     *,
-    check: bool = True,
     seconds: float = PROBE_SECONDS,
 ) -> Probe:
     """Try ways on jobs of one group, given their initial modules (which stay as they are).
 
     Each way is given so many ``seconds``, and at least two steps.
     """
-    reasons = []
-    probed = []
+    obstacle = None
+    probed: list[Probed] = []
     with preserved_rng(), precision(jobs[0].recipe, device):
         for way in ways:
-            reason = _why_not(jobs, modules, way, feed, device, check=check)
-            if reason is None:
+            best = min((p.seconds / p.way.lanes for p in probed), default=math.inf)
+            try:
                 with threads(way.threads):
                     step = _stepper(jobs, modules, way, feed, device)
-                    probed.append(Probed(way, *_measure(step, device, seconds)))
-            elif way.kind == "fused":
-                reasons.append(reason)
-    is_fused = any(found.way.kind == "fused" for found in probed)
-    return Probe(probed, None if is_fused else next(iter(reasons), None))
+                    limit = HOPELESS * best * way.lanes
+                    probed.append(Probed(way, *_measure(step, device, seconds, limit)))
+            except MultiplicityError:
+                raise  # a recipe that can't be trained at all
+            except Exception as error:
+                if way.kind == "plain":
+                    raise
+                obstacle = obstacle or _reason(error)
+    return Probe(probed, obstacle)
 
 
-def _why_not(
-    jobs: Sequence[Job],
-    modules: Sequence[nn.Module],
-    way: Way,
-    feed: Feed,
-    device: torch.device,
-    *,
-    check: bool,
-) -> str | None:
-    if way.kind == "fused":
-        return why_not_fused(jobs, modules, way, feed, device, check=check)
-    if way.channels_last and not _agrees_channels_last(jobs[0], modules[0], feed, device):
-        return "channels last changes the gradients"
-    return None
+def _reason(error: Exception) -> str:
+    """Say why fusing failed, in user code that ran on something that only resembles a tensor."""
+    return str(error) if isinstance(error, Unfusable) else f"{type(error).__name__}: {error}"
 
 
-def why_not_fused(
+def why_not(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
     way: Way,
@@ -95,17 +86,23 @@ def why_not_fused(
     *,
     check: bool = True,
 ) -> str | None:
-    """Compare a fused step with the plain one in float64, and neighbours with others."""
-    try:
-        _check_agreement(jobs, modules, way, feed, device)
-        if check:
-            _check_independence(jobs, modules, way, feed, device)
-    except MultiplicityError:
-        raise  # a recipe that can't be trained at all
-    except Unfusable as reason:
-        return str(reason)
-    except Exception as error:  # user code ran on something that only resembles a tensor
-        return f"{type(error).__name__}: {error}"
+    """Give the reason not to take a way: it computes something else than the plain one does.
+
+    A fused step is compared with the plain one in float64, and neighbours with other neighbours
+    bitwise; channels last is compared with the usual layout.
+    """
+    with preserved_rng(), precision(jobs[0].recipe, device):
+        try:
+            if way.kind == "fused":
+                _check_agreement(jobs, modules, way, feed, device)
+                if check:
+                    _check_independence(jobs, modules, way, feed, device)
+            elif way.channels_last:
+                _check_channels_last(jobs[0], modules[0], feed, device)
+        except MultiplicityError:
+            raise
+        except Exception as error:
+            return _reason(error)
     return None
 
 
@@ -121,6 +118,7 @@ def _check_agreement(
     doubles = [copy.deepcopy(m).double() for m in _at_least(modules[:FEWEST_LANES], FEWEST_LANES)]
     fused = FusedTraining(chosen, doubles, feed, device, channels_last=way.channels_last)
     inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
+    inputs, targets = inputs[:, :CHECKED], targets[:, :CHECKED]
     with drawing_nothing():
         losses, _ = fused.forward(0, 0, inputs.double(), targets)
     grads = torch.autograd.grad(losses.sum(), fused.params, allow_unused=True)
@@ -185,19 +183,21 @@ def _one_of_each_size(training: FusedTraining) -> Iterator[tuple[Tensor, Tensor]
         yield from training.batches(orders[:, -partial:])
 
 
-def _agrees_channels_last(job: Job, module: nn.Module, feed: Feed, device: torch.device) -> bool:
-    """Say whether channels last gives the same gradients; masks drawn in memory order don't."""
+def _check_channels_last(job: Job, module: nn.Module, feed: Feed, device: torch.device) -> None:
+    """Raise `Unfusable` unless gradients are the same: masks drawn in memory order change them."""
     grads = []
     for channels_last in (False, True):
         double = copy.deepcopy(module).double()
         training = PlainTraining(
             _without_augmentation(job), double, feed, device, channels_last=channels_last
         )
-        inputs, targets = next(feed.batches(training.rows, job.recipe.batch_size))
+        size = min(CHECKED, job.recipe.batch_size)
+        inputs, targets = next(feed.batches(training.rows, size))
         loss, _ = training.forward(0, 0, inputs.double(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         grads.append([p.grad for p in training.module.parameters() if p.grad is not None])
-    return all(_close(got, expected) for expected, got in zip(*grads, strict=True))
+    if not all(_close(got, expected) for expected, got in zip(*grads, strict=True)):
+        raise Unfusable("channels last changes the gradients")
 
 
 def _stepper(
@@ -222,9 +222,12 @@ def _stepper(
 
 
 def _measure(
-    step: Callable[[int], object], device: torch.device, seconds: float
+    step: Callable[[int], object], device: torch.device, seconds: float, limit: float
 ) -> tuple[float, int]:
-    """Give the median seconds of a step after the first, and the bytes that stepping added."""
+    """Give the median seconds of a step after the first, and the bytes that stepping added.
+
+    A first step of more than ``limit`` seconds is enough to know.
+    """
     before = peak_bytes(device)
     times: list[float] = []
     begun = time.perf_counter()
@@ -234,7 +237,9 @@ def _measure(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:]), peak_bytes(device) - before
+        if times[0] > limit:
+            break
+    return statistics.median(times[1:] or times), peak_bytes(device) - before
 
 
 def _orders(jobs: Sequence[Job], rows: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from pytest_multiplicity.training.course import Advance, Diverged, Job, Trained,
 from pytest_multiplicity.training.feed import Feed, Samples, feed
 from pytest_multiplicity.training.fused_training import train_fused
 from pytest_multiplicity.training.plain import train_plain
-from pytest_multiplicity.training.probe import Probe, probe
+from pytest_multiplicity.training.probe import Probe, probe, why_not
 from pytest_multiplicity.training.ways import Way
 from pytest_multiplicity.training.worker import Reporter
 
@@ -102,24 +102,33 @@ def train_way(
 
 
 def probe_task(
-    jobs: Sequence[Job],
-    portable_jobs: Sequence[Job],
-    ways: Sequence[Way],
-    check: bool,
-    seconds: float,
+    jobs: Sequence[Job], portable_jobs: Sequence[Job], ways: Sequence[Way], seconds: float
 ) -> partial[Probe]:
     """Make the task of probing ways."""
     modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_probe, list(portable_jobs), modules, list(ways), check, seconds)
+    return partial(_probe, list(portable_jobs), modules, list(ways), seconds)
 
 
 def _probe(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
     ways: Sequence[Way],
-    check: bool,
     seconds: float,
     reporter: Reporter,
 ) -> Probe:
     samples = feed(jobs[0].recipe.data, CPU)
-    return probe(jobs, modules, ways, samples, CPU, check=check, seconds=seconds)
+    return probe(jobs, modules, ways, samples, CPU, seconds=seconds)
+
+
+def check_task(
+    jobs: Sequence[Job], portable_jobs: Sequence[Job], way: Way, check: bool
+) -> partial[str | None]:
+    """Make the task of finding a reason not to take a way."""
+    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+    return partial(_check, list(portable_jobs), modules, way, check)
+
+
+def _check(
+    jobs: Sequence[Job], modules: Sequence[nn.Module], way: Way, check: bool, reporter: Reporter
+) -> str | None:
+    return why_not(jobs, modules, way, feed(jobs[0].recipe.data, CPU), CPU, check=check)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from pytest_multiplicity.training.engine import plan
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.groups import group_jobs
 from pytest_multiplicity.training.planner import Plan, Planner, describe
-from pytest_multiplicity.training.probe import probe, why_not_fused
+from pytest_multiplicity.training.probe import probe, why_not
 from pytest_multiplicity.training.ways import Probed, Way
 
 CPU = torch.device("cpu")
@@ -94,6 +95,11 @@ def found(jobs: list[Job], ways: list[Way]) -> Any:
     return probe(jobs, modules, ways, feed(jobs[0].recipe.data, CPU), CPU, seconds=0.0)
 
 
+def verdict(jobs: list[Job], way: Way = FUSED, **settings: Any) -> str | None:
+    modules = [initial_module(made.recipe, made.seeds) for made in jobs]
+    return why_not(jobs, modules, way, feed(jobs[0].recipe.data, CPU), CPU, **settings)
+
+
 def test_a_probe_measures_each_way_and_leaves_the_modules_alone(job: Make) -> None:
     jobs = [job(seed) for seed in range(3)]
     modules = [initial_module(made.recipe, made.seeds) for made in jobs]
@@ -111,13 +117,20 @@ def test_a_probe_measures_each_way_and_leaves_the_modules_alone(job: Make) -> No
     [
         (Odd, "the model decides by the value of a tensor"),
         (Crashing, "AssertionError: "),
-        (lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()), "random numbers by other means"),
     ],
 )
 def test_what_cannot_be_fused_is_probed_without(job: Make, model: Any, said: str) -> None:
     result = found([job(seed, model=model) for seed in range(2)], [WORKERS, FUSED])
     assert [probed.way for probed in result.probed] == [WORKERS]
     assert said in result.obstacle
+
+
+def test_noise_of_no_candidates_own_is_found_out(job: Make) -> None:
+    def noisy() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 3), nn.RReLU())
+
+    reason = verdict([job(seed, model=noisy) for seed in range(2)])
+    assert reason == "the model draws random numbers by other means than dropout layers"
 
 
 def test_a_fused_form_that_computes_something_else_is_found_out(
@@ -127,8 +140,7 @@ def test_a_fused_form_that_computes_something_else_is_found_out(
 
     relu = lanes.FORMS["relu"]
     monkeypatch.setitem(lanes.FORMS, "relu", lambda f, x, *a, **k: relu(f, x, *a, **k) * (1 + 1e-6))
-    result = found([job(seed) for seed in range(2)], [FUSED])
-    assert result.obstacle == "a fused step differs from the plain one"
+    assert verdict([job(seed) for seed in range(2)]) == "a fused step differs from the plain one"
 
 
 def test_a_lane_that_leaks_into_its_neighbour_is_found_out(
@@ -143,11 +155,20 @@ def test_a_lane_that_leaks_into_its_neighbour_is_found_out(
 
     monkeypatch.setattr(SGD, "step", leaking)
     jobs = [job(seed) for seed in range(4)]
-    modules = [initial_module(made.recipe, made.seeds) for made in jobs]
-    source = feed(jobs[0].recipe.data, CPU)
-    assert why_not_fused(jobs, modules, FUSED, source, CPU, check=False) is None
-    reason = why_not_fused(jobs, modules, FUSED, source, CPU)
-    assert reason == "a candidate would depend on its neighbours"
+    assert verdict(jobs, check=False) is None
+    assert verdict(jobs) == "a candidate would depend on its neighbours"
+
+
+def test_masks_in_memory_order_rule_channels_last_out(job: Make, images: Data) -> None:
+    def functional() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4)
+        )
+
+    jobs = [job(0, model=functional, data=images, batch_size=8)]
+    last = replace(WORKERS, channels_last=True)
+    assert verdict(jobs, last) == "channels last changes the gradients"
+    assert verdict(jobs, WORKERS) is None
 
 
 def test_time_and_memory_of_a_way() -> None:
@@ -169,8 +190,8 @@ def test_lanes_leave_no_worker_idle(job: Make) -> None:
     assert lanes(1) == []
     assert lanes(2) == [4]
     assert lanes(20) == [4, 5]
-    assert lanes(64) == [4, 16]
-    assert lanes(70) == [4, 9]
+    assert lanes(64) == [4, 8, 16]
+    assert lanes(70) == [4, 5, 9]
 
 
 def test_a_plan_is_made_once_and_recorded(job: Make, store: Any) -> None:
@@ -186,6 +207,33 @@ def test_little_work_starts_no_workers(job: Make, store: Any, monkeypatch: Any) 
     monkeypatch.setattr("pytest_multiplicity.training.workers._Process", None)
     results = list(train([job(0), job(1)], device=CPU, store=store, progress=quiet(), cores=4))
     assert all(isinstance(result, Trained) for _, result in results)
+
+
+def test_much_work_is_probed_in_workers(job: Make, store: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
+    monkeypatch.setattr(planner.Planner, "_probe_here", _hopelessly_slow)
+    odd = [job(seed, model=Odd) for seed in range(4)]
+    plans = plan([*odd, job(0), job(1)], device=CPU, store=store, cores=2)
+    assert all(made.way.in_workers for made in plans)
+    assert plans[0].way.kind == "plain"
+    assert plans[0].reason == "the model decides by the value of a tensor"
+
+
+def test_what_cannot_travel_is_trained_here(job: Make, store: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
+    lock = threading.Lock()
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        with lock:
+            return nn.functional.cross_entropy(logits, targets)
+
+    (made,) = plan([job(0, loss=loss), job(1, loss=loss)], device=CPU, store=store, cores=2)
+    assert not made.way.in_workers
+    assert "cannot pickle '_thread.lock' object" in str(made.reason)
+
+
+def _hopelessly_slow(self: Planner, group: Any) -> Any:
+    return planner.Probe([Probed(Way("plain", threads=4), 1e6, 0)])
 
 
 def test_plans_in_a_line(job: Make) -> None:
