@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -64,7 +65,10 @@ INIS = {
     "multiplicity_undecided": ("pairs the data don't decide: keep, reject or fail", "keep"),
     "multiplicity_same_data": ("data that both selects and reports: warn or error", "warn"),
     "multiplicity_lock_tolerance": ("how far a score may drift from the lock, a fraction", "0.005"),
+    "multiplicity_store_size": ("how big the store may grow, least recently used goes", "20 GB"),
+    "multiplicity_timeout": ("seconds without progress to give up after; 0 for never", "3600"),
 }
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SELECTION = "selection.json"  # the file by which an export is known
 MARKERS = (
     "unforeseen: this specification is measured before and after selection and rejects nobody",
@@ -83,6 +87,8 @@ class Options:
     seeds: int | None
     device: str
     store: Path
+    store_size: int  # bytes
+    timeout: float  # seconds
     export: Path | None
     lock: Path | None
     update_lock: bool
@@ -136,6 +142,8 @@ def read(config: pytest.Config) -> Options:
         seeds=_seeds(_value(config, "seeds")),
         device=_value(config, "device") or "auto",
         store=_path(config, "store") or config.rootpath / ".multiplicity",
+        store_size=_size(config.getini("multiplicity_store_size")),
+        timeout=_seconds(config.getini("multiplicity_timeout")),
         export=_path(config, "export"),
         lock=_path(config, "lock"),
         update_lock=_flag(config, "update_lock"),
@@ -194,6 +202,25 @@ def _tolerance(text: str) -> float:
             f"multiplicity_lock_tolerance: {text!r} is no fraction: give one from 0 to 1, as 0.005"
         )
     return value
+
+
+def _size(text: str) -> int:
+    """Bytes. Decimal units, as disks are sold in."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([KMGT]?B)", text.strip(), re.ASCII)
+    if found is None:
+        raise pytest.UsageError(
+            f"multiplicity_store_size: {text!r} is no size: give a number and one of "
+            f"{', '.join(UNITS)}, such as 20 GB"
+        )
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text.strip(), re.ASCII):
+        raise pytest.UsageError(
+            f"multiplicity_timeout: {text!r} is no number of seconds: give one of 0 or more"
+        )
+    return float(text)
 
 
 def _check(options: Options) -> None:

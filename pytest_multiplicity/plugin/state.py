@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.errors import DataError
+from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.family import Built, Recorded
 from pytest_multiplicity.plugin.families import Families, Family
 from pytest_multiplicity.plugin.ledger import Ledger
@@ -87,10 +88,11 @@ class State:
 
     @cached_property
     def progress(self) -> Progress:
-        """Bars on the terminal, also while pytest captures output."""
+        """Bars on the terminal, also while pytest captures output; work that hangs is given up."""
         from pytest_multiplicity.plugin.progress import make
+        from pytest_multiplicity.plugin.watch import Watched
 
-        return make(self.config)
+        return Watched(make(self.config), self.options.timeout)
 
     def build(
         self, family: Family, dependencies: Mapping[str, Any]
@@ -143,9 +145,13 @@ class State:
         return {m["data"]: m["data_key"] for m in metrics if m["data"] is not None}
 
     def close(self) -> None:
-        """Forget what only this run may remember."""
-        if "store" in vars(self):
-            self.store.close()
+        """End this run's use of the store, and keep the store to its size."""
+        if "store" not in vars(self):
+            return
+        if not self.worker:
+            with contextlib.suppress(StoreError):  # the next run's end tries again
+                self.store.bound(self.options.store_size)
+        self.store.close()
 
 
 STATE = pytest.StashKey[State]()

@@ -71,7 +71,9 @@ def train(
     if not jobs:
         return
     with Crew(cores or available_cores()) as crew:
-        plans = Planner(device, store, crew, check).plan(group_jobs(jobs))
+        groups = group_jobs(jobs)
+        with progress.task("planning the training", len(groups)):
+            plans = Planner(device, store, crew, check).plan(groups)
         on_plan(plans)
         total = sum(job.steps for job in jobs)
         with progress.task("training", total) as task, _ticking(task.advance) as advance:
