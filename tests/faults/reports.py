@@ -17,9 +17,15 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     return report | {"families": families, "settings": settings}
 
 
+def raw(path: Path) -> dict[str, Any]:
+    """The report in a file."""
+    report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return report
+
+
 def read(path: Path) -> dict[str, Any]:
     """The comparable part of the report in a file."""
-    return comparable(json.loads(path.read_text("utf-8")))
+    return comparable(raw(path))
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
