@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,13 +13,13 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError
 from pytest_multiplicity.evaluation.asking import Asked, Under, ask
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.content import Content
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
 from pytest_multiplicity.evaluation.measure import Measure, measure_name
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.evaluation.sources import Models
-from pytest_multiplicity.store import fingerprint
 
 Observer = Callable[[Metric], None]
 
@@ -36,8 +36,7 @@ class Population:
             leakage.use(TRAINING, data)
         self.data_by_name: dict[str, Data] = {}  # what was measured on
         self._names = names  # data set name -> fingerprint, shared by all families of the run
-        self._contents: dict[str, str] = {}  # name of interventions or a measure -> fingerprint
-        self._callables: dict[int, tuple[object, str]] = {}
+        self._contents: dict[str, Content] = {}  # of names of interventions and of measures
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
         self._measuring = Measuring(models)
@@ -84,7 +83,7 @@ class Population:
         self._need(index)
         asked = self.ask(data, under)
         full = f"{measure_name(fn, name)} on {asked.name}"
-        if not self._is_unique(full, [self._content(fn), higher_is_better]):
+        if not self._is_unique(full, [fn, higher_is_better]):
             raise MeasurementError(
                 f"two different measures are named {full!r}: tell them apart with name="
             )
@@ -160,6 +159,7 @@ class Population:
         return {
             "diverged": {i: str(each) for i, each in self.models.diverged.items()},
             "history": {i: [dict(row) for row in rows] for i, rows in self.models.history.items()},
+            "weights": {i: self.models.keys[i] for i in self.models.history},
         }
 
     # --- what is asked
@@ -183,10 +183,8 @@ class Population:
                 f"two data sets of this run are named {asked.data.name!r} and differ in content: "
                 "give each a name of its own"
             )
-        if self._measuring.logits.searching:
-            return asked  # a search draws 0.0 and -0.0, which read alike and are
-        steps = [[self._content(v) for v in vars(step).values()] for step in asked.under.steps]
-        if not self._is_unique(f"under {asked.under.name}", steps):
+        parts = [value for step in asked.under.steps for value in vars(step).values()]
+        if not self._is_unique(f"under {asked.under.name}", parts):
             raise InterventionError(
                 f"two interventions are named {asked.under.name!r} and differ in content: give "
                 "their functions names of their own, and pass what varies as a parameter, as in "
@@ -194,21 +192,11 @@ class Population:
             )
         return asked
 
-    def _is_unique(self, name: str, content: object) -> bool:
+    def _is_unique(self, name: str, values: Sequence[object]) -> bool:
         """Whether this name stood for nothing else so far."""
-        known = fingerprint(content)
-        return self._contents.setdefault(name, known) == known
-
-    def _content(self, value: object) -> str:
-        """The fingerprint of a value; of a callable as it was when it was met first.
-
-        What it counts or caches while it is used doesn't make it another.
-        """
-        if not callable(value):
-            return fingerprint(value)
-        if id(value) not in self._callables:
-            self._callables[id(value)] = value, fingerprint(value)  # held: its id stays its own
-        return self._callables[id(value)][1]
+        if name not in self._contents:
+            self._contents[name] = Content(values)
+        return self._contents[name].is_that_of(values)
 
     # --- what is remembered
 

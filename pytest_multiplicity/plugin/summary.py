@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_multiplicity.plugin import files, lock
+from pytest_multiplicity.errors import StoreError
+from pytest_multiplicity.plugin import export, files, lock
 from pytest_multiplicity.plugin.options import Sheets, is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -86,12 +89,18 @@ def _wanted(state: State) -> bool:
 
 def _write_files(state: State) -> dict[Path, str]:
     """Write every file that was asked for. Returns what went wrong, in words."""
+    writers: dict[Path, Callable[[], None]] = {
+        path: partial(files.write, kind, run_of(state), path, state.options)
+        for kind, path in state.options.files.items()
+    }
+    if (folder := state.options.export) is not None:
+        writers[folder] = partial(export.write, state, run_of(state), folder)
     problems = {}
-    for kind, path in state.options.files.items():
+    for path, write_one in writers.items():
         try:
-            files.write(kind, run_of(state), path, state.options)
-        except OSError as error:
-            reason = error.strerror or error
+            write_one()
+        except (OSError, StoreError) as error:
+            reason = getattr(error, "strerror", None) or error
             problems[path] = f"multiplicity: can't write {str(path)!r}: {reason}"
     return problems
 

@@ -22,7 +22,7 @@ def render(run: Run) -> str:
 
 def document(run: Run) -> dict[str, Any]:
     """The report as plain builtins, the schema's name first; ``nan`` and infinities are None."""
-    return {"schema": run.schema, **_plain(run)}
+    return {"schema": run.schema, **plain(run)}
 
 
 def schema() -> dict[str, Any]:
@@ -31,16 +31,17 @@ def schema() -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON takes it: dataclasses as objects, ``nan`` and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value
     if is_dataclass(value):
         names = [field.name for field in fields(value) if field.name not in PICTURES]
-        return {name: _plain(getattr(value, name)) for name in names}
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, Sequence):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value
