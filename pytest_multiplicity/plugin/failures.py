@@ -31,7 +31,7 @@ def shortened(
     users = _users(excinfo, item)
     if users:
         excinfo.traceback = users
-    style = option("tbstyle", "auto") if users else "value"
+    style: Any = option("tbstyle", "auto") if users else "value"
     shown = report.longrepr = excinfo.getrepr(
         showlocals=option("showlocals", False),
         style="long" if style == "auto" else style,

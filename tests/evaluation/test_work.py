@@ -319,3 +319,17 @@ def test_a_transform_that_counts_stays_itself(bench):
     assert candidate.accuracy(bench.test, under=pm.Corrupt(counted, by=0.2)) == first
     assert candidate.accuracy(bench.test, under=pm.Corrupt(counted, by=0.3)) <= 1
     assert calls == [0.2, 0.3]
+
+
+def test_equal_parameters_are_the_same_intervention(bench):
+    candidate = bench.family().candidates[0]
+    shift = torch.full((1, 2, 2), 0.1)
+    for under in (
+        pm.Corrupt(darker, by=0.0),
+        pm.Corrupt(darker, by=-0.0),
+        pm.Corrupt(darker, by=0),
+        pm.Corrupt(darker, by=shift),
+        pm.Corrupt(darker, by=shift.clone()),
+    ):
+        candidate.accuracy(bench.test, under=under)
+    assert candidate._population.models.work.intervened == 2
