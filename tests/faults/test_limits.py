@@ -1,0 +1,90 @@
+"""A run has limits: of time without progress, of the store's size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.plugin.progress import Silent
+from pytest_multiplicity.plugin.watch import Watched
+from pytest_multiplicity.store import Store
+
+FAMILY = """
+    import time
+    import pytest
+    import torch
+    from torch import nn
+    import pytest_multiplicity as pm
+
+    class Hangs(nn.Linear):
+        def forward(self, inputs):
+            time.sleep({sleep})
+            return super().forward(inputs)
+
+    @pytest.fixture(scope="session")
+    def data():
+        return pm.Data(torch.rand(20, 4), torch.arange(20) % 3, name="toy")
+
+    @pm.family(default={{"lr": 0.1}}, seeds=2)
+    def candidate(config, data):
+        return pm.Recipe(lambda: Hangs(4, 3), data, epochs=1, lr=config.lr)
+"""
+SPEC = """
+    def test_accuracy(candidate, data):
+        candidate.accuracy(data)
+"""
+
+
+def run(pytester: pytest.Pytester, sleep: float, ini: str) -> pytest.RunResult:
+    pytester.makeconftest(FAMILY.format(sleep=sleep))
+    pytester.makepyfile(test_specs=SPEC)
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    return pytester.runpytest_inprocess("-p", "no:randomly", "--multiplicity-store=store")
+
+
+def test_a_candidate_that_hangs_is_given_up(pytester):
+    result = run(pytester, 100, "multiplicity_timeout = 0.5")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*no progress in 0.5 s, so it was given up*"])
+    result.assert_outcomes(failed=2)
+
+
+def test_work_that_goes_on_is_not_given_up():
+    with Watched(Silent(), 0.2).task("work", 5) as task:
+        for _ in range(5):
+            time.sleep(0.1)
+            task.advance()
+
+
+def test_work_that_waits_is_interrupted():
+    watched = Watched(Silent(), 0.1).task("waiting", 1)
+    with pytest.raises(EvaluationError, match=r"waiting: no progress in 0\.1 s"), watched:
+        threading.Event().wait(100)
+
+
+@pytest.mark.parametrize(
+    ("ini", "message"),
+    [
+        ("multiplicity_timeout = soon", "ERROR: *'soon' is no number of seconds*"),
+        ("multiplicity_store_size = much", "ERROR: *'much' is no size*"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(pytester, ini, message):
+    result = run(pytester, 0, ini)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_the_store_is_kept_to_its_size(pytester):
+    with Store(Path(pytester.path / "store")) as store:
+        store.put("weights", "abcd", {"x": torch.zeros(1000)})
+    result = run(pytester, 0, "multiplicity_store_size = 1 KB")
+    assert result.ret == pytest.ExitCode.OK
+    with Store(Path(pytester.path / "store")) as store:
+        assert not store.has("weights", "abcd")
+        assert store.entries("weights"), "what the run used stays"
