@@ -7,6 +7,7 @@ from pytest_multiplicity.interventions.attack import Attack
 from pytest_multiplicity.interventions.base import (
     InputIntervention,
     Intervention,
+    JointIntervention,
     ModelIntervention,
     OutputIntervention,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "InputIntervention",
     "InputNoise",
     "Intervention",
+    "JointIntervention",
     "ModelIntervention",
     "OutputIntervention",
     "OutputNoise",

@@ -3,7 +3,8 @@
 Intervention
 ├── Group, WorstGroup      choose samples
 ├── InputIntervention      changes inputs, the same for every model: Corrupt, InputNoise
-├── ModelIntervention      changes inputs, for each model its own way: PGD, Attack
+├── ModelIntervention      changes inputs, for each model its own way: Attack
+│   └── JointIntervention  and for several models at once: PGD
 └── OutputIntervention     changes logits: OutputNoise
 """
 
@@ -93,6 +94,24 @@ class ModelIntervention(Intervention, ABC):
             targets: their classes [b], on the same device.
             rows: as for `InputIntervention.apply`.
             data: as for `InputIntervention.apply`.
+        """
+
+
+class JointIntervention(ModelIntervention, ABC):
+    """Changes inputs, for every model its own way, and for several models at once."""
+
+    @abstractmethod
+    def perturb_all(
+        self, models: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data
+    ) -> Tensor:
+        """Return the inputs [K, b, ...] changed against each of K models: all that perturb says.
+
+        Args:
+            models: from a batch for each model, [K, b, ...], to logits [K, b, classes].
+            inputs: samples for each model, [K, b, ...]; not written to.
+            targets: their classes [b], as in `perturb`.
+            rows: as in `perturb`.
+            data: as in `perturb`.
         """
 
 

@@ -11,16 +11,18 @@ from torch import Tensor
 from pytest_multiplicity.data.checks import check_classes
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
-from pytest_multiplicity.interventions.base import Model, ModelIntervention
+from pytest_multiplicity.interventions.base import JointIntervention, Model
 from pytest_multiplicity.interventions.geometry import NORMS
 from pytest_multiplicity.interventions.randomness import Stream
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
 
+WIDTHS = 32  # of a batch that several models share
+
 
 @dataclass(frozen=True, repr=False)
-class PGD(ModelIntervention):
+class PGD(JointIntervention):
     """Inputs that projected gradient descent found to mislead the model: `PGD(0.005)`.
 
     Stands for security: accuracy under attack (Madry et al., arXiv 1706.06083; Ganesh, arXiv
@@ -90,86 +92,95 @@ class PGD(ModelIntervention):
 
         See `ModelIntervention.perturb`. No gradients are computed for the model's parameters.
         """
+        return self.perturb_all(
+            lambda batch: model(batch[0])[None], inputs[None], targets, rows, data
+        )[0]
+
+    def perturb_all(
+        self, models: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data
+    ) -> Tensor:
+        """Do what `perturb` does for K models at once, [K, b, ...]; see `JointIntervention`."""
         self.check(data)
         if self.eps == 0:
             return inputs
         with torch.inference_mode(False):
-            clean = inputs.detach().clone()
+            clean = inputs.detach().clone(memory_format=torch.contiguous_format)
             result = clean.clone()
-            left, aims = self._begin(model, clean, targets, data)
+            right, aims = self._begin(models, clean, targets, data)
             for attempt in range(self.restarts * max(1, self.targeted)):
+                left = right.any(dim=0).nonzero()[:, 0]  # the samples that a model still gets right
                 if len(left) == 0:
                     break
                 restart, rank = divmod(attempt, max(1, self.targeted))
-                start = self._start(clean[left], rows[left.cpu()], restart, data)
-                aim = aims[left, rank] if self.targeted else None
-                found, right = self._climb(model, clean[left], start, targets[left], aim, data)
-                result[left] = found
-                left = left[right]
+                start = self._start(clean[:, left], rows[left.cpu()], restart, data)
+                aim = aims[:, left, rank] if self.targeted else None
+                climb = _Climb(models, clean[:, left], targets[left], aim, data)
+                reached, still = self._follow(climb, start, right[:, left])
+                result[:, left] = torch.where(
+                    _of_samples(right[:, left], reached), reached, result[:, left]
+                )
+                right[:, left] = still
         return result
 
     def _begin(
-        self, model: Model, clean: Tensor, targets: Tensor, data: Data
+        self, models: Model, clean: Tensor, targets: Tensor, data: Data
     ) -> tuple[Tensor, Tensor]:
-        """Return the positions of what is left to fool, and the classes to aim at [b, targeted].
+        """Return which samples are left to fool [K, b], and classes to aim at [K, b, targeted].
 
         Where every attempt starts at the input, its first iterate shows what is fooled already.
         """
-        left = torch.arange(len(clean), device=clean.device)
+        right = torch.ones(clean.shape[:2], dtype=torch.bool, device=clean.device)
         if not (self.random_start or self.targeted):
-            return left, left.new_empty(len(clean), 0)
+            return right, targets.new_empty(*clean.shape[:2], 0)
         with torch.no_grad():
-            logits = model(clean)
-        check_classes(data, logits.shape[1])
-        if self.targeted >= logits.shape[1]:
+            logits = models(clean)
+        check_classes(data, logits.shape[-1])
+        if self.targeted >= logits.shape[-1]:
             raise InterventionError(
-                f"{self!r}: there are {logits.shape[1] - 1} other classes to aim at, "
+                f"{self!r}: there are {logits.shape[-1] - 1} other classes to aim at, "
                 f"not {self.targeted}"
             )
-        aims = _without(logits, targets).topk(self.targeted, dim=1).indices
-        return left[logits.argmax(dim=1) == targets], aims
+        every = targets.expand(right.shape)
+        aims = _without(logits, every).topk(self.targeted, dim=-1).indices
+        return logits.argmax(dim=-1) == every, aims
 
     def _start(self, clean: Tensor, rows: Tensor, restart: int, data: Data) -> Tensor:
         if not self.random_start:
             return clean
         stream = Stream(f"PGD restart {restart}", self.seed)
-        offset = NORMS[self.norm].random(stream, rows, clean.shape[1:]).to(clean)
+        offset = NORMS[self.norm].random(stream, rows, clean.shape[2:]).to(clean)
         return _inside(clean + self.eps * offset, clean, data)
 
-    def _climb(
-        self,
-        model: Model,
-        clean: Tensor,
-        start: Tensor,
-        targets: Tensor,
-        aims: Tensor | None,
-        data: Data,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the iterates that this attempt ends at, and the positions of those not fooled.
+    def _follow(self, climb: _Climb, start: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where an attempt ends [K, b, ...], and which samples are still right [K, b].
 
-        Samples that are fooled leave the batch. That is exact: they stay fooled, and in eval mode
-        samples don't act on each other.
+        Samples that are fooled leave the batch, which is as wide as the model with the most left
+        needs. That is exact: they stay fooled, and in eval mode samples don't act on each other.
         """
         result = start.clone()
-        left = torch.arange(len(start), device=start.device)
-        iterate = start
+        right = right.clone()
+        place = _order(right)
+        iterate = _picked(start, place)
         for step in range(self.steps + 1):
+            taking_part = right.gather(1, place)
             iterate = iterate.detach().requires_grad_()
             with torch.set_grad_enabled(step < self.steps):
-                logits = model(iterate)
-                check_classes(data, logits.shape[1])
-                right = logits.argmax(dim=1) == targets[left]
-                result[left] = iterate.detach()
-                if step == self.steps or not right.any():
+                logits = climb.models(iterate)
+                check_classes(climb.data, logits.shape[-1])
+                still = taking_part & (logits.argmax(dim=-1) == climb.targets[place])
+                _write(result, taking_part, place, iterate.detach())
+                _write(right, taking_part, place, still)
+                if step == self.steps or not still.any():
                     break
-                loss = _loss(logits, targets[left], None if aims is None else aims[left])
-                gradient = self._gradient(loss, iterate, right)
-            left = left[right]
-            iterate = self._step(iterate.detach()[right], gradient, clean[left], data)
-        return result, left[right]
+                gradient = self._gradient(climb.loss(logits, place), iterate, still)
+            order = _order(still)
+            place = place.gather(1, order)
+            moving, gradient = _picked(iterate.detach(), order), _picked(gradient, order)
+            iterate = self._step(moving, gradient, _picked(climb.clean, place), climb.data)
+        return result, right
 
     def _gradient(self, loss: Tensor, iterate: Tensor, right: Tensor) -> Tensor:
-        """Return the gradients for the samples that are still classified rightly."""
+        """Return the gradients, of which those of rightly classified samples are good."""
         gradient = None
         if loss.requires_grad:
             (gradient,) = torch.autograd.grad(loss[right].sum(), iterate, allow_unused=True)
@@ -178,8 +189,7 @@ class PGD(ModelIntervention):
                 f"{self!r} follows the gradients of a model, and this one has none with respect "
                 "to its input: return a torch module, or attack it by Attack(make)"
             )
-        gradient = gradient[right]
-        if not torch.isfinite(gradient).all():
+        if not torch.isfinite(gradient[right]).all():
             raise InterventionError(
                 f"{self!r} met gradients that are nan or infinite: look for divisions by zero, "
                 "logarithms and roots in the model"
@@ -187,23 +197,68 @@ class PGD(ModelIntervention):
         return gradient
 
     def _step(self, iterate: Tensor, gradient: Tensor, clean: Tensor, data: Data) -> Tensor:
-        norm = NORMS[self.norm]
+        norm, shape = NORMS[self.norm], clean.shape
         size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        moved = iterate + size * norm.direction(gradient)
-        return _inside(clean + norm.project(moved - clean, self.eps), clean, data)
+        moved = iterate + size * norm.direction(gradient.flatten(0, 1)).view(shape)
+        offset = norm.project((moved - clean).flatten(0, 1), self.eps).view(shape)
+        return _inside(clean + offset, clean, data)
 
 
-def _loss(logits: Tensor, targets: Tensor, aims: Tensor | None) -> Tensor:
-    """Return by how much the other classes, or the one aimed at, lead the target's [b]."""
-    own = logits.gather(1, targets[:, None])[:, 0]
-    if aims is not None:
-        return logits.gather(1, aims[:, None])[:, 0] - own
-    return _without(logits, targets).logsumexp(dim=1) - own
+@dataclass(frozen=True)
+class _Climb:
+    """What one attempt is about: K models [K, b, ...] -> [K, b, C], samples and targets [b]."""
+
+    models: Model
+    clean: Tensor
+    targets: Tensor
+    aims: Tensor | None
+    data: Data
+
+    def loss(self, logits: Tensor, place: Tensor) -> Tensor:
+        """Return by how much other classes, or the one aimed at, lead the target's [K, w]."""
+        targets = self.targets[place]
+        own = logits.gather(-1, targets[..., None])[..., 0]
+        if self.aims is not None:
+            aims = self.aims.gather(1, place)
+            return logits.gather(-1, aims[..., None])[..., 0] - own
+        return _without(logits, targets).logsumexp(dim=-1) - own
 
 
 def _without(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the logits with the targets' replaced by minus infinity."""
-    return logits.scatter(1, targets[:, None], -torch.inf)
+    return logits.scatter(-1, targets[..., None], -torch.inf)
+
+
+def _order(keep: Tensor) -> Tensor:
+    """Return places [K, w] with what each model keeps [K, b] in front, cut off where none needs.
+
+    Several models have a width in common, so a width is a multiple of `WIDTHS`: the rests of
+    kernels' blocks would let the last bits depend on the other models. Samples fill up for that,
+    some twice where there are too few.
+    """
+    width = int(keep.sum(dim=1).max())
+    if len(keep) > 1:
+        width = -(-width // WIDTHS) * WIDTHS
+    slots = torch.arange(width, device=keep.device) % keep.shape[1]
+    if width == keep.shape[1]:
+        return slots.expand(len(keep), width)
+    return keep.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, slots]
+
+
+def _picked(values: Tensor, place: Tensor) -> Tensor:
+    """Return for each model the values [K, b, ...] at its places [K, w]."""
+    return values[torch.arange(len(place), device=place.device)[:, None], place]
+
+
+def _write(into: Tensor, where: Tensor, place: Tensor, values: Tensor) -> None:
+    """Set for each model the places [K, w] of [K, b, ...] where it says so."""
+    lane, slot = where.nonzero(as_tuple=True)
+    into[lane, place[lane, slot]] = values[lane, slot]
+
+
+def _of_samples(values: Tensor, samples: Tensor) -> Tensor:
+    """Return one value per sample [K, b] in a shape that broadcasts with [K, b, ...]."""
+    return values.reshape(*values.shape, *[1] * (samples.ndim - 2))
 
 
 def _inside(samples: Tensor, clean: Tensor, data: Data) -> Tensor:

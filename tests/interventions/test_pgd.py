@@ -366,3 +366,63 @@ def test_gradients_that_are_nan(data):
 
     with pytest.raises(InterventionError, match="met gradients that are nan"):
         attacked(PGD(0.1), data, lambda x: net(x) + (x * 0).flatten(1).sum(1, keepdim=True).sqrt())
+
+
+# --- several models at once
+
+
+def side_by_side(models, seen=None):
+    """Several networks as one callable, from [K, b, ...] to [K, b, classes]."""
+
+    def joint(batch):
+        if seen is not None:
+            seen.append(batch.shape[1])
+        return torch.stack([model(samples) for model, samples in zip(models, batch, strict=True)])
+
+    return joint
+
+
+def relabelled(order):
+    """The network with its classes in another order: other samples of it are fooled."""
+    net = network()
+    return nn.Sequential(net, Reordered(order))
+
+
+class Reordered(nn.Module):
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def forward(self, logits):
+        return logits[:, self.order]
+
+
+@pytest.mark.parametrize(
+    "pgd",
+    [
+        PGD(0.02),
+        PGD(0.05, norm="l2"),
+        PGD(0.05, random_start=True, restarts=2, steps=3),
+        PGD(0.05, targeted=2, steps=3),
+        PGD(0.0),
+    ],
+    ids=repr,
+)
+def test_several_models_at_once_are_attacked_each_as_alone(pgd, data):
+    models = [network(), network(scale=3.0), relabelled([1, 0, 2, 3]), network(scale=-1.0)]
+    joint = data.inputs.expand(len(models), *data.inputs.shape)
+    found = pgd.perturb_all(side_by_side(models), joint, data.targets, data.rows, data)
+    for model, inputs in zip(models, found, strict=True):
+        alone = attacked(pgd, data, model)
+        torch.testing.assert_close(inputs, alone, rtol=0, atol=1e-6)
+
+
+def test_the_batch_is_as_wide_as_the_model_with_most_left_needs(data):
+    weak, strong = network(scale=-1.0), network()
+    seen = []
+    joint = data.inputs.expand(2, *data.inputs.shape)
+    PGD(0.001).perturb_all(side_by_side([weak, strong], seen), joint, data.targets, data.rows, data)
+    assert seen[0] == 64  # 60, filled up
+    seen.clear()
+    PGD(0.3).perturb_all(side_by_side([weak, weak], seen), joint, data.targets, data.rows, data)
+    assert seen[-1] == 32
