@@ -88,14 +88,14 @@ def main() -> int:
         start(study, folder / "alone", report).communicate()
         whole = reports.read(report)
         for number in range(options.times):
-            for kind, count in (("-n2", 2), ("-n4", 4), ("-n4 killed", 4)):
+            for count in (2, 4):
                 began = time.monotonic()
-                store = folder / f"{kind}{number}"
-                process = start(study, store, report, f"-n{count}")
-                if kind.endswith("killed"):
-                    killed += kill_one(process, rng.uniform(0.2, 0.9) * length, rng)
-                faults += compared(whole, process, report, f"{kind} {number}")
+                process = start(study, folder / f"{count} {number}", report, f"-n{count}")
+                faults += compared(whole, process, report, f"-n{count}, run {number}")
                 length = time.monotonic() - began
+            process = start(study, folder / f"killed {number}", report, "-n4")
+            killed += kill_one(process, rng.uniform(0.2, 0.9) * length, rng)
+            faults += compared(whole, process, report, f"-n4 with one killed, run {number}")
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"{options.times} times -n2, -n4 and -n4 with {killed} killed: {len(faults)} faults")
