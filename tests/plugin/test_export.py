@@ -71,10 +71,7 @@ def test_the_survivors_are_written(exported):
     assert first["config"] == {"lr": 0.1}
     assert first["seed"] == 0
     assert first["verdicts"] == {"test_rate": "kept", "test_elder": "would be rejected"}
-    assert (
-        set(first["scores"]) == {"accuracy on test", "accuracy on test[age > 20]"}
-        or first["scores"]
-    )
+    assert 0 < first["scores"]["accuracy on test"] <= 1
 
 
 def test_the_weights_are_those_that_were_judged(exported):
