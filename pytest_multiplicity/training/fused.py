@@ -124,6 +124,8 @@ def _describe(value: object) -> str:
         return repr(value)
     if isinstance(value, list | tuple) and all(isinstance(v, int | float | str) for v in value):
         return repr(value)
+    if isinstance(value, list | tuple) and any(isinstance(v, nn.Parameter) for v in value):
+        raise Unfusable("the model keeps parameters in a list of its own")
     from pytest_multiplicity.store.fingerprint import fingerprint
 
     return fingerprint(value)

@@ -7,10 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import nn
+
 from pytest_multiplicity.training.course import Job, initial_module
-from pytest_multiplicity.training.fused import structure
+from pytest_multiplicity.training.fused import FEWEST_LANES, structure
 from pytest_multiplicity.training.fused_optimizer import optimizer_kind
 from pytest_multiplicity.training.lanes import Unfusable
+from pytest_multiplicity.training.memory import free_bytes
+
+COPIES = 16  # of a model's state, at the most, while fusing it is checked in float64
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ def group_jobs(jobs: Sequence[Job]) -> list[Group]:
     return [Group(tuple(group), sig, obstacles[sig]) for (_, sig), group in found.items()]
 
 
+def _state_bytes(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
 def _signature(job: Job) -> tuple[str, str | None]:
     recipe = job.recipe
     module = initial_module(recipe, job.seeds)
@@ -49,6 +59,8 @@ def _signature(job: Job) -> tuple[str, str | None]:
         obstacle = None
     except Unfusable as reason:
         described, obstacle = repr(module), str(reason)
+    if _state_bytes(module) * FEWEST_LANES * COPIES > free_bytes(torch.device("cpu")):
+        obstacle = obstacle or "too large to have several in memory"
     if isinstance(recipe.optimizer, str):
         optimizer: object = optimizer_kind(recipe)
     else:

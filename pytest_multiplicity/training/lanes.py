@@ -26,6 +26,9 @@ Operation = Callable[..., Any]
 # all lanes, or NotImplemented.
 FORMS: dict[str, Callable[..., Any]] = {}
 
+# What modules ask of a tensor that is the same for one lane as for all.
+FLAGS = ("is_cpu", "is_meta", "is_nested", "is_quantized", "is_sparse", "layout", "itemsize")
+
 
 class Unfusable(Exception):  # noqa: N818 - it is a verdict on a model, caught by the planner
     """This model can't run side by side; the message says which part of it."""
@@ -68,6 +71,8 @@ class Lanes:
         return apply(function, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
+        if name in FLAGS:
+            return getattr(self.value, name)
         attribute = getattr(Tensor, name)
         if name.startswith("__") or not callable(attribute):
             raise Unfusable(f"the model uses Tensor.{name}")

@@ -82,6 +82,20 @@ class Transformer(nn.Module):
         return self.head(x[:, 0])  # type: ignore[no-any-return]
 
 
+class Encoder(nn.Module):
+    """torch's own encoder layer, whose attention runs lane by lane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(4, 8, 4, stride=4)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(self.patch(x).flatten(2).transpose(1, 2))
+        return self.head(x.mean(1))  # type: ignore[no-any-return]
+
+
 class Words(nn.Module):
     """Embeddings of discrete inputs."""
 
@@ -166,6 +180,7 @@ LAYERS: dict[str, Build] = {
     "residual": Residual,
     "dense": Dense,
     "transformer": Transformer,
+    "encoder": Encoder,
     "embedding": Words,
     "tied": Tied,
 }
@@ -303,6 +318,11 @@ def test_structure_knows_tensors_that_are_plain_attributes() -> None:
 
     assert structure(with_constant(1.0)) == structure(with_constant(1.0))
     assert structure(with_constant(1.0)) != structure(with_constant(2.0))
+
+
+def test_parameters_in_a_list_are_left_alone() -> None:
+    with pytest.raises(Unfusable, match="parameters in a list of its own"):
+        structure(nn.LSTM(4, 3))
 
 
 def test_modules_with_hooks_are_left_alone() -> None:
