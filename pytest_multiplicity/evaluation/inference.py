@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.threads import quickest
+from pytest_multiplicity.evaluation.planning import Demand, Planner
+from pytest_multiplicity.evaluation.schedules import Run, perform
+from pytest_multiplicity.evaluation.units import (
+    Alone,
+    Batch,
+    Schedule,
+    Step,
+    Unit,
+    Way,
+    out_of_memory,
+)
+from pytest_multiplicity.evaluation.units import Model as Model
 from pytest_multiplicity.evaluation.work import Work
-from pytest_multiplicity.interventions import Chain
+from pytest_multiplicity.interventions import Chain, JointIntervention
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
-Model = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A unit, the positions of its models, and when it runs."""
+
+    positions: tuple[int, ...]
+    unit: Unit
+    schedule: Schedule
+
+    def smaller(self) -> Iterator[Piece]:
+        """Give pieces that need less memory, one after the other."""
+        positions = self.positions
+        for unit in self.unit.smaller():
+            yield Piece(positions[: unit.count], unit, "one thread")
+            positions = positions[unit.count :]
 
 
 @dataclass(frozen=True)
 class Infer:
-    """How to compute logits: on which device, counting what."""
+    """How to compute logits: on which device, by whose plans, counting what."""
 
     device: torch.device
     work: Work
+    planner: Planner
 
     def __call__(
         self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
@@ -34,75 +61,81 @@ class Infer:
         called with the number of (model, batch) pairs done.
         """
         parts: list[list[Tensor]] = [[] for _ in models]
-        with quickest(self._trial(models, data)):
-            self._run(models, data, under, advance, parts)
+        steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
+        pieces: list[Piece] | None = None
+        with perform() as run:
+            for start in range(0, len(data), BATCH):
+                rows = torch.arange(start, min(start + BATCH, len(data)))
+                batch = self._batch(data, rows, under, steps)
+                pieces = self._pieces(models, batch) if pieces is None else pieces
+                for piece, logits in self._computed(run, pieces, batch):
+                    for position, lane in zip(piece.positions, logits, strict=True):
+                        parts[position].append(lane)
+                    advance(len(piece.positions))
         self.work.inferred += len(models)
         return [torch.cat(part) for part in parts]
 
-    def _run(
-        self,
-        models: Sequence[Model],
-        data: Data,
-        under: Chain,
-        advance: Callable[[int], None],
-        parts: list[list[Tensor]],
-    ) -> None:
-        for start in range(0, len(data), BATCH):
-            rows = torch.arange(start, min(start + BATCH, len(data)))
-            prepared = self._prepare(data, rows, under)
-            for model, part in zip(models, parts, strict=True):
-                part.append(self._forward(model, prepared, data, rows, under))
-                advance(1)
-
-    def _trial(self, models: Sequence[Model], data: Data) -> Callable[[], object]:
-        """One clean forward pass of a torch module; of anything else nothing is tried."""
-        model = next(iter(models), None)
-        if not isinstance(model, nn.Module):
-            return lambda: None
-        inputs = data.take(torch.arange(min(BATCH, len(data)))).to(self.device)
-        return torch.no_grad()(lambda: model(inputs))
-
-    def _prepare(self, data: Data, rows: Tensor, under: Chain) -> Tensor:
+    def _batch(self, data: Data, rows: Tensor, under: Chain, steps: tuple[Step, ...]) -> Batch:
         """The inputs after the leading steps that are the same for every model."""
         inputs = data.take(rows).to(self.device)
-        for step in under.inputs:
-            if step.needs_model:
-                break
+        leading = under.inputs[: len(under.inputs) - len(steps)]
+        for step in leading:
+            assert not step.needs_model
             inputs = step.apply(inputs, data.rows[rows], data)
-        self.work.intervened += bool(under.inputs) and not under.inputs[0].needs_model
-        return inputs
-
-    def _forward(
-        self, model: Model, inputs: Tensor, data: Data, rows: Tensor, under: Chain
-    ) -> Tensor:
-        steps = list(under.inputs)
-        while steps and not steps[0].needs_model:
-            del steps[0]  # applied once for all models
+        self.work.intervened += bool(leading)
         targets = data.targets[rows].to(self.device)
-        for step in steps:
-            if step.needs_model:
-                inputs = step.perturb(model, inputs, targets, data.rows[rows], data)
+        return Batch(inputs, targets, data.rows[rows], data, steps)
+
+    def _pieces(self, models: Sequence[Model], batch: Batch) -> list[Piece]:
+        """Put modules of one structure together, as many as their way says."""
+        alike: dict[str | None, list[int]] = {}
+        pieces = []
+        for position, model in enumerate(models):
+            if isinstance(model, nn.Module):
+                kind = self.planner.structure(model) or f"module {position}"
+                alike.setdefault(kind, []).append(position)
             else:
-                inputs = step.apply(inputs, data.rows[rows], data)
-        with torch.no_grad():
-            logits = model(inputs)
-        return _checked(logits, len(inputs))
-
-
-def _checked(logits: object, samples: int) -> Tensor:
-    if not isinstance(logits, Tensor):
-        raise MeasurementError(
-            f"a model returned {type(logits).__name__}: return a tensor of logits [batch, classes]"
+                pieces.append(Piece((position,), Alone(model), "all threads"))
+        demand = Demand(
+            gradients=any(step.needs_model for step in batch.steps),
+            joint=all(isinstance(s, JointIntervention) for s in batch.steps if s.needs_model),
+            parallel=all(isinstance(step, JointIntervention) for step in batch.steps),
         )
-    if logits.ndim != 2 or len(logits) != samples:
-        raise MeasurementError(
-            f"a model returned a tensor of shape {tuple(logits.shape)} for a batch of {samples}: "
-            "return logits [batch, classes]"
-        )
-    logits = logits.detach().to("cpu", torch.float32)
-    if logits.isnan().any():
-        raise MeasurementError("a model returned nan: its weights or its inputs are broken")
-    return logits
+        for positions in alike.values():
+            modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
+            way = self.planner.way(modules, batch.inputs, demand)
+            pieces += self._divided(modules, positions, way)
+        return pieces
+
+    def _divided(
+        self, modules: Sequence[nn.Module], positions: Sequence[int], way: Way
+    ) -> Iterator[Piece]:
+        for start in range(0, len(modules), way.lanes):
+            end = start + way.lanes
+            unit = self.planner.shelf.unit(modules[start:end], way)
+            yield Piece(tuple(positions[start:end]), unit, way.schedule)
+
+    def _computed(
+        self, run: Run, pieces: list[Piece], batch: Batch
+    ) -> Iterator[tuple[Piece, Tensor]]:
+        """Compute every piece, and those again in smaller ones that took too much memory."""
+
+        def work(unit: Unit) -> Tensor | None:
+            try:
+                return unit.logits(batch)
+            except Exception as error:
+                if out_of_memory(error) and unit.smaller():
+                    return None
+                raise
+
+        found = run([(piece.schedule, piece.unit) for piece in pieces], work)
+        for piece, logits in zip(tuple(pieces), found, strict=True):
+            if logits is not None:
+                yield piece, logits
+                continue
+            parts = list(piece.smaller())
+            pieces[pieces.index(piece) : pieces.index(piece) + 1] = parts
+            yield from self._computed(run, parts, batch)
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:

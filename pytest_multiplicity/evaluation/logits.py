@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.evaluation.asking import Asked
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.inference import BATCH, Infer
+from pytest_multiplicity.evaluation.planning import Planner
 from pytest_multiplicity.evaluation.sources import Models
 from pytest_multiplicity.store import fingerprint
 
@@ -23,7 +24,8 @@ class Logits:
 
     def __init__(self, models: Models) -> None:
         self._models, self._store = models, models.store
-        self._infer = Infer(models.device, models.work)
+        planner = Planner(models.device, models.store, len(models.design.ids))
+        self._infer = Infer(models.device, models.work, planner)
         self.searching = False
 
     @contextmanager

@@ -1,0 +1,64 @@
+"""Batch norm folded into the layer before it: in eval mode, one affine map after another."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+_FOLDS: dict[tuple[type[nn.Module], type[nn.Module]], Callable[..., nn.Module]] = {
+    (nn.Conv1d, nn.BatchNorm1d): fuse_conv_bn_eval,
+    (nn.Conv2d, nn.BatchNorm2d): fuse_conv_bn_eval,
+    (nn.Conv3d, nn.BatchNorm3d): fuse_conv_bn_eval,
+    (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
+}
+
+
+def folded(module: nn.Module) -> nn.Module | None:
+    """Copy a module in eval mode with its batch norms folded into the layers before them.
+
+    None where there is nothing to fold, or the module's code can't be traced. The copy agrees with
+    the module to rounding where the code's flow doesn't depend on values: compare them.
+    """
+    if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        return None
+    try:
+        traced = fx.symbolic_trace(copy.deepcopy(module))
+    except Exception:  # user code ran on something that only resembles a tensor
+        return None
+    return traced if _fold(traced) else None
+
+
+def _fold(traced: fx.GraphModule) -> int:
+    """Fold what can be folded in a module's graph, and say how many batch norms that were."""
+    calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    pairs = [pair for node in traced.graph.nodes if (pair := _pair(traced, node, calls))]
+    for layer, norm in pairs:
+        parts = [traced.get_submodule(str(node.target)) for node in (layer, norm)]
+        with torch.no_grad():
+            one = _FOLDS[type(parts[0]), type(parts[1])](*parts)
+        traced.set_submodule(str(layer.target), one.requires_grad_(False))
+        norm.replace_all_uses_with(layer)
+        traced.graph.erase_node(norm)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return len(pairs)
+
+
+def _pair(
+    traced: fx.GraphModule, norm: fx.Node, calls: Counter[object]
+) -> tuple[fx.Node, fx.Node] | None:
+    """Give a layer and the batch norm that alone uses its outputs, each called once."""
+    layer = norm.args[0] if norm.args else None
+    if not isinstance(layer, fx.Node) or {layer.op, norm.op} != {"call_module"}:
+        return None
+    if len(layer.users) > 1 or calls[layer.target] > 1 or calls[norm.target] > 1:
+        return None
+    parts = [traced.get_submodule(str(node.target)) for node in (layer, norm)]
+    if (type(parts[0]), type(parts[1])) not in _FOLDS or parts[1].running_mean is None:
+        return None
+    return layer, norm
