@@ -1,28 +1,20 @@
-"""The pytest side. Each hook is one line: what it does stands in the module it names.
+"""The pytest side: what every run loads, which is next to nothing.
 
-Loading this costs nothing: torch, pandas and numpy are imported when a family is used.
+The rest (``hooks.py`` and all it needs) is registered when a family is met or an option is given,
+so that a repository without families pays for a few checks only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin import (
-    collection,
-    distributed,
-    failures,
-    gates,
-    options,
-    outcomes,
-    run,
-    summary,
-)
-from pytest_multiplicity.plugin.fixtures import survivors
+from pytest_multiplicity.plugin import options
 
-__all__ = ["survivors"]
+HOOKS = "multiplicity-hooks"
+DEFINITION = "multiplicity_definition"  # by this attribute a fixture is known as a family
+BROKEN = pytest.StashKey[bool]()  # whether something could not be collected
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,72 +23,53 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, register the markers, start the run's state."""
-    run.configure(config)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what the run holds open."""
-    run.unconfigure(config)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Arrange for gates to run on the controller under pytest-xdist."""
-    distributed.start(session)
+    """Register the markers; begin at once where an option or pytest-xdist asks for it."""
+    for marker in options.MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.pluginmanager.register(_Collection(config), "multiplicity-collection")
+    distributed = hasattr(config, "workerinput") or config.pluginmanager.hasplugin("dsession")
+    if distributed or options.given(config):
+        _begin(config)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize specs over their family's candidates, the candidate's id first."""
-    collection.generate(metafunc)
+    known = metafunc._arg2fixturedefs.values()
+    families = any(defs and hasattr(defs[-1].func, DEFINITION) for defs in known)
+    if families or "survivors" in metafunc.fixturenames:
+        _begin(metafunc.config)
+        from pytest_multiplicity.plugin import collection
+
+        collection.generate(metafunc)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(
-    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
-) -> Generator[None, None, None]:
-    """Know specs and gates, and put the gates last, whatever other plugins did."""
-    collection.note_items(config, items)
-    yield
-    gates.order(config, items)
+@pytest.fixture
+def survivors(request: pytest.FixtureRequest) -> Any:
+    """The candidates that no enforced specification rejected.
+
+    A test that takes it is a gate: it runs after every spec, on the whole family's verdicts.
+    """
+    from pytest_multiplicity.plugin.state import STATE
+
+    return request.config.stash[STATE].survivors(request)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip gates that can't be evaluated."""
-    gates.setup(item)
+class _Collection:
+    """Remembers that a module could not be collected, which leaves every matrix incomplete."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take note, also before there is a family."""
+        if report.failed:
+            self._config.stash[BROKEN] = True
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Record what a spec measures; a spec that measures nothing is an error."""
-    with outcomes.judging(item):
-        return (yield)
+def _begin(config: pytest.Config) -> None:
+    """Register everything else, once."""
+    if not config.pluginmanager.hasplugin(HOOKS):
+        from pytest_multiplicity.plugin import hooks
 
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a spec's AssertionError into a rejection; show errors of ours without their depths."""
-    return outcomes.judge(item, call, failures.shortened(item, call, (yield)))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_report_teststatus(
-    report: pytest.CollectReport | pytest.TestReport,
-) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
-    """Name REJECTED, UNDECIDED and MEASURED."""
-    return outcomes.status(report)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the reports that were asked for."""
-    summary.write(session)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the funnel, the survivors, the sheets and the gates."""
-    summary.show(terminalreporter)
+        config.pluginmanager.register(hooks, HOOKS)

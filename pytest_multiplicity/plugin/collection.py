@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
+from pytest_multiplicity.plugin import DEFINITION
 from pytest_multiplicity.plugin.families import Family, Spec
-from pytest_multiplicity.plugin.fixtures import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_multiplicity.plugin import BROKEN
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import State
 
@@ -25,7 +26,7 @@ def _missing_pairs(state: State, family: Family) -> str | None:
 def _left_out(state: State, family: Family) -> str | None:
     """What the counts can't see: specs that were never collected."""
     config = state.config
-    if state.collection_failed:
+    if state.collection_failed or config.stash.get(BROKEN, False):
         return "a module could not be collected"
     for option in ("lf", "stepwise"):
         if config.getoption(option, default=False):

@@ -1,4 +1,4 @@
-"""``pm.family``, ``pm.recorded`` and the fixture ``survivors``."""
+"""``pm.family`` and ``pm.recorded``: functions and tables that become fixtures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.family import Built, Definition, Recorded
+from pytest_multiplicity.plugin import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.candidate import Candidate
-    from pytest_multiplicity.evaluation.survivors import Survivors
-
-DEFINITION = "multiplicity_definition"
 
 
 def family(
@@ -86,12 +84,3 @@ def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
     build.__name__, build.__doc__ = name, doc
     setattr(build, DEFINITION, definition)
     return pytest.fixture(scope="session")(build)
-
-
-@pytest.fixture
-def survivors(request: pytest.FixtureRequest) -> Survivors:
-    """The candidates that no enforced specification rejected.
-
-    A test that takes it is a gate: it runs after every spec, on the whole family's verdicts.
-    """
-    return request.config.stash[STATE].survivors(request)

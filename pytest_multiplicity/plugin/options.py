@@ -130,6 +130,16 @@ def add(parser: pytest.Parser) -> None:
         parser.addini(name, text, default=default)
 
 
+def given(config: pytest.Config) -> bool:
+    """Whether any option is set, on the command line or in the ini file."""
+    named = [*VALUES, *PATHS, "update_lock"]
+    if any(config.getoption(f"multiplicity_{name}") is not None for name in named):
+        return True
+    if any(config.getini(f"multiplicity_{name}") for name in named):
+        return True
+    return any(config.getini(name) != default for name, (_, default) in INIS.items())
+
+
 def read(config: pytest.Config) -> Options:
     """Read and check every option. Raises pytest.UsageError with the value and the remedy."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")

@@ -12,9 +12,7 @@ from pytest_multiplicity.plugin.state import STATE, State
 
 
 def configure(config: pytest.Config) -> None:
-    """Check the options, register the markers, start with an empty ledger."""
-    for marker in options.MARKERS:
-        config.addinivalue_line("markers", marker)
+    """Check the options, start with an empty ledger."""
     state = config.stash[STATE] = State(config, options.read(config))
     config.pluginmanager.register(Log(state), "multiplicity-log")
 
@@ -43,7 +41,3 @@ class Log:
         if "gate" in carried:
             gate = GateRecord(**carried["gate"])
             self._state.ledger.gates[gate.nodeid] = gate
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module that can't be collected leaves the matrix incomplete."""
-        self._state.collection_failed |= report.failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -58,7 +59,7 @@ def show(reporter: pytest.TerminalReporter) -> None:
         if reporter.verbosity >= 0:
             reporter.section("multiplicity")
         reporter.ensure_newline()
-        reporter.write(text + "\n")
+        reporter.write(_no_commands(text) + "\n")
     if reporter.hasopt("x"):
         _list_rejections(reporter, run_of(state))
 
@@ -76,7 +77,8 @@ def run_of(state: State) -> report.Run:
 
 def _has_families(state: State) -> bool:
     collected = not state.config.option.collectonly
-    return collected and any(family.specs for family in state.families)
+    met = any(family.specs for family in state.families)
+    return collected and (met or bool(state.selected_gates))
 
 
 def _wanted(state: State) -> bool:
@@ -142,12 +144,20 @@ def _concerned(state: State) -> bool:
 
 def _list_rejections(reporter: pytest.TerminalReporter, run: report.Run) -> None:
     """The lines of ``-rx``, which pytest prints for outcomes it knows only."""
+    from pytest_multiplicity.report.text import inert
+
     for family in run.families:
         for candidate in family.candidates:
             for spec in candidate.rejected_by:
                 reason = candidate.diverged or candidate.reasons.get(spec, "")
-                first = reason.splitlines()[0].removeprefix("assert ") if reason else ""
-                reporter.write_line(f"REJECTED {spec}[{candidate.id}] {first}", yellow=True)
+                first = inert("".join(reason.splitlines()[:1]).removeprefix("assert "))
+                line = f"REJECTED {inert(spec)}[{candidate.id}] {first}"
+                reporter.write_line(line.rstrip(), yellow=True)
+
+
+def _no_commands(text: str) -> str:
+    """GitHub takes every line that begins with :: for a command, also in a message of ours."""
+    return re.sub(r"(?m)^(\s*)::", r"\1\\::", text)
 
 
 def _speaks_unicode(reporter: pytest.TerminalReporter) -> bool:

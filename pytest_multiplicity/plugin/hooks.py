@@ -1,0 +1,87 @@
+"""The hooks of a run that has families. Each is one line: what it does is in the module it names.
+
+Registered when the first family is met; see ``pytest_multiplicity/plugin/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_multiplicity.plugin import (
+    collection,
+    distributed,
+    failures,
+    gates,
+    outcomes,
+    run,
+    summary,
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options, start the run's state."""
+    run.configure(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what the run holds open."""
+    run.unconfigure(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Arrange for gates to run on the controller under pytest-xdist."""
+    distributed.start(session)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Know specs and gates, and put the gates last, whatever other plugins did."""
+    collection.note_items(config, items)
+    yield
+    gates.order(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip gates that can't be evaluated."""
+    gates.setup(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Record what a spec measures; a spec that measures nothing is an error."""
+    with outcomes.judging(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a spec's AssertionError into a rejection; show errors of ours without their depths."""
+    return outcomes.judge(item, call, failures.shortened(item, call, (yield)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
+    """Name REJECTED, UNDECIDED and MEASURED."""
+    return outcomes.status(report)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the reports that were asked for."""
+    summary.write(session)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the funnel, the survivors, the sheets and the gates."""
+    summary.show(terminalreporter)
