@@ -1,7 +1,12 @@
-"""Training: recipes, the ways to train a family of them, and the planner that picks one."""
+"""Training: recipes, the ways to train a family of them, and the planner that picks one.
+
+`train` trains jobs and `plan` says how it would. `stack` puts trained modules side by side, and
+`call_elsewhere` calls functions of the user's own in worker processes.
+"""
 
 from __future__ import annotations
 
+from pytest_multiplicity.training.cores import available_cores
 from pytest_multiplicity.training.course import (
     Diverged,
     Job,
@@ -10,19 +15,32 @@ from pytest_multiplicity.training.course import (
     Trained,
     initial_module,
 )
-from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.elsewhere import call_elsewhere
+from pytest_multiplicity.training.engine import plan, train
+from pytest_multiplicity.training.fused import FusedModule, stack, structure
+from pytest_multiplicity.training.lanes import Unfusable
+from pytest_multiplicity.training.planner import Plan, describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds, training_rows
 
 __all__ = [
     "Diverged",
+    "FusedModule",
     "Job",
+    "Plan",
     "Progress",
     "Recipe",
     "Seeds",
     "Task",
     "Trained",
+    "Unfusable",
+    "available_cores",
+    "call_elsewhere",
+    "describe",
     "initial_module",
+    "plan",
+    "stack",
+    "structure",
     "train",
     "training_rows",
 ]

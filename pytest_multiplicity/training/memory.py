@@ -1,25 +1,55 @@
-"""How much memory is there, and how much was needed."""
+"""How much memory there is, and how much was needed."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import torch
 
+UNKNOWN = 4 << 30  # where a system tells nothing, as Windows without further libraries
 
-def free_bytes(device: torch.device) -> int:
-    """Give the bytes that are free on a device."""
+
+def free_bytes(
+    device: torch.device,
+    proc: Path = Path("/proc/meminfo"),
+    cgroup: Path = Path("/sys/fs/cgroup"),
+) -> int:
+    """Give the bytes that are free on a device; on a CPU within the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
+    machine = _available(proc)
+    return machine if limit is None or used is None else min(machine, max(0, limit - used))
+
+
+def _available(proc: Path) -> int:
+    """Count memory that the system would give up as free; half of all where it doesn't say."""
+    try:
+        lines = dict(line.split(":", 1) for line in proc.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError):
+        if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+            return UNKNOWN
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Give the most bytes that this process has had in use at once on a device."""
+    """Give the most bytes that this process has had in use at once; 0 where nothing tells."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    import resource  # not on Windows
+    if os.name != "posix":
+        return 0
+    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak << 10

@@ -14,13 +14,14 @@ from torchvision.transforms import v2
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError, RecipeError
-from pytest_multiplicity.training import Diverged, Job, Trained, initial_module, train
+from pytest_multiplicity.training import Diverged, Job, Trained, engine, initial_module, train
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
 from pytest_multiplicity.training.plain import PlainTraining, train_plain
 from pytest_multiplicity.training.planner import Planner
 from pytest_multiplicity.training.ways import Way
+from pytest_multiplicity.training.workers import Crashed, Failed
 
 CPU = torch.device("cpu")
 Make = Callable[..., Job]
@@ -201,6 +202,39 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
 
     with pytest.raises(EvaluationError, match="training job-seed0 killed its worker process twice"):
         list(train([job(augment=die)], device=CPU, store=store, progress=bar, cores=2))
+
+
+def test_want_of_memory_halves_a_chunk(job: Make) -> None:
+    jobs = tuple(job(seed) for seed in range(10))
+    whole = engine._Chunk(jobs, (), replace(FUSED, lanes=10), seconds=8.0)
+    halves = engine._again(whole, Failed(MemoryError()))
+    assert [len(half.jobs) for half in halves] == [5, 5]
+    assert {half.way.lanes for half in halves} == {5}
+    assert sum((half.jobs for half in halves), ()) == jobs
+    (again,) = engine._again(replace(whole, jobs=jobs[:1]), Crashed(-9))
+    assert again.attempts == 2
+    with pytest.raises(ValueError, match="own"):
+        engine._again(whole, Failed(ValueError("own")))
+
+
+def test_a_chunk_too_big_for_memory_is_trained_in_halves(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(Way("fused", 8), monkeypatch)
+    sizes: list[int] = []
+    way = engine.train_way
+
+    def small(jobs: Any, *args: Any) -> Any:
+        sizes.append(len(jobs))
+        if len(jobs) > 4:
+            raise torch.OutOfMemoryError
+        return way(jobs, *args)
+
+    monkeypatch.setattr(engine, "train_way", small)
+    jobs = [job(seed) for seed in range(8)]
+    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
+    assert sizes == [8, 4, 4]
+    assert set(results) == set(jobs)
 
 
 def test_checkpoints_of_workers_reach_the_store(

@@ -17,6 +17,7 @@ from torch import nn
 from pytest_multiplicity.errors import EvaluationError, RecipeError
 from pytest_multiplicity.training.cores import available_cores
 from pytest_multiplicity.training.elsewhere import call_elsewhere
+from pytest_multiplicity.training.memory import free_bytes
 from pytest_multiplicity.training.sharing import Sharing, UnsharableError
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Workers
 
@@ -181,3 +182,15 @@ def test_cores_respect_a_containers_limits(tmp_path: Path) -> None:
     assert available_cores(tmp_path) == 1
     (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1\n")
     assert available_cores(tmp_path) == everything
+
+
+def test_free_memory_respects_a_containers_limit(tmp_path: Path) -> None:
+    cpu, proc = torch.device("cpu"), tmp_path / "meminfo"
+    proc.write_text("MemTotal:  1000 kB\nMemAvailable:   800 kB\n")
+    assert free_bytes(cpu, proc, tmp_path) == 800 << 10
+    (tmp_path / "memory.max").write_text("500000\n")
+    (tmp_path / "memory.current").write_text("100000\n")
+    assert free_bytes(cpu, proc, tmp_path) == 400_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_bytes(cpu, proc, tmp_path) == 800 << 10
+    assert free_bytes(cpu, tmp_path / "missing", tmp_path) > 0
