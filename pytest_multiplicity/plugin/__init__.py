@@ -27,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in options.MARKERS:
         config.addinivalue_line("markers", marker)
     config.pluginmanager.register(_Collection(config), "multiplicity-collection")
-    distributed = hasattr(config, "workerinput") or config.pluginmanager.hasplugin("dsession")
+    # a controller collects nothing, so it meets no family: its workers do
+    distributed = hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
     if distributed or options.given(config):
         _begin(config)
 
