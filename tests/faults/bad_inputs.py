@@ -36,7 +36,16 @@ import pytest_multiplicity as pm
 import pytest_multiplicity.plugin.assemble
 from pytest_multiplicity.errors import MultiplicityError
 
-PLUGINS = ("randomly", "xdist", "cacheprovider", "html", "timeout", "rerunfailures", "cov")
+PLUGINS = (
+    "randomly",
+    "xdist",
+    "cacheprovider",
+    "html",
+    "timeout",
+    "rerunfailures",
+    "cov",
+    "benchmark",
+)
 QUIET = ["-q", *(argument for name in PLUGINS for argument in ("-p", f"no:{name}"))]
 CLEAN = {0, 1, 2, 4, 5}
 SLOW = 30.0  # seconds: nothing here takes one
