@@ -13,6 +13,7 @@ import torch
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.multiplicity.noise import (
     PERMUTATIONS_OF_VALUES,
+    MetricFunction,
     Noise,
     noise_of_metric,
 )
@@ -71,9 +72,17 @@ def noise_of_measure(
     def metric(outputs: npt.NDArray[np.floating], _: npt.NDArray[np.integer]) -> float:
         return apply_measure(fn, torch.from_numpy(outputs), truth, "measure", "an exchange")
 
-    permutations = NOISE_CALLS // len(logits)
-    permutations = min(max(permutations, FEWEST_PERMUTATIONS), PERMUTATIONS_OF_VALUES)
     try:
-        return noise_of_metric(metric, logits, targets, permutations=permutations)
+        return bounded_noise(metric, logits, targets)
     except MeasurementError:
         return None
+
+
+def bounded_noise(
+    metric: MetricFunction, outputs: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]
+) -> Noise:
+    """``noise_of_metric`` with as many permutations as ``NOISE_CALLS`` allows."""
+    permutations = min(NOISE_CALLS // len(outputs), PERMUTATIONS_OF_VALUES)
+    return noise_of_metric(
+        metric, outputs, targets, permutations=max(permutations, FEWEST_PERMUTATIONS)
+    )

@@ -15,7 +15,12 @@ from pytest_multiplicity.data import check_classes
 from pytest_multiplicity.evaluation.asking import Asked
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.logits import Logits, Reader
-from pytest_multiplicity.evaluation.measure import Measure, apply_measure, noise_of_measure
+from pytest_multiplicity.evaluation.measure import (
+    Measure,
+    apply_measure,
+    bounded_noise,
+    noise_of_measure,
+)
 from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.sources import Models
@@ -108,15 +113,21 @@ class Measuring:
 
     def privacy_between(self, members: Asked, nonmembers: Asked, name: str) -> Metric:
         """How well the members hide among the non-members, the same for all candidates."""
+        trained = np.repeat([True, False], [len(members.rows), len(nonmembers.rows)])
         parts = [(asked, self._read(asked)) for asked in (members, nonmembers)]
-        trained = np.repeat([True, False], [len(asked.rows) for asked, _ in parts])
+        sureness = {
+            i: np.concatenate([_sureness(read, i, asked) for asked, read in parts])
+            for i in self.alive
+        }
 
-        def score(index: int) -> float:
-            return privacy(
-                np.concatenate([_sureness(read, index, a) for a, read in parts]), trained
+        def noise(positions: npt.NDArray[np.intp]) -> Noise:
+            chosen = np.stack([sureness[index] for index in positions.tolist()])
+            return bounded_noise(
+                lambda values, labels: privacy(values, labels == 1), chosen, trained.astype(int)
             )
 
-        return self._metric(name, self._of_all(score), members)
+        scores = self._of_all(lambda index: privacy(sureness[index], trained))
+        return self._metric(name, scores, members, noise_of=noise)
 
     def privacy_in(self, pool: Asked, name: str, *, references: bool) -> Metric:
         """How well each candidate's half of the recipes' data hides in the whole."""

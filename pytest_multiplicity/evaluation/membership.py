@@ -54,7 +54,7 @@ def relative_to_references(sureness: Floats, trained: Bools) -> Floats:
     return found
 
 
-def privacy(sureness: Floats, members: Bools) -> float:
+def privacy(sureness: npt.NDArray[np.floating], members: Bools) -> float:
     """One minus the balanced accuracy of the attack, its threshold cross-fitted.
 
     ``sureness``: [n], the higher the likelier a member; ``members``: [n]. The threshold that is
@@ -86,7 +86,7 @@ def _halves(members: Bools) -> Bools:
     return half
 
 
-def _best_threshold(sureness: Floats, members: Bools) -> float:
+def _best_threshold(sureness: npt.NDArray[np.floating], members: Bools) -> float:
     """The threshold with the best balanced accuracy, midway between two samples."""
     values = np.unique(sureness)
     caught = _share_at_least(sureness[members], values)
@@ -95,7 +95,7 @@ def _best_threshold(sureness: Floats, members: Bools) -> float:
     return float(values[best] + values[best - 1]) / 2 if best else -np.inf
 
 
-def _share_at_least(sureness: Floats, values: Floats) -> Floats:
+def _share_at_least(sureness: npt.NDArray[np.floating], values: npt.NDArray[np.floating]) -> Floats:
     below = np.searchsorted(np.sort(sureness), values, side="left")
     share: Floats = 1.0 - below / len(sureness)
     return share

@@ -106,6 +106,9 @@ def test_privacy_of_trained_candidates(bench):
     assert 0.3 <= score <= 0.7  # a linear model on noise remembers nothing
     assert population.models.work.inferred == 8
     assert not bench.told  # members were trained on: that is what is asked
+    noise = score.metric.sheet().noise
+    assert noise.floor > 0.0
+    assert noise.within_noise
 
 
 def overfitted(bench, config):

@@ -85,6 +85,11 @@ def test_data_that_does_not_fit(trained, data, message):
 
 
 ASKED = [
+    (
+        "candidate.accuracy(pm.Data(points.test.inputs, points.test.targets + 3, name='odd'))",
+        "targets of 'odd' go up to 4 (40 samples are out of range), but the model gives 2 logits",
+    ),
+    ("candidate.privacy(points.train)", "was trained on all of 'train': give non-members"),
     ("candidate.accuracy(points.test.where('sex == 1'))", "'sex'"),
     ("candidate.accuracy(points.test.where('age > 99'))", "age > 99"),
     ("candidate.accuracy(points.test, under=pm.Group('age > 99'))", "age > 99"),
