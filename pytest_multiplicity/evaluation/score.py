@@ -78,7 +78,7 @@ class Score(float):
         if self.metric.n is not None:
             low, high = self.interval()
             shown += f" [{low:.4f}, {high:.4f}]"
-        return f"{shown} ({self.metric.name}; best {self.metric.best:.4f})"
+        return f"{shown} ({_visible(self.metric.name)}; best {self.metric.best:.4f})"
 
     def __reduce__(self) -> tuple[type[float], tuple[float]]:
         return float, (float(self),)  # a copy elsewhere is the number alone
@@ -87,3 +87,8 @@ class Score(float):
     def beyond_doubt(self) -> BeyondDoubt:
         """The same comparisons, holding or failing only where the data decide."""
         return BeyondDoubt(self)
+
+
+def _visible(text: str) -> str:
+    """Without what a terminal would obey: pytest prints this as it is."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

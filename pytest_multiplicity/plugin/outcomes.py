@@ -16,6 +16,7 @@ from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.state import STATE
+from pytest_multiplicity.report.text import inert
 
 RECORDER = pytest.StashKey[Recorder]()
 MAX_REASON = 2000
@@ -76,7 +77,7 @@ def judge(
     if recorder is not None:
         news = recorder.news(pair, state)
         for name, metric in recorder.metrics.items():
-            item.user_properties.append((name, float(metric.scores[pair.candidate])))
+            item.user_properties.append((inert(name), float(metric.scores[pair.candidate])))
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
     report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
     return report
@@ -117,7 +118,7 @@ def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: Pai
     report.multiplicity_category = _category(pair, record)  # type: ignore[attr-defined]
     if record.verdict == "rejected":
         report.outcome = "skipped"
-        report.wasxfail = f"rejected: {record.reason.splitlines()[0]}"
+        report.wasxfail = f"rejected: {inert(record.reason.splitlines()[0], MAX_REASON)}"
     elif record.objected:
         report.outcome, report.longrepr = "passed", None
 

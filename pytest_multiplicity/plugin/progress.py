@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 
+from pytest_multiplicity.report.text import inert
 from pytest_multiplicity.training import Progress, Task
 
 LINE_SECONDS = 15.0  # between plain lines
@@ -62,7 +63,8 @@ class Shown:
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Task]:
         """A bar with the time left, or lines."""
-        shown = self._task(self._stream, description, total, self._outside, self._break_line)
+        name = inert(description)
+        shown = self._task(self._stream, name, total, self._outside, self._break_line)
         try:
             yield shown
         finally:
