@@ -30,7 +30,8 @@ class Population:
     def __init__(self, models: Models, names: dict[str, str], leakage: Leakage) -> None:
         self.models, self.design = models, models.design
         self.candidates = tuple(Candidate(self, i) for i in range(len(self.design.ids)))
-        self.observer: Observer = lambda metric: None
+        self.unheard: list[Metric] = []  # what was measured while nobody observed
+        self.observer: Observer = self.unheard.append
         self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
         for data in {id(d): d for d in models.training_data}.values():
             leakage.use(TRAINING, data)
@@ -157,6 +158,7 @@ class Population:
         if not self.models.history and not self.models.diverged:
             return {}
         return {
+            "ways": dict(self.models.ways),
             "diverged": {i: str(each) for i, each in self.models.diverged.items()},
             "history": {i: [dict(row) for row in rows] for i, rows in self.models.history.items()},
             "weights": {i: self.models.keys[i] for i in self.models.history},

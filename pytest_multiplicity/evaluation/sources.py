@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -25,7 +26,7 @@ from pytest_multiplicity.evaluation.inference import Model, frozen
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.family import Built, Design
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training import Diverged, Job, Progress, Recipe, Seeds, Trained
+from pytest_multiplicity.training import Diverged, Job, Plan, Progress, Recipe, Seeds, Trained
 
 HELD_BYTES = 1 << 29  # of trained modules that wait in memory for the next question
 
@@ -57,6 +58,7 @@ class Models:
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
+        self._ways: dict[int, str] = {}
         self._ready = False
         self._held: dict[int, nn.Module] = {}
 
@@ -149,6 +151,17 @@ class Models:
                 raise
             self._ready = True
 
+    def plan(self) -> list[Plan]:
+        """How the recipes that the store doesn't hold would be trained; trains nothing."""
+        recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
+        jobs = [self._job(i) for i in recipes if not self._recall(i)]
+        return training.plan(jobs, device=self.device, store=self.store) if jobs else []
+
+    @property
+    def ways(self) -> dict[str, int]:
+        """How the candidates were trained -> how many of them."""
+        return dict(Counter(self._ways.values()))
+
     def _train(self) -> None:
         recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
         missing = [i for i in recipes if not self._recall(i)]
@@ -177,7 +190,7 @@ class Models:
             sick = {"epoch": outcome.epoch, "reason": outcome.reason}
             self.store.put("weights", key, {}, {"diverged": sick})
         else:
-            self.history[index] = outcome.history
+            self.history[index], self._ways[index] = outcome.history, outcome.way
             meta = {"history": outcome.history, "way": outcome.way}
             self.store.put("weights", key, outcome.state, meta)
 
@@ -188,6 +201,8 @@ class Models:
         if diverged := entry.meta.get("diverged"):
             self.diverged[index] = Diverged(**diverged)
         self.history[index] = entry.meta.get("history", [])
+        if "way" in entry.meta:
+            self._ways[index] = entry.meta["way"]
         return True
 
     def _job(self, index: int) -> Job:

@@ -119,7 +119,14 @@ class FamilyReport:
             conflicts=self._conflicts(),
             trained=work.get("trained", 0),
             from_store=work.get("stored", 0),
+            notes=self._notes(),
         )
+
+    def _notes(self) -> list[str]:
+        """How the candidates were trained: ``20 fused in workers, 5 plain``."""
+        ways = self.facts.get("ways", {})
+        told = ", ".join(f"{count} {way}" for way, count in ways.items())
+        return [f"trained {told}"] if told else []
 
     @cached_property
     def facts(self) -> dict[str, Any]:

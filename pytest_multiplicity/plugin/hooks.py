@@ -14,6 +14,7 @@ from pytest_multiplicity.plugin import (
     collection,
     distributed,
     failures,
+    foresight,
     gates,
     outcomes,
     run,
@@ -45,12 +46,19 @@ def pytest_collection_modifyitems(
     collection.note_items(config, items)
     yield
     gates.order(config, items)
+    foresight.keep_one_of_each(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip gates that can't be evaluated."""
     gates.setup(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Under ``--multiplicity-plan`` plan instead of judging."""
+    return foresight.instead_of_running(pyfuncitem)
 
 
 @pytest.hookimpl(wrapper=True)

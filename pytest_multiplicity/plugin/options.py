@@ -59,6 +59,7 @@ VALUES = {
     "lock": ("PATH", "compare the run with this committed file; what drifted fails the run"),
     "export": ("DIR", "write the survivors to this folder: weights, scores, verdicts, the sheet"),
 }
+PLAN = "say what would be trained, how and how long, and train nothing"
 UPDATE_LOCK = "write the file of --multiplicity-lock anew, where the run drifted from it"
 INIS = {
     "multiplicity_partial": ("gates on a partial run: skip or fail", "skip"),
@@ -92,6 +93,7 @@ class Options:
     export: Path | None
     lock: Path | None
     update_lock: bool
+    plan: bool
     lock_tolerance: float
     partial: Partial
     undecided: Undecided
@@ -126,6 +128,13 @@ def add(parser: pytest.Parser) -> None:
         help=UPDATE_LOCK,
     )
     parser.addini("multiplicity_update_lock", UPDATE_LOCK, type="bool", default=False)
+    group.addoption(
+        "--multiplicity-plan",
+        dest="multiplicity_plan",
+        action="store_true",
+        default=None,
+        help=PLAN,
+    )
     for name, (text, default) in INIS.items():
         parser.addini(name, text, default=default)
 
@@ -133,7 +142,7 @@ def add(parser: pytest.Parser) -> None:
 def given(config: pytest.Config) -> bool:
     """Whether any option is set, on the command line or in the ini file."""
     named = [*VALUES, *PATHS, "update_lock"]
-    if any(config.getoption(f"multiplicity_{name}") is not None for name in named):
+    if any(config.getoption(f"multiplicity_{name}") is not None for name in [*named, "plan"]):
         return True
     if any(config.getini(f"multiplicity_{name}") for name in named):
         return True
@@ -157,6 +166,7 @@ def read(config: pytest.Config) -> Options:
         export=_path(config, "export"),
         lock=_path(config, "lock"),
         update_lock=_flag(config, "update_lock"),
+        plan=bool(config.getoption("multiplicity_plan")),
         lock_tolerance=_tolerance(config.getini("multiplicity_lock_tolerance")),
         partial=_choice(Partial, "multiplicity_partial", config.getini("multiplicity_partial")),
         undecided=_choice(

@@ -32,7 +32,8 @@ STATUS: dict[str, Status] = {
 def judging(item: pytest.Item) -> AbstractContextManager[None]:
     """Around the call of an item: record what a spec measures."""
     pair = item.stash.get(PAIR, None)
-    return nullcontext() if pair is None else _judging(item, pair)
+    planning = item.config.stash[STATE].options.plan
+    return nullcontext() if pair is None or planning else _judging(item, pair)
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
         if not recorder.metrics:
             raise MeasurementError(
                 f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "
-                "as candidate.accuracy(data)"
+                "as candidate.accuracy(data), itself or by a fixture of its own (scope function)"
             )
 
 
@@ -62,6 +63,8 @@ def judge(
     item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> pytest.TestReport:
     """Convert a spec's report; called around pytest's own conversion, so user marks come first."""
+    if report.when == "teardown":
+        _forget_unheard(item)
     if item.nodeid in item.config.stash[STATE].gate_families:
         if (gate := gates.record(report)) is not None:
             report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
@@ -71,7 +74,7 @@ def judge(
         return report
     state = item.config.stash[STATE]
     record = _record(item, pair, call, report)
-    if report.when == "call":
+    if report.when == "call" or record.training:
         _apply(item, report, pair, record)
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
@@ -81,6 +84,13 @@ def judge(
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
     report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
     return report
+
+
+def _forget_unheard(item: pytest.Item) -> None:
+    """What fixtures measured for this item is not another's."""
+    for family in item.config.stash[STATE].families:
+        if family.population is not None:
+            family.population.unheard.clear()
 
 
 def _record(
@@ -95,8 +105,8 @@ def _record(
         return replace(record, objected=error is not None)
     if report.when == "call" and report.passed:
         return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
-    diverged = isinstance(error, CandidateDiverged)
-    if report.when == "call" and error is not None and (diverged or _rejects(error)):
+    diverged = isinstance(error, CandidateDiverged)  # perhaps in a fixture that measures
+    if diverged or (report.when == "call" and error is not None and _rejects(error)):
         # an undecided comparison holds where undecided pairs are kept: another one has failed
         undecided = bool(doubts) and state.options.undecided is Undecided.REJECT
         reason = "; ".join(doubts) if undecided else given.reason(item, error) or str(error)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.plugin import export, files, lock
+from pytest_multiplicity.plugin import export, files, foresight, lock
 from pytest_multiplicity.plugin.options import Sheets, is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def write(session: pytest.Session) -> None:
     """Compare with the lock, write what was asked for, annotate; in a worker, nothing."""
     state = session.config.stash[STATE]
-    if state.worker or not _has_families(state):
+    if state.worker or state.options.plan or not _has_families(state):
         return
     problems = _write_files(state) if _wanted(state) else {}
     if _concerned(state):
@@ -43,7 +43,7 @@ def write(session: pytest.Session) -> None:
 def show(reporter: pytest.TerminalReporter) -> None:
     """Print the summary. Nothing under -qq, one line under -q, sheets and definitions with -v."""
     state = reporter.config.stash[STATE]
-    if not _concerned(state) or reporter.no_summary:
+    if foresight.show(reporter) or not _concerned(state) or reporter.no_summary:
         return
     from pytest_multiplicity.report import terminal
 

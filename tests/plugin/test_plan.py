@@ -1,0 +1,52 @@
+"""``--multiplicity-plan``: says what would be trained, and trains nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+FAMILY = """
+    import pytest
+    import torch
+    import pytest_multiplicity as pm
+
+    @pytest.fixture(scope="session")
+    def points():
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.rand(40, 2, generator=generator)
+        return pm.Data(inputs, (inputs[:, 0] > 0.5).long(), name="points")
+
+    @pm.family(default={"lr": 0.1}, vary={"lr": [0.01]}, seeds=2)
+    def candidate(config, points):
+        return pm.Recipe(lambda: torch.nn.Linear(2, 2), points, epochs=2, lr=config.lr)
+"""
+SPECS = """
+    def test_accuracy(candidate, points):
+        assert candidate.accuracy(points) >= 0
+
+    def test_gate(survivors):
+        assert 0
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_plan_trains_nothing(project, again):
+    made = project(SPECS, FAMILY)
+    if again:
+        made.run("-k", "accuracy")
+    result = made.run("--multiplicity-plan")
+    assert result.ret == pytest.ExitCode.OK
+    missing = 0 if again else 4
+    result.stdout.fnmatch_lines([f"candidate: 4 candidates, {missing} to train*"])
+    weights = made.pytester.path / ".multiplicity" / "v1" / "weights"
+    assert len(list(weights.rglob("*.safetensors"))) == 4 - missing
+
+
+def test_recorded_families_have_nothing_to_train(project):
+    result = project().run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(["candidate: 6 recorded candidates, nothing to train"])
+
+
+def test_the_summary_tells_how_candidates_were_trained(project):
+    _, report = project(SPECS, FAMILY).report()
+    (note,) = report["families"][0]["notes"]
+    assert note.startswith("trained 4 ")
