@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -23,7 +23,9 @@ class RecordedPopulation:
         self.design = design
         self.candidates = tuple(Candidate(self, i) for i in range(len(design.ids)))
         self.metrics: dict[str, Metric] = {}
-        self.observer, self.role = _ignore, "enforced"
+        self.unheard: list[Metric] = []  # what was read while nobody observed
+        self.observer: Callable[[Metric], None] = self.unheard.append
+        self.role = "enforced"
         self._searching = False
         self._known = {
             name: Metric(
@@ -90,7 +92,3 @@ class RecordedPopulation:
         )
 
     ask = module = logits = accuracy = measure = privacy = _no_models
-
-
-def _ignore(metric: Metric) -> None:
-    """Nobody observes."""

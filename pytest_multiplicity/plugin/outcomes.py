@@ -106,7 +106,7 @@ def _record(
     if report.when == "call" and report.passed:
         return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
     diverged = isinstance(error, CandidateDiverged)  # perhaps in a fixture that measures
-    if diverged or (report.when == "call" and error is not None and _rejects(error)):
+    if error is not None and (diverged or (report.when == "call" and _rejects(error))):
         # an undecided comparison holds where undecided pairs are kept: another one has failed
         undecided = bool(doubts) and state.options.undecided is Undecided.REJECT
         reason = "; ".join(doubts) if undecided else given.reason(item, error) or str(error)

@@ -35,6 +35,8 @@ class Recorder:
     def __enter__(self) -> Recorder:
         from pytest_multiplicity.evaluation.doubts import JUDGE
 
+        for metric in self.population.unheard:  # in a fixture, which was set up for this spec
+            self._observe(metric)
         self.population.observer, self.population.role = self._observe, self.role
         self._token = JUDGE.set(self._doubt)
         return self
@@ -48,7 +50,7 @@ class Recorder:
         from pytest_multiplicity.evaluation.doubts import JUDGE
 
         JUDGE.reset(self._token)
-        self.population.observer = _nobody
+        self.population.observer = self.population.unheard.append
 
     @contextmanager
     def searching(self, names: Names) -> Iterator[Search]:
@@ -89,7 +91,3 @@ class Recorder:
         if self.policy == "fail":
             raise MeasurementError(f"undecided: {reason} (multiplicity_undecided = fail)")
         return self.policy == "keep"
-
-
-def _nobody(metric: Metric) -> None:
-    """Nobody observes."""

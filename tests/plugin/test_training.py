@@ -141,3 +141,35 @@ def test_sources_of_randomness_are_axes(trained):
         "seed.order1-seed0",
     ]
     assert set(family["sheets"][0]["before"]["tables"]) == {"seed.init", "seed.order"}
+
+
+def test_a_fixture_may_measure(trained):
+    specs = """
+    import pytest
+
+    @pytest.fixture
+    def score(candidate, points):
+        return candidate.accuracy(points.test)
+
+    def test_fixture(candidate, score):
+        assert score >= 0
+
+    def test_both(candidate, points, score):
+        assert candidate.accuracy(points.test.where("age < 20")) >= 0
+
+    def test_neither(candidate):
+        assert candidate.id
+    """
+    made = trained(
+        specs, ("[0.05]", "[1e25]"), ("nn.Linear(4, 2)", "nn.Linear(4, 4), nn.Linear(4, 2)")
+    )
+    result, report = made.report()
+    assert result.parseoutcomes() == {"passed": 4, "failed": 4, "rejected": 4}
+    family = report["families"][0]
+    assert [spec["metrics"] for spec in family["specs"]] == [
+        ["accuracy on test"],
+        ["accuracy on test", "accuracy on test where age < 20"],
+        [],
+    ]
+    diverged = [each for each in family["candidates"] if each["status"] == "rejected"]
+    assert [each["rejected_by"] for each in diverged] == [["training"], ["training"]]
