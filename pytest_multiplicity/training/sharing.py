@@ -20,11 +20,13 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from pytest_multiplicity.errors import MultiplicityError
 
 SMALLEST_SHARED = 1 << 16  # bytes; what is smaller travels in the message
+PREFIX, OWNED = "multiplicity-", "owned.lock"
 _MEMORY = Path("/dev/shm")
 
 
@@ -32,11 +34,16 @@ class Sharing:
     """A folder of shared tensors, and pickles that refer to it; to be closed at the end."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="multiplicity-", dir=_memory_folder())
+        place = _memory_folder()
+        _remove_orphans(place)
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place)
+        self._owned = FileLock(Path(self._folder.name) / OWNED)
+        self._owned.acquire()
         self._files: dict[tuple[int, int], tuple[Path, torch.UntypedStorage]] = {}
 
     def close(self) -> None:
         """Remove the shared files; who has mapped them keeps them."""
+        self._owned.release()
         self._folder.cleanup()
 
     def dumps(self, value: Any) -> bytes:
@@ -99,10 +106,20 @@ def _mapping(path: str, size: int) -> torch.UntypedStorage:
     return torch.from_file(path, shared=False, size=size, dtype=torch.uint8).untyped_storage()
 
 
-def _memory_folder() -> Path | None:
+def _memory_folder() -> Path:
     """Prefer memory to disk where it is not the 64 MiB that containers give by default."""
     roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30
-    return _MEMORY if roomy else None
+    return _MEMORY if roomy else Path(tempfile.gettempdir())
+
+
+def _remove_orphans(place: Path) -> None:
+    """Remove what killed runs left, memory that nobody would give back: their locks are free."""
+    for path in place.glob(f"{PREFIX}*/{OWNED}"):
+        try:
+            with FileLock(path).acquire(blocking=False):
+                shutil.rmtree(path.parent, ignore_errors=True)
+        except (Timeout, OSError):  # in use, somebody else's, or gone
+            continue
 
 
 @contextmanager

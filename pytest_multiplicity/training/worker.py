@@ -21,10 +21,22 @@ def main(handle: int) -> None:
     """Work for the process that started this one, until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(1)
+    _never_compile()
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         send(connection, ("ready", None))
         while True:
             send(connection, _perform(connection, connection.recv_bytes()))
+
+
+def _never_compile() -> None:
+    """Spare this process the compiler, a second and 900 modules, that optimizers would import.
+
+    `torch._disable_dynamo` wraps their methods and looks at this attribute before it imports.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        wrapped = getattr(method, "__wrapped__", None)
+        if wrapped is not None:
+            setattr(wrapped, "__dynamo_disable", wrapped)
 
 
 def send(connection: Link, message: tuple[str, Any]) -> None:

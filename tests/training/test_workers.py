@@ -42,6 +42,14 @@ def test_tasks_run_in_other_processes_of_one_thread() -> None:
     assert len({pid for _, pid, _ in values}) <= 2
 
 
+def test_workers_start_without_what_they_do_not_need() -> None:
+    def work(reporter: Any) -> set[str]:
+        torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.1).zero_grad()
+        return {name for name in ("torch._dynamo", "torchvision", "pandas") if name in sys.modules}
+
+    assert perform([work]) == {0: Done(set())}
+
+
 def test_a_crash_costs_its_task_only() -> None:
     def work(reporter: Any, i: int) -> int:
         if i == 1:
