@@ -90,10 +90,12 @@ def main() -> int:
         for number in range(options.times):
             for count in (2, 4):
                 began = time.monotonic()
-                process = start(study, folder / f"{count} {number}", report, f"-n{count}")
+                store = reports.copy_plans(folder / "alone", folder / f"{count} {number}")
+                process = start(study, store, report, f"-n{count}")
                 faults += compared(whole, process, report, f"-n{count}, run {number}")
                 length = time.monotonic() - began
-            process = start(study, folder / f"killed {number}", report, "-n4")
+            store = reports.copy_plans(folder / "alone", folder / f"killed {number}")
+            process = start(study, store, report, "-n4")
             killed += kill_one(process, rng.uniform(0.2, 0.9) * length, rng)
             faults += compared(whole, process, report, f"-n4 with one killed, run {number}")
     for fault in faults:
