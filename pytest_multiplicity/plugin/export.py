@@ -119,15 +119,11 @@ def _weights(
     tensors = _tensors(state, family, index)
     if tensors is None:
         return False
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     known = {"id": candidate.id, "seed": candidate.seed, "config": candidate.config}
     apart = {name: each.detach().cpu().clone().contiguous() for name, each in tensors.items()}
-    try:
-        save_file(apart, path, {"candidate": json.dumps(as_json.plain(known))})
-    except SafetensorError as error:  # also of a full disk
-        raise StoreError(f"the weights of {candidate.id}: {error}") from None
+    path.write_bytes(save(apart, {"candidate": json.dumps(as_json.plain(known))}))
     return True
 
 

@@ -31,7 +31,7 @@ def check(state: State, run: report.Run) -> report.Gate | None:
         return _not_compared(state, run.partial_reason or "a partial run")
     from pytest_multiplicity.report import lock, lock_file
 
-    now = lock.of_run(run, _samples(state, run))
+    now = lock.of_run(run, _samples(state, run), _searched(state))
     locked = _read(state)
     drift = lock.compare(locked, now, options.lock_tolerance)
     if not options.update_lock:
@@ -113,6 +113,15 @@ def _read(state: State) -> lock.Lock:
         return lock_file.parse(state.options.lock.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def _searched(state: State) -> dict[str, set[str]]:
+    """Family's title -> its metrics under ``@given``."""
+    titles = state.families.titles()
+    return {
+        titles[key]: {name for name, metric in metrics.items() if metric["searched"]}
+        for key, metrics in state.ledger.metrics.items()
+    }
 
 
 def _samples(state: State, run: report.Run) -> Mapping[str, Mapping[str, lock.Samples]]:

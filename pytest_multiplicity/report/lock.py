@@ -6,7 +6,7 @@ tolerance, so that another machine's rounding passes. ``lock_file`` writes and r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .model import Family, Run, Sheet, known
@@ -79,12 +79,20 @@ class Drift:
 # --- what a run decided
 
 
-def of_run(run: Run, samples: Mapping[str, Mapping[str, Samples]]) -> Lock:
-    """The run as a lock; ``samples``: family -> data set -> what the survivors say of it."""
+def of_run(
+    run: Run,
+    samples: Mapping[str, Mapping[str, Samples]],
+    searched: Mapping[str, Collection[str]],
+) -> Lock:
+    """The run as a lock.
+
+    ``samples``: family -> data set -> what the survivors say of it. ``searched``: family -> metrics
+    that a search found, which are left out: with another past it looks elsewhere.
+    """
     return {
         family.name: Locked(
             verdicts={each.id: _verdict(each.rejected_by) for each in family.candidates},
-            scores=dict(_scores(family)),
+            scores=dict(_scores(family, searched.get(family.name, ()))),
             samples={
                 data: each
                 for data, each in samples.get(family.name, {}).items()
@@ -99,8 +107,10 @@ def _verdict(rejected_by: Sequence[str]) -> str:
     return f"rejected by {', '.join(rejected_by)}" if rejected_by else KEPT
 
 
-def _scores(family: Family) -> Iterator[tuple[str, Numbers]]:
+def _scores(family: Family, searched: Collection[str]) -> Iterator[tuple[str, Numbers]]:
     for pair in family.sheets:
+        if pair.metric in searched:
+            continue
         for who, sheet in (("all", pair.before), ("survivors", pair.after)):
             if (ends := _ends(sheet)) is not None:
                 yield f"{pair.metric}, {who}", ends

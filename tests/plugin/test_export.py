@@ -58,6 +58,7 @@ def exported(trained):
 def test_the_survivors_are_written(exported):
     folder, found = selection(exported)
     assert files_below(folder) == FILES
+    assert len({(folder / name).stat().st_mode for name in FILES}) == 1
     assert [path.name for path in folder.parent.iterdir()] == ["chosen"]
     assert found["schema"] == "pytest-multiplicity-selection/1"
     assert found["gates"] == [{"name": "test_gate", "outcome": "passed"}]

@@ -127,6 +127,44 @@ def test_flipped_samples_are_named(project):
     )
 
 
+def test_another_machine_rounds_otherwise(trained):
+    specs = """
+        def test_accuracy(candidate, points):
+            assert candidate.accuracy(points.test) >= 0.2
+
+        def test_loss(candidate, points):
+            from torch.nn.functional import cross_entropy
+            candidate.measure(cross_entropy, points.test, higher_is_better=False)
+    """
+    recipe = "return pm.Recipe(net, points.train, epochs=2, batch_size=16, lr=config.lr)"
+    module = """torch.manual_seed(config.seed)
+        model = net()
+        model[1].weight.data *= {}
+        return model"""
+    made = trained(specs, (recipe, module.format("1")))
+    made.run(LOCK, UPDATE)
+    text = path_of(made).read_text()
+    made = trained(specs, (recipe, module.format("(1 + 2e-5)")))
+    assert made.run(LOCK).ret == pytest.ExitCode.OK
+    made.run(LOCK, UPDATE)
+    assert path_of(made).read_text() == text
+
+
+def test_what_a_search_finds_is_not_locked(trained):
+    specs = """
+        from hypothesis import given, strategies as st
+        import pytest_multiplicity as pm
+
+        @given(scale=st.floats(0, 0.1))
+        def test_noise(candidate, points, scale):
+            candidate.accuracy(points.test, under=pm.InputNoise(scale))
+    """
+    made = trained(specs)
+    made.run(LOCK, UPDATE)
+    assert "default-seed0" in path_of(made).read_text()
+    assert "worst" not in path_of(made).read_text()
+
+
 @pytest.mark.parametrize("args", [["-k", "default"], ["--lf"], ["-x", "-k", "seed0 or gate"]])
 def test_partial_runs_are_not_compared(locked, args):
     path_of(locked).write_text(path_of(locked).read_text().replace('"survivor"', '"rejected by x"'))

@@ -148,7 +148,7 @@ def test_a_small_change_is_a_small_diff(samples_of_paper: lock.Lock) -> None:
 
 @pytest.fixture
 def samples_of_paper(samples: ModuleType) -> lock.Lock:
-    return lock.of_run(samples.paper_run(), {})
+    return lock.of_run(samples.paper_run(), {}, {})
 
 
 def test_a_run_is_locked_by_verdicts_and_ranges(samples_of_paper: lock.Lock) -> None:
@@ -159,3 +159,11 @@ def test_a_run_is_locked_by_verdicts_and_ranges(samples_of_paper: lock.Lock) -> 
         "rejected",
     }
     assert "accuracy on UTKFace, survivors" in family.scores
+
+
+def test_what_a_search_found_is_left_out(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    name = run.families[0].name
+    (family,) = lock.of_run(run, {}, {name: {"accuracy on UTKFace"}}).values()
+    assert "accuracy on UTKFace, survivors" not in family.scores
+    assert "accuracy on FairFace, survivors" in family.scores
