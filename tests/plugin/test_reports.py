@@ -92,6 +92,27 @@ def test_an_early_stop(project, stop, args, code):
     assert "partial" in markdown
 
 
+@pytest.mark.parametrize("args", [["-x"], []])
+def test_an_error_under_workers(project, args):
+    made = project(ONE + STOPPED.format("raise RuntimeError('no')") + GATE.format(1))
+    result = made.run(*FILES, "-n2", *args)
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+    report, page, markdown = read(made)
+    assert re.fullmatch(r"\d+ of 12 pairs", report["partial_reason"])
+    assert report["gates"][0]["outcome"] == "not evaluated"
+    assert "partial" in page
+    assert "partial" in markdown
+
+
+def test_an_interrupt_by_the_keyboard(project):
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    made = project(ONE + STOPPED.format(stop) + GATE.format(1))
+    made.pytester.runpytest_subprocess("-p", "no:randomly", *FILES)
+    report, *_ = read(made)
+    assert not report["complete"]
+    assert sum(spec["judged"] for spec in report["families"][0]["specs"]) > 0
+
+
 @pytest.mark.parametrize("plugin", ["terminal", "cacheprovider", "capture", "logging"])
 def test_without_other_plugins(project, plugin):
     made = project(ONE + GATE.format(5))
