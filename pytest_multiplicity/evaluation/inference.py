@@ -103,7 +103,7 @@ class Infer:
         )
         for positions in alike.values():
             modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
-            way = self.planner.way(modules, batch.inputs, demand)
+            way = self.planner.way(modules, batch, demand)
             pieces += self._divided(modules, positions, way)
         return pieces
 

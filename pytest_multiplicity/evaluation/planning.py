@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -19,20 +20,24 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.evaluation.schedules import perform
-from pytest_multiplicity.evaluation.units import Alone, Schedule, Shelf, Unit, Way
+from pytest_multiplicity.evaluation.units import Alone, Batch, Schedule, Shelf, Unit, Way
+from pytest_multiplicity.interventions import PGD
 from pytest_multiplicity.store import Store, fingerprint
 from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing, structure
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.seeds import preserved_rng
+from pytest_multiplicity.training.ways import threads
 
 KIND = "plans"
 VERSION = 1  # of what a way means: a new one forgets the recorded ones
-PROBE_SECONDS = 2.0  # after which no further way is tried
+PROBE_SECONDS = 3.0  # after which no further way is tried
 TRIAL_SECONDS = 0.1  # after which a way isn't run again
 TRIALS = 5
 MOST_LANES = 16
+CHECKED = 32  # samples on which logits are compared
 TOLERANCE = 1e-5
 CLEARLY = 0.95  # of the time of a simpler way
+ATTACK = PGD(1e-6, steps=2)  # what gradients are tried by
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,9 @@ class Planner:
                 self._structures[module] = None
         return self._structures[module]
 
-    def way(self, modules: Sequence[nn.Module], inputs: Tensor, demand: Demand) -> Way:
-        """Give the way for modules of one structure on inputs [b, ...] of that shape."""
+    def way(self, modules: Sequence[nn.Module], batch: Batch, demand: Demand) -> Way:
+        """Give the way for modules of one structure on inputs of a shape."""
+        inputs = batch.inputs
         kind = self.structure(modules[0])
         known = kind or f"{type(modules[0]).__module__}.{type(modules[0]).__qualname__}"
         shape = [list(inputs.shape[1:]), str(inputs.dtype), str(self._device), torch.__version__]
@@ -78,7 +84,9 @@ class Planner:
         if key not in self._known:
             entry = self._store.get(KIND, key)
             if entry is None:
-                way = self._probe(modules, inputs, demand, alike=kind is not None)
+                way = self._probe(modules, batch, demand, alike=kind is not None)
+                if way is None:
+                    return Way()
                 self._store.put(KIND, key, {}, {"way": way.to_meta()})
             else:
                 way = Way(**entry.meta["way"])
@@ -86,149 +94,138 @@ class Planner:
         return self._known[key]
 
     def _probe(
-        self, modules: Sequence[nn.Module], inputs: Tensor, demand: Demand, *, alike: bool
-    ) -> Way:
+        self, modules: Sequence[nn.Module], batch: Batch, demand: Demand, *, alike: bool
+    ) -> Way | None:
         count = len(modules) if len(modules) > 1 else self._family
         with preserved_rng():
-            probe = Probe(self.shelf, modules, count, inputs, demand)
-            return probe.best(self._device, alike=alike and demand.joint)
+            probe = Probe(self.shelf, modules, count, batch, demand)
+            return probe.best(alike=alike and demand.joint)
 
 
 class Probe:
     """Tries ways on a batch, the simpler first, and keeps the fastest."""
 
     def __init__(
-        self,
-        shelf: Shelf,
-        modules: Sequence[nn.Module],
-        count: int,
-        inputs: Tensor,
-        demand: Demand,
+        self, shelf: Shelf, modules: Sequence[nn.Module], count: int, batch: Batch, demand: Demand
     ) -> None:
         self._shelf, self._modules, self._count = shelf, modules, count
-        self._inputs, self._demand = inputs, demand
+        self._parallel = demand.parallel
+        self._batch = replace(batch, steps=(ATTACK,) if demand.gradients and demand.joint else ())
+        self._is_cpu = batch.inputs.device.type == "cpu"
+        self._threads = torch.get_num_threads()
         self._deadline = time.perf_counter() + PROBE_SECONDS
         self._best: tuple[float, Way] = (math.inf, Way())
 
-    def best(self, device: torch.device, *, alike: bool) -> Way:
-        """Give the fastest way that agrees with the plain one."""
-        alike = alike and self._draws_nothing()
-        parallel = alike and self._demand.parallel
-        for schedule in _schedules(device, parallel=parallel):
-            self._try(Way(schedule=schedule))
+    def best(self, *, alike: bool) -> Way | None:
+        """Give the fastest way, of those that compute what the plain one does; None: none works."""
+        alike = alike and self._is_steady()
+        if not self._is_cpu:
+            self._try(Way())
+        elif alike and self._parallel:
+            self._try(Way(schedule="at once"))
+        else:
+            self._try(Way(schedule="one thread"))
         if alike:
-            self._try(replace(self._best[1], folded=True))
-            if self._inputs.ndim == 4 and _convolves(self._modules[0]):
-                self._try(replace(self._best[1], channels_last=True))
-            for way in self._fused(self._best[1], device, parallel=parallel):
-                self._try(way)
-        return self._best[1]
+            self._try_other_forms()
+        if self._is_cpu and self._threads > 1:
+            self._try_other_schedules()
+        seconds, way = self._best
+        return way if seconds < math.inf else None
 
-    def _fused(self, plain: Way, device: torch.device, *, parallel: bool) -> Iterator[Way]:
-        for schedule in _schedules(device, parallel=parallel):
-            for lanes in _lanes(self._count) if schedule != "all threads" or not parallel else ():
-                yield replace(plain, lanes=lanes, schedule=schedule)
+    def _try_other_forms(self) -> None:
+        self._try(replace(self._best[1], folded=True))
+        if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
+            self._try(replace(self._best[1], channels_last=True))
+        plain = self._best[1]
+        for lanes in _lanes(self._count, self._threads):
+            self._try(replace(plain, lanes=lanes))
+
+    def _try_other_schedules(self) -> None:
+        """Try one thread; and all, where there are fewer units than threads to run at once."""
+        way = self._best[1]
+        self._try(replace(way, schedule="one thread"))
+        if way.schedule == "one thread" or math.ceil(self._count / way.lanes) < self._threads:
+            self._try(replace(way, schedule="all threads"))
 
     def _try(self, way: Way) -> None:
         seconds, best = self._best
         if best == way or time.perf_counter() > self._deadline:
             return
-        try:
-            units = self._units(way)
-            if (way.lanes, way.folded, way.channels_last) != (1, False, False):
-                self._check(units[0], way)
-        except MultiplicityError:
-            raise  # a model that can't be measured at all
-        except Unfusable:
+        if not way.plain and not self._agrees(way):
             return
-        except Exception:  # user code ran on something that only resembles a tensor
-            if way.lanes == 1 and not way.folded:
-                raise
-            return
+        units = self._units(way)
         rounds = math.ceil(math.ceil(self._count / way.lanes) / len(units))
-        needed = rounds * self._seconds(units, way.schedule)
+        try:
+            needed = rounds * self._seconds(units, way.schedule)
+        except Exception:  # a model that can't be measured: the measurement will say so itself
+            return
         if needed < CLEARLY * seconds:
             self._best = (needed, way)
 
     def _units(self, way: Way) -> list[Unit]:
-        """Give as many units as run at once, of other modules each where there are enough."""
-        at_once = torch.get_num_threads() if way.schedule == "at once" else 1
-        units = min(at_once, math.ceil(self._count / way.lanes))
-        filled = [self._modules[i % len(self._modules)] for i in range(units * way.lanes)]
-        if len(self._modules) < len(filled):  # a unit can't run in two threads at once
-            units = max(1, len(self._modules) // way.lanes)
-        return [
-            self._shelf.unit(filled[i * way.lanes : (i + 1) * way.lanes], way) for i in range(units)
-        ]
+        """Give as many units as run at once, none of them twice."""
+        at_once = self._threads if way.schedule == "at once" else 1
+        count = max(1, min(at_once, len(self._modules) // way.lanes))
+        chosen = self._filled(count * way.lanes)
+        return [self._shelf.unit(chosen[i::count], way) for i in range(count)]
 
-    def _check(self, unit: Unit, way: Way) -> None:
-        """Raise `Unfusable` unless logits are the plain ones, and the same beside other models."""
-        chosen = [self._modules[i % len(self._modules)] for i in range(way.lanes)]
-        got = self._run(unit)
-        for lane in {0, way.lanes - 1}:
-            expected = self._run(Alone(chosen[lane]), gradients=False)[0][0]
-            if not _close(got[0][lane], expected):
-                raise Unfusable("logits differ from the plain ones")
-        if way.lanes > 1 and self._inputs.device.type == "cpu":
-            turned = self._run(self._shelf.unit(chosen[::-1], way))
-            if not all(torch.equal(a[0], b[-1]) for a, b in zip(got, turned, strict=True)):
-                raise Unfusable("a model would depend on its neighbours")
+    def _filled(self, count: int) -> list[nn.Module]:
+        return [self._modules[i % len(self._modules)] for i in range(count)]
 
-    def _draws_nothing(self) -> bool:
+    def _agrees(self, way: Way) -> bool:
+        """Say whether logits are the plain ones, and the same beside other models."""
+        chosen = self._filled(way.lanes)
+        clean = self._batch.clean(CHECKED)
         try:
-            with drawing_nothing():
-                self._run(Alone(self._modules[0]), gradients=False)
-        except Unfusable:
+            with threads(1):
+                unit = self._shelf.unit(chosen, way)
+                pairs = [
+                    (unit.logits(clean)[i], Alone(chosen[i]).logits(clean)[0]) for i in (0, -1)
+                ]
+                return all(_close(*pair) for pair in pairs) and self._is_independent(chosen, way)
+        except Exception:  # it can't be fused, or user code met what only resembles a tensor
+            return False
+
+    def _is_independent(self, chosen: Sequence[nn.Module], way: Way) -> bool:
+        if way.lanes == 1 or not self._is_cpu:
+            return True
+        forwards = self._shelf.unit(chosen, way).logits(self._batch)
+        backwards = self._shelf.unit(chosen[::-1], way).logits(self._batch)
+        return torch.equal(forwards, backwards.flip(0))
+
+    def _is_steady(self) -> bool:
+        """Say whether a model can be run, and draws no random numbers."""
+        try:
+            with threads(1), drawing_nothing():
+                Alone(self._modules[0]).logits(self._batch.clean(CHECKED))
+        except Exception:
             return False
         return True
-
-    def _run(self, unit: Unit, *, gradients: bool | None = None) -> list[Tensor]:
-        """Give logits [K, b, C], and gradients [K, b, ...] where they are in demand."""
-        if not (self._demand.gradients if gradients is None else gradients):
-            with torch.no_grad():
-                return [unit.shared(self._inputs)]
-        inputs = self._inputs.expand(unit.count, *self._inputs.shape).clone().requires_grad_()
-        with torch.enable_grad():
-            logits = unit.own(inputs)
-            loss = (logits.logsumexp(-1) - logits[..., 0]).sum()
-            return [logits.detach(), *torch.autograd.grad(loss, inputs, allow_unused=True)]
 
     def _seconds(self, units: Sequence[Unit], schedule: Schedule) -> float:
         """Give the median seconds of a run after the first, or the first of a slow one."""
         times: list[float] = []
+        scheduled = [(schedule, unit) for unit in units]
         with perform() as run:
             begun = time.perf_counter()
-            while len(times) < TRIALS:
+            while len(times) < TRIALS and (
+                not times or time.perf_counter() - begun < TRIAL_SECONDS
+            ):
                 start = time.perf_counter()
-                for _ in run([(schedule, unit) for unit in units], self._run):
-                    pass
-                self._wait()
+                deque(run(scheduled, self._logits), maxlen=0)
                 times.append(time.perf_counter() - start)
-                if time.perf_counter() - begun > TRIAL_SECONDS:
-                    break
         return statistics.median(times[1:] or times)
 
-    def _wait(self) -> None:
-        if self._inputs.is_cuda:
-            torch.cuda.synchronize(self._inputs.device)
+    def _logits(self, unit: Unit) -> Tensor:
+        return unit.logits(self._batch)  # on the CPU: an accelerator has done its work, too
 
 
-def _schedules(device: torch.device, *, parallel: bool) -> list[Schedule]:
-    """Give the schedules to try; with one thread they are all the same."""
-    if device.type != "cpu":
-        return ["all threads"]
-    if torch.get_num_threads() == 1:
-        return ["at once" if parallel else "one thread"]
-    return ["at once", "one thread", "all threads"] if parallel else ["one thread", "all threads"]
-
-
-def _lanes(count: int) -> list[int]:
+def _lanes(count: int, cores: int) -> list[int]:
     """Give the numbers of lanes to try: few, and the most that leave no thread idle."""
     if count < 2:
         return []
-    threads = torch.get_num_threads()
-    rounds = math.ceil(count / (threads * MOST_LANES))
-    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(count / (threads * rounds)))})
+    rounds = math.ceil(count / (cores * MOST_LANES))
+    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(count / (cores * rounds)))})
 
 
 def _convolves(module: nn.Module) -> bool:

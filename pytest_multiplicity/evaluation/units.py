@@ -44,6 +44,11 @@ class Way:
     channels_last: bool = False
     schedule: Schedule = "all threads"
 
+    @property
+    def plain(self) -> bool:
+        """Whether models are used as they are."""
+        return (self.lanes, self.folded, self.channels_last) == (1, False, False)
+
     def to_meta(self) -> dict[str, Any]:
         """Give it as what a store keeps."""
         return asdict(self)
@@ -58,6 +63,10 @@ class Batch:
     rows: Tensor
     data: Data
     steps: tuple[Step, ...] = ()
+
+    def clean(self, count: int) -> Batch:
+        """Give the first samples, without steps."""
+        return Batch(self.inputs[:count], self.targets[:count], self.rows[:count], self.data)
 
 
 class Unit(ABC):
@@ -178,9 +187,9 @@ class Shelf:
 
         Raises Unfusable where there is none of this kind.
         """
-        form = (way.lanes, way.folded, way.channels_last)
-        if form == (1, False, False):
+        if way.plain:
             return Alone(modules[0])
+        form = (way.lanes, way.folded, way.channels_last)
         key = (*map(id, modules), form)  # which no other module has while this one is held
         held = self._units.pop(key, None)
         if held is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -114,11 +114,10 @@ class PGD(JointIntervention):
                 restart, rank = divmod(attempt, max(1, self.targeted))
                 start = self._start(clean[:, left], rows[left.cpu()], restart, data)
                 aim = aims[:, left, rank] if self.targeted else None
-                climb = _Climb(models, clean[:, left], targets[left], aim, data)
-                reached, still = self._follow(climb, start, right[:, left])
-                result[:, left] = torch.where(
-                    _of_samples(right[:, left], reached), reached, result[:, left]
-                )
+                front = _Front.of(start, clean[:, left], targets[left], aim, right[:, left], data)
+                reached, still = self._climb(models, front, start, data)
+                moved = _of_samples(right[:, left], reached)
+                result[:, left] = torch.where(moved, reached, result[:, left])
                 right[:, left] = still
         return result
 
@@ -151,77 +150,119 @@ class PGD(JointIntervention):
         offset = NORMS[self.norm].random(stream, rows, clean.shape[2:]).to(clean)
         return _inside(clean + self.eps * offset, clean, data)
 
-    def _follow(self, climb: _Climb, start: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def _climb(
+        self, models: Model, front: _Front, start: Tensor, data: Data
+    ) -> tuple[Tensor, Tensor]:
         """Return where an attempt ends [K, b, ...], and which samples are still right [K, b].
 
         Samples that are fooled leave the batch, which is as wide as the model with the most left
         needs. That is exact: they stay fooled, and in eval mode samples don't act on each other.
         """
         result = start.clone()
-        right = right.clone()
-        place = _order(right)
-        iterate = _picked(start, place)
+        right = torch.zeros(start.shape[:2], dtype=torch.bool, device=start.device)
         for step in range(self.steps + 1):
-            taking_part = right.gather(1, place)
-            iterate = iterate.detach().requires_grad_()
+            iterate = front.iterate.requires_grad_()
             with torch.set_grad_enabled(step < self.steps):
-                logits = climb.models(iterate)
-                check_classes(climb.data, logits.shape[-1])
-                still = taking_part & (logits.argmax(dim=-1) == climb.targets[place])
-                _write(result, taking_part, place, iterate.detach())
-                _write(right, taking_part, place, still)
+                logits = models(iterate)
+                check_classes(data, logits.shape[-1])
+                still = front.right & (logits.argmax(dim=-1) == front.targets)
                 if step == self.steps or not still.any():
+                    front.write(result, iterate.detach(), front.right)
+                    front.write(right, still, front.right)
                     break
-                gradient = self._gradient(climb.loss(logits, place), iterate, still)
-            order = _order(still)
-            place = place.gather(1, order)
-            moving, gradient = _picked(iterate.detach(), order), _picked(gradient, order)
-            iterate = self._step(moving, gradient, _picked(climb.clean, place), climb.data)
+                gradient = self._gradient(front.loss(logits), iterate, still)
+            front.write(result, iterate.detach(), front.right & ~still)
+            front, gradient = front.narrowed(still, gradient)
+            front = replace(front, iterate=self._step(front, gradient))
         return result, right
 
     def _gradient(self, loss: Tensor, iterate: Tensor, right: Tensor) -> Tensor:
         """Return the gradients, of which those of rightly classified samples are good."""
         gradient = None
         if loss.requires_grad:
-            (gradient,) = torch.autograd.grad(loss[right].sum(), iterate, allow_unused=True)
+            total = torch.where(right, loss, 0).sum()
+            (gradient,) = torch.autograd.grad(total, iterate, allow_unused=True)
         if gradient is None:
             raise InterventionError(
                 f"{self!r} follows the gradients of a model, and this one has none with respect "
                 "to its input: return a torch module, or attack it by Attack(make)"
             )
-        if not torch.isfinite(gradient[right]).all():
+        if not (
+            gradient.sum().isfinite() or gradient[right].isfinite().all()
+        ):  # the fast way first
             raise InterventionError(
                 f"{self!r} met gradients that are nan or infinite: look for divisions by zero, "
                 "logarithms and roots in the model"
             )
         return gradient
 
-    def _step(self, iterate: Tensor, gradient: Tensor, clean: Tensor, data: Data) -> Tensor:
-        norm, shape = NORMS[self.norm], clean.shape
+    def _step(self, front: _Front, gradient: Tensor) -> Tensor:
+        norm, clean = NORMS[self.norm], front.clean
         size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        moved = iterate + size * norm.direction(gradient.flatten(0, 1)).view(shape)
-        offset = norm.project((moved - clean).flatten(0, 1), self.eps).view(shape)
-        return _inside(clean + offset, clean, data)
+        direction = norm.direction(gradient.flatten(0, 1)).view(clean.shape)
+        offset = (front.iterate.detach() + size * direction - clean).flatten(0, 1)
+        moved = clean + norm.project(offset, self.eps).view(clean.shape)
+        return moved if front.bounds is None else moved.clamp(*front.bounds)
 
 
 @dataclass(frozen=True)
-class _Climb:
-    """What one attempt is about: K models [K, b, ...] -> [K, b, C], samples and targets [b]."""
+class _Front:
+    """What K models are attacked with at the moment: samples at `place` [K, w] of the batch.
 
-    models: Model
+    `right` says which of them count: the others fill up. `bounds` are for each value.
+    """
+
+    place: Tensor
+    iterate: Tensor
     clean: Tensor
     targets: Tensor
+    right: Tensor
     aims: Tensor | None
-    data: Data
+    bounds: tuple[Tensor, Tensor] | None
 
-    def loss(self, logits: Tensor, place: Tensor) -> Tensor:
+    @classmethod
+    def of(
+        cls,
+        start: Tensor,
+        clean: Tensor,
+        targets: Tensor,
+        aims: Tensor | None,
+        right: Tensor,
+        data: Data,
+    ) -> _Front:
+        """Begin with the samples [K, b, ...] that are right; targets are [b]."""
+        place = torch.arange(len(targets), device=targets.device).expand(right.shape)
+        own = targets.expand(right.shape)
+        whole = cls(place, start, clean, own, right, aims, _bounds(clean, data))
+        return whole.narrowed(right, start)[0]
+
+    def narrowed(self, right: Tensor, gradient: Tensor) -> tuple[_Front, Tensor]:
+        """Leave out what is not right for any model, also of the gradient."""
+        order = _order(right)
+        if order is None:
+            return replace(self, right=right), gradient
+        return _Front(
+            self.place.gather(1, order),
+            _picked(self.iterate.detach(), order),
+            _picked(self.clean, order),
+            self.targets.gather(1, order),
+            right.gather(1, order),
+            None if self.aims is None else self.aims.gather(1, order),
+            self.bounds and (_picked(self.bounds[0], order), _picked(self.bounds[1], order)),
+        ), _picked(gradient, order)
+
+    def loss(self, logits: Tensor) -> Tensor:
         """Return by how much other classes, or the one aimed at, lead the target's [K, w]."""
-        targets = self.targets[place]
-        own = logits.gather(-1, targets[..., None])[..., 0]
+        own = logits.gather(-1, self.targets[..., None])[..., 0]
         if self.aims is not None:
-            aims = self.aims.gather(1, place)
-            return logits.gather(-1, aims[..., None])[..., 0] - own
-        return _without(logits, targets).logsumexp(dim=-1) - own
+            return logits.gather(-1, self.aims[..., None])[..., 0] - own
+        return _without(logits, self.targets).logsumexp(dim=-1) - own
+
+    def write(self, into: Tensor, values: Tensor, where: Tensor) -> None:
+        """Set in [K, b, ...] those of the values [K, w, ...] that `where` says."""
+        lane, slot = where.nonzero(as_tuple=True)
+        if len(lane):
+            into[lane, self.place[lane, slot]] = values[lane, slot]
 
 
 def _without(logits: Tensor, targets: Tensor) -> Tensor:
@@ -229,8 +270,10 @@ def _without(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.scatter(-1, targets[..., None], -torch.inf)
 
 
-def _order(keep: Tensor) -> Tensor:
+def _order(keep: Tensor) -> Tensor | None:
     """Return places [K, w] with what each model keeps [K, b] in front, cut off where none needs.
+
+    None where all stay as they are.
 
     Several models have a width in common, so a width is a multiple of `WIDTHS`: the rests of
     kernels' blocks would let the last bits depend on the other models. Samples fill up for that,
@@ -239,9 +282,9 @@ def _order(keep: Tensor) -> Tensor:
     width = int(keep.sum(dim=1).max())
     if len(keep) > 1:
         width = -(-width // WIDTHS) * WIDTHS
-    slots = torch.arange(width, device=keep.device) % keep.shape[1]
     if width == keep.shape[1]:
-        return slots.expand(len(keep), width)
+        return None
+    slots = torch.arange(width, device=keep.device) % keep.shape[1]
     return keep.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, slots]
 
 
@@ -250,20 +293,19 @@ def _picked(values: Tensor, place: Tensor) -> Tensor:
     return values[torch.arange(len(place), device=place.device)[:, None], place]
 
 
-def _write(into: Tensor, where: Tensor, place: Tensor, values: Tensor) -> None:
-    """Set for each model the places [K, w] of [K, b, ...] where it says so."""
-    lane, slot = where.nonzero(as_tuple=True)
-    into[lane, place[lane, slot]] = values[lane, slot]
-
-
 def _of_samples(values: Tensor, samples: Tensor) -> Tensor:
     """Return one value per sample [K, b] in a shape that broadcasts with [K, b, ...]."""
     return values.reshape(*values.shape, *[1] * (samples.ndim - 2))
 
 
 def _inside(samples: Tensor, clean: Tensor, data: Data) -> Tensor:
-    """Return samples clamped to the bounds; a value that is outside already goes no further."""
+    bounds = _bounds(clean, data)
+    return samples if bounds is None else samples.clamp(*bounds)
+
+
+def _bounds(clean: Tensor, data: Data) -> tuple[Tensor, Tensor] | None:
+    """Return the data's bounds for each value; one that is outside already goes no further."""
     if data.bounds is None:
-        return samples
+        return None
     low, high = data.bounds
-    return samples.clamp(clean.clamp(max=low), clean.clamp(min=high))
+    return clean.clamp(max=low), clean.clamp(min=high)
