@@ -81,7 +81,7 @@ class Models:
         if isinstance(made, nn.Module):
             return frozen(made, self.device)
         if not isinstance(made, Recipe):
-            return made
+            return on_cpu(made)
         if index not in self._held:
             self._hold(index, self.module(index))
         return self._held[index]
@@ -228,6 +228,24 @@ class Models:
             settings = {name: s for name, s in settings.items() if not callable(s)}
             code = [self.definition.version, module.state_dict()]
         return fingerprint(["recipe", config, settings, code, versions(self.device)])
+
+
+def on_cpu(function: Callable[[Tensor], Any]) -> Model:
+    """A callable that is no module sees batches on the CPU, whatever the device: sklearn, ONNX.
+
+    Gradients flow through it where it computes in torch; attacks tell where they don't.
+    """
+
+    def model(batch: Tensor) -> Any:
+        try:
+            logits = function(batch.cpu())
+        except RuntimeError:
+            if not batch.requires_grad:
+                raise
+            logits = function(batch.detach().cpu())  # numpy refuses what wants a gradient
+        return logits.to(batch.device) if isinstance(logits, Tensor) else logits
+
+    return model
 
 
 def versions(device: torch.device) -> list[str]:

@@ -333,3 +333,25 @@ def test_equal_parameters_are_the_same_intervention(bench):
     ):
         candidate.accuracy(bench.test, under=under)
     assert candidate._population.models.work.intervened == 2
+
+
+def test_callables_of_other_libraries(bench):
+    """They get CPU batches, and are attacked where gradients flow through them."""
+    weights = torch.tensor([[-1.0, 1.0]] * 4)
+    seen = []
+
+    def numpy_model(batch):
+        seen.append(batch.device.type)
+        return torch.from_numpy(batch.numpy().reshape(len(batch), 4) @ weights.numpy())
+
+    candidate = bench.family(lambda config: numpy_model, run_id="numpy").candidates[0]
+    same = bench.family(lambda config: lambda batch: batch.flatten(1) @ weights).candidates[0]
+    assert candidate.accuracy(bench.test) == same.accuracy(bench.test)
+    assert set(seen) == {"cpu"}
+    assert same.accuracy(bench.test, under=pm.PGD(0.3)) <= same.accuracy(bench.test)
+    detached = bench.family(
+        lambda config: lambda batch: batch.detach().flatten(1) @ weights, run_id="detached"
+    )
+    for blind in (candidate, detached.candidates[0]):
+        with pytest.raises(InterventionError, match="follows the gradients of a model, and this"):
+            blind.accuracy(bench.test, under=pm.PGD(0.3))
