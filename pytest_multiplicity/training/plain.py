@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +28,7 @@ from pytest_multiplicity.training.course import (
     sick_weights,
 )
 from pytest_multiplicity.training.feed import Feed
-from pytest_multiplicity.training.recipe import build_optimizer, loss_function, lr_factor
+from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
 from pytest_multiplicity.training.seeds import (
     derive,
     epoch_order,
@@ -72,6 +76,17 @@ def train_plain(
         return sick or Trained(state, training.history, way)
 
 
+def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], object]:
+    """Give the optimizer's step: of torch's own ones without the wrappers for the compiler.
+
+    Those import the compiler, which takes a second in every process, and some time in every step.
+    """
+    if not isinstance(recipe.optimizer, str):
+        return optimizer.step
+    step = inspect.unwrap(type(optimizer).step)
+    return torch.no_grad()(partial(step, optimizer))
+
+
 class PlainTraining:
     """A module in training: it can stop after any epoch and go on from there."""
 
@@ -88,6 +103,7 @@ class PlainTraining:
         self.format = torch.channels_last if channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
         self.optimizer = build_optimizer(job.recipe, self.module)
+        self.update = _update(job.recipe, self.optimizer)
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.loss = loss_function(job.recipe)
         self.augment = augmentation(job.recipe)
@@ -129,7 +145,7 @@ class PlainTraining:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._set_lr(epoch * self.job.steps_per_epoch + step)
-        self.optimizer.step()
+        self.update()
         return loss.detach(), logits.detach().argmax(1)
 
     def forward(

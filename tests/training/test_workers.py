@@ -15,10 +15,14 @@ import torch
 from torch import nn
 
 from pytest_multiplicity.errors import EvaluationError, RecipeError
+from pytest_multiplicity.training import Job
 from pytest_multiplicity.training.cores import available_cores
 from pytest_multiplicity.training.elsewhere import call_elsewhere
+from pytest_multiplicity.training.feed import Samples, feed
 from pytest_multiplicity.training.memory import free_bytes
+from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.sharing import Sharing, UnsharableError
+from pytest_multiplicity.training.tasks import portable
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Workers
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
@@ -42,12 +46,19 @@ def test_tasks_run_in_other_processes_of_one_thread() -> None:
     assert len({pid for _, pid, _ in values}) <= 2
 
 
-def test_workers_start_without_what_they_do_not_need() -> None:
-    def work(reporter: Any) -> set[str]:
-        torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.1).zero_grad()
+def test_workers_do_without_what_takes_long_to_import(job: Callable[..., Job]) -> None:
+    def work(reporter: Any, made: Job) -> set[str]:
+        cpu = torch.device("cpu")
+        train_plain(made, feed(made.recipe.data, cpu), cpu, module=mlp())
         return {name for name in ("torch._dynamo", "torchvision", "pandas") if name in sys.modules}
 
-    assert perform([work]) == {0: Done(set())}
+    made = job(model=mlp)
+    samples = Samples(made.recipe.data.inputs, made.recipe.data.targets)
+    assert perform([partial(work, made=portable(made, samples))]) == {0: Done(set())}
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
 def test_a_crash_costs_its_task_only() -> None:
