@@ -48,7 +48,7 @@ PLUGINS = (
 )
 QUIET = ["-q", *(argument for name in PLUGINS for argument in ("-p", f"no:{name}"))]
 CLEAN = {0, 1, 2, 4, 5}
-SLOW = 30.0  # seconds: nothing here takes one
+SLOW = 60.0  # seconds: nothing here takes one
 RECORDED = (
     "import pytest_multiplicity as pm\ncandidate = pm.recorded('scores.csv', default={default})\n"
 )

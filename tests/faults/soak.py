@@ -77,10 +77,7 @@ class Left(NamedTuple):
     def now(cls) -> Left:
         gc.collect()
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        shared = len(list(Path("/dev/shm").glob("multiplicity-*")))
-        return cls(
-            len(children), threading.active_count(), len(os.listdir("/proc/self/fd")), shared
-        )
+        return cls(len(children), threading.active_count(), len(os.listdir("/proc/self/fd")))
 
 
 def peak_of(study: Path, store: Path) -> float:
