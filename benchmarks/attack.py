@@ -2,8 +2,8 @@
 
 python -m benchmarks.attack [--only mlp] [--repeats 5] [--json out.json]
 
-The plain loop attacks one model after the other at torch's default number of threads, all samples in
-all steps, gradients by ``backward``. torchattacks is not a dependency: ``pip install torchattacks``.
+The plain loop attacks one model after the other, all samples in all steps, gradients by ``backward``:
+at torch's default number of threads ("x plain"), and with one. torchattacks is not a dependency: ``pip install torchattacks``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import pytest_multiplicity as pm
 from benchmarks import common, evaluate
 from benchmarks.common import Case
 from pytest_multiplicity.data import Data
+from pytest_multiplicity.evaluation.inference import Infer
 from pytest_multiplicity.interventions import chain
+from pytest_multiplicity.training.ways import threads
 
 EPS, STEPS = 0.02, 10
 STEP_SIZE = 2.5 * EPS / STEPS
@@ -59,10 +61,15 @@ def plain(family: Sequence[nn.Module], data: Data) -> list[float]:
     return robust
 
 
-def engine(family: Sequence[nn.Module], data: Data) -> list[float]:
+def engine(infer: Infer, family: Sequence[nn.Module], data: Data) -> list[float]:
     under = chain(pm.PGD(EPS, steps=STEPS, step_size=STEP_SIZE))
-    (found,) = evaluate.engine(family, data, [under])
+    (found,) = evaluate.engine(infer, family, data, [under])
     return _accuracies(found, data.targets)
+
+
+def one_thread(family: Sequence[nn.Module], data: Data) -> list[float]:
+    with threads(1):
+        return plain(family, data)
 
 
 def torchattacks_loop(family: Sequence[nn.Module], data: Data) -> list[float]:
@@ -86,17 +93,21 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     whole, family = case.data(), trained(case)
     rows = torch.arange(min(ROWS, len(whole)))
     data = Data(whole.take(rows), whole.targets[rows], name=whole.name)
-    ways: dict[str, Attack] = {"plain": plain, "engine": engine}
+    ways: dict[str, Attack] = {"plain": plain, "one thread": one_thread}
     if importlib.util.find_spec("torchattacks"):
         ways["torchattacks"] = torchattacks_loop
     robust = {name: statistics.mean(way(family, data)) for name, way in ways.items()}
-    ratios: dict[str, list[float]] = {name: [] for name in ways if name != "engine"}
-    for _ in range(repeats):
-        ours = common.seconds(lambda: engine(family, data))
-        for name, row in ratios.items():
-            row.append(common.seconds(lambda name=name: ways[name](family, data)) / ours)
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    with evaluate.inferring(case) as infer:
+        robust["engine"] = statistics.mean(engine(infer, family, data))
+        for _ in range(repeats):
+            ours = common.seconds(lambda: engine(infer, family, data))
+            for name, row in ratios.items():
+                row.append(common.seconds(lambda name=name: ways[name](family, data)) / ours)
+        chosen = infer.planner.ways
     return {
         "case": case.name,
+        "way": "; ".join(map(str, chosen)),
         **{f"x {name}": statistics.median(row) for name, row in ratios.items()},
         **{f"robust, {name}": value for name, value in robust.items()},
         **{f"MiB {name}": value for name, value in common.memory().items()},

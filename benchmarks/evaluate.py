@@ -2,14 +2,19 @@
 
 python -m benchmarks.evaluate [--only mlp] [--repeats 5] [--json out.json]
 
-The plain loop takes one model after the other at torch's default number of threads and makes the
-intervened inputs again for each. "fused" is `training.fused.stack` over inputs that are made once.
+The plain loop takes one model after the other and makes the intervened inputs again for each: at
+torch's default number of threads ("x plain"), and with one ("x one thread"). "first" is the engine's
+first run, which probes and stacks; the other figures are of those after it.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +26,11 @@ from benchmarks import common
 from benchmarks.common import Case
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.evaluation.inference import Infer, frozen
+from pytest_multiplicity.evaluation.planning import Planner
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.interventions import Chain, chain
-from pytest_multiplicity.training.fused import stack
+from pytest_multiplicity.store import Store
+from pytest_multiplicity.training.ways import threads
 
 CPU = torch.device("cpu")
 BATCH = 256
@@ -68,36 +75,42 @@ def plain(family: Sequence[nn.Module], data: Data, chains: Sequence[Chain]) -> l
     ]
 
 
-def engine(family: Sequence[nn.Module], data: Data, chains: Sequence[Chain]) -> list[list[Tensor]]:
-    infer = Infer(CPU, Work())
+def engine(
+    infer: Infer, family: Sequence[nn.Module], data: Data, chains: Sequence[Chain]
+) -> list[list[Tensor]]:
     return [infer(family, data, under, lambda steps: None) for under in chains]
 
 
-@torch.no_grad()
-def fused(family: Sequence[nn.Module], data: Data, chains: Sequence[Chain]) -> list[list[Tensor]]:
-    together = stack(family)
-    return [
-        list(torch.cat([together.shared(batch) for batch in batches(data, under)], 1))
-        for under in chains
-    ]
+@contextmanager
+def inferring(case: Case) -> Iterator[Infer]:
+    """The engine, over a store of its own."""
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
+        yield Infer(CPU, Work(), Planner(CPU, store, case.count))
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
     data, family, chains = case.data(), models(case), interventions()
-    ways = {"plain": plain, "engine": engine, "fused": fused}
-    found = {name: way(family, data, chains) for name, way in ways.items()}
-    rows = []
-    for _ in range(repeats):
-        spent = {n: common.seconds(lambda w=w: w(family, data, chains)) for n, w in ways.items()}
-        rows.append((spent["plain"] / spent["engine"], spent["plain"] / spent["fused"]))
-    ours, together = (statistics.median(column) for column in zip(*rows, strict=True))
+    with inferring(case) as infer:
+        begun = time.perf_counter()
+        found = engine(infer, family, data, chains)
+        first = time.perf_counter() - begun
+        difference = _difference(found, plain(family, data, chains))
+        rows = []
+        for _ in range(repeats):
+            ours = common.seconds(lambda: engine(infer, family, data, chains))
+            default = common.seconds(lambda: plain(family, data, chains))
+            with threads(1):
+                alone = common.seconds(lambda: plain(family, data, chains))
+            rows.append((default / ours, alone / ours, default / first))
+        ways = infer.planner.ways
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     return {
         "case": case.name,
-        "x plain, engine": ours,
-        "x plain, fused": together,
-        "largest difference": max(
-            _difference(found["plain"], found[n]) for n in ("engine", "fused")
-        ),
+        "way": "; ".join(map(str, ways)),
+        "x plain": medians[0],
+        "x one thread": medians[1],
+        "x plain, first": medians[2],
+        "largest difference": difference,
         **{f"MiB {name}": value for name, value in common.memory().items()},
     }
 

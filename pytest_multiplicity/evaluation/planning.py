@@ -65,6 +65,11 @@ class Planner:
         self._known: dict[str, Way] = {}
         self._structures: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 
+    @property
+    def ways(self) -> list[Way]:
+        """The ways that were in use so far."""
+        return list(self._known.values())
+
     def structure(self, module: nn.Module) -> str | None:
         """Describe what modules that compute side by side have in common; None: nothing."""
         if module not in self._structures:

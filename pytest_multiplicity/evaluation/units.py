@@ -44,6 +44,11 @@ class Way:
     channels_last: bool = False
     schedule: Schedule = "all threads"
 
+    def __str__(self) -> str:
+        text = "by themselves" if self.lanes == 1 else f"fused by {self.lanes}"
+        text += ", folded" * self.folded + ", channels last" * self.channels_last
+        return f"{text}, {self.schedule}"
+
     @property
     def plain(self) -> bool:
         """Whether models are used as they are."""
