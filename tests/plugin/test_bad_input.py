@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 SPEC = """
@@ -15,6 +17,13 @@ RECIPE = "return pm.Recipe(net, points.train, epochs=2, batch_size=16, lr=config
 AXES = 'default={"lr": 0.1}, vary={"lr": [0.05]}, seeds=2'
 
 
+def sections(result: pytest.RunResult, title: str) -> list[str]:
+    """What was said of each error, in order, wherever lines were broken."""
+    shown(result)
+    parts = re.split(rf"\n_+ {title}.*_+\n", result.stdout.str())[1:]
+    return [" ".join(part.partition("multiplicity ====")[0].split()) for part in parts]
+
+
 def shown(result: pytest.RunResult) -> str:
     """All that was printed; what is ours in a traceback is none of the user's business."""
     text = result.stdout.str() + result.stderr.str()
@@ -23,65 +32,84 @@ def shown(result: pytest.RunResult) -> str:
     return " ".join(text.split())  # wherever lines are broken
 
 
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        ('default={"lr": 0.1}, vary={"width": [32]}', "'width'"),
-        ('default={"lr": 0.1}, vary={"lr": [0.1, 0.1]}', "vary['lr'] lists 0.1 twice: keep one"),
-        ('default={"lr": 0.1}, seeds=0', "seeds=0"),
-        ('default={"lr": 0.1}, seeds=[1, 1]', "seed"),
-        ('default={"lr": 0.1}, design="cross"', "'cross'"),
-        ("design=[]", "empty"),
-    ],
-)
-def test_a_family_that_is_defined_wrongly(trained, axes, message):
-    result = trained(FINE, (AXES, axes)).run()
-    assert result.ret == pytest.ExitCode.INTERRUPTED  # at collection, before anything is trained
-    result.assert_outcomes(errors=1)
-    text = shown(result)
-    assert "family 'candidate' (" in text
-    assert message in text
+DEFINED = [
+    ('default={"lr": 0.1}, vary={"width": [32]}', "'width'"),
+    ('default={"lr": 0.1}, vary={"lr": [0.1, 0.1]}', "vary['lr'] lists 0.1 twice: keep one"),
+    ('default={"lr": 0.1}, seeds=0', "seeds=0 makes an empty family: give one seed or more"),
+    ('default={"lr": 0.1}, seeds=[1, 1]', "seeds lists 1 twice: keep one"),
+    ('default={"lr": 0.1}, design="cross"', "design='cross': choose 'star', 'grid' or a list"),
+    ("design=[]", "design=[] makes an empty family: list one configuration or more"),
+]
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("pass", "returned None for a candidate: did you forget to return it?"),
-        ("return 3", "returned 3 for a candidate: Return a pm.Recipe"),
-        ("return pm.Recipe(net, points.train, epochs=0)", "epochs is 0: give a whole number"),
-        ("return pm.Recipe(net(), points.train, epochs=1)", "model is a module (Sequential)"),
-        ("return pm.Recipe(net, points.train, epochs=1, lr=-1)", "lr is -1: give a finite number"),
-        ("return pm.Recipe(net, None, epochs=1)", "data is a NoneType: give a pm.Data"),
-    ],
-)
-def test_a_function_that_makes_no_candidates(trained, body, message):
-    result = trained(FINE, (RECIPE, body)).run()
-    result.assert_outcomes(errors=4)
-    text = shown(result)
-    assert message in text
-    if body.startswith("return pm"):
-        assert f"> {body}" in text  # the user's own line
+def test_families_that_are_defined_wrongly(trained):
+    """Found at collection, before anything is trained."""
+    made = trained(FINE)
+    conftest = (made.pytester.path / "conftest.py").read_text()
+    for i, (axes, _) in enumerate(DEFINED):
+        folder = made.pytester.mkdir(f"sub{i}")
+        (folder / "conftest.py").write_text(conftest.replace(AXES, axes))
+        (folder / f"test_{i}.py").write_text("def test_spec(candidate): ...\n")
+    result = made.run("--continue-on-collection-errors")
+    result.assert_outcomes(errors=len(DEFINED), passed=4)
+    for (_, message), said in zip(DEFINED, sections(result, "ERROR collecting"), strict=True):
+        assert "family 'candidate' (" in said
+        assert message in said
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ("inputs, targets.float()", "this is for classification, not regression"),
-        ("inputs, targets[:-1]", "has 40 inputs but 39 targets"),
-        ("inputs, targets - 1", "target -1 of sample 0 of 'test' is out of range"),
-        ("inputs * 255, targets", "outside their bounds (0, 1): scale images to [0, 1]"),
-        ("inputs * torch.nan, targets", "contain nan or infinity"),
-    ],
-)
-def test_data_that_does_not_fit(trained, data, message):
-    fixture = 'return Points(draw(60, "train", 1), draw(40, "test", 2))'
-    wrong = (
-        'good = draw(40, "test", 2); inputs, targets = good.inputs, good.targets\n'
-        f"        return Points(draw(60, 'train', 1), pm.Data({data}, name='test'))"
+MADE = [
+    ("pass", "returned None for a candidate: did you forget to return it?"),
+    ("return 3", "returned 3 for a candidate: Return a pm.Recipe"),
+    ("return pm.Recipe(net, points.train, epochs=0)", "epochs is 0: give a whole number"),
+    ("return pm.Recipe(net(), points.train, epochs=1)", "model is a module (Sequential)"),
+    ("return pm.Recipe(net, points.train, epochs=1, lr=-1)", "lr is -1: give a finite number"),
+    ("return pm.Recipe(net, None, epochs=1)", "data is a NoneType: give a pm.Data"),
+]
+
+
+def test_functions_that_make_no_candidates(trained):
+    families = "".join(
+        f"@pm.family(seeds=1)\n    def family_{i}(config, points):\n        {body}\n    "
+        for i, (body, _) in enumerate(MADE)
     )
-    result = trained(FINE, (fixture, wrong)).run()
-    result.assert_outcomes(errors=4)
-    assert message in shown(result)
+    specs = "\n".join(
+        f"def test_{i}(family_{i}, points):\n    family_{i}.accuracy(points.test)"
+        for i in range(len(MADE))
+    )
+    result = trained(specs, ("@pm.family(default", f"{families}@pm.family(default")).run()
+    result.assert_outcomes(errors=len(MADE))
+    for (body, message), said in zip(MADE, sections(result, "ERROR at setup"), strict=True):
+        assert message in said
+        assert f"> {body}" in said or not body.startswith("return pm")  # the user's own line
+
+
+DATA = [
+    ("inputs, targets.float()", "this is for classification, not regression"),
+    ("inputs, targets[:-1]", "has 40 inputs but 39 targets"),
+    ("inputs, targets - 1", "target -1 of sample 0 of 'test' is out of range"),
+    ("inputs * 255, targets", "outside their bounds (0, 1): scale images to [0, 1]"),
+    ("inputs * torch.nan, targets", "contain nan or infinity"),
+]
+
+
+def test_data_that_does_not_fit(trained):
+    fixtures = "\n".join(
+        "@pytest.fixture\n"
+        f"def data_{i}(points):\n"
+        "    inputs, targets = points.test.inputs, points.test.targets\n"
+        f"    return pm.Data({data}, name='test')\n"
+        for i, (data, _) in enumerate(DATA)
+    )
+    specs = "\n".join(
+        f"def test_{i}(candidate, data_{i}):\n    candidate.accuracy(data_{i})"
+        for i in range(len(DATA))
+    )
+    head = "import pytest\nimport torch\nimport pytest_multiplicity as pm\n\n"
+    result = trained(head + fixtures + specs).run("-k", "default-seed0")
+    result.assert_outcomes(errors=len(DATA), deselected=3 * len(DATA))
+    for (data, message), said in zip(DATA, sections(result, "ERROR at setup"), strict=True):
+        assert message in said
+        assert f"> return pm.Data({data}, name='test')" in said
 
 
 ASKED = [
@@ -129,10 +157,7 @@ def test_specs_that_ask_wrongly(trained):
     )
     result = trained("import pytest_multiplicity as pm\n" + specs).run("-k", "default-seed0")
     result.assert_outcomes(failed=len(ASKED), deselected=3 * len(ASKED))
-    shown(result)
-    sections = result.stdout.str().split("default-seed0] ____")[1:]
-    for (asked, message), section in zip(ASKED, sections, strict=True):
-        said = " ".join(section.partition("multiplicity ====")[0].split())
+    for (asked, message), said in zip(ASKED, sections(result, "test_"), strict=True):
         assert message in said
         assert (f"> assert {asked} >= 0" in said) or "measured nothing" in message
 
