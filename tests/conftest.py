@@ -1,10 +1,15 @@
 """Shared by all tests.
 
-What can't be imported twice (torch, numpy and what is built on them) is imported here: pytester
-forgets the modules that were first imported inside an inner run.
+What can't be imported twice (torch, numpy and what is built on them), or takes long (hypothesis),
+is imported here: pytester forgets the modules that were first imported inside an inner run.
 """
 
 from __future__ import annotations
+
+import os
+
+# As in worker processes, and before the first matrix product: bits that don't depend on addresses.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 import matplotlib.pyplot  # noqa: F401
 import numpy.fft  # noqa: F401
@@ -14,6 +19,7 @@ import scipy.stats  # noqa: F401
 import sklearn.datasets  # noqa: F401
 import torch
 import torchvision.transforms.v2  # noqa: F401
+from hypothesis import HealthCheck, settings
 
 import pytest_multiplicity.evaluation.population
 import pytest_multiplicity.plugin.assemble
@@ -22,3 +28,7 @@ import pytest_multiplicity.report.markdown
 import pytest_multiplicity.report.terminal  # noqa: F401
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+# what else the machine does must fail no test: slow is not wrong
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.training import Job, Recipe, Seeds
 
-# As in worker processes, and before the first matrix product: bits that don't depend on addresses.
+# As the tests beside: see tests/conftest.py, which is read before the first matrix product.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
