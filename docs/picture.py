@@ -2,8 +2,8 @@
 
     python docs/picture.py
 
-It shows the family of specs/digits: the funnel, the survivors, what remains, the first sheet and the
-gates. Everything after the first sheet is left out.
+It shows the family of specs/digits: the funnel, the survivors, what remains, the first sheet and
+the gates. Everything after the first sheet is left out.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 MultiplicityError
 ├── DefinitionError      a family is defined wrongly (also a ValueError)
 ├── DataError            inputs, targets, attributes or bounds don't fit (also a ValueError)
-├── InterventionError    an intervention, or a composition of them, makes no sense (also a ValueError)
+├── InterventionError    an intervention or a composition makes no sense (also a ValueError)
 ├── RecipeError          a recipe can't be trained as written (also a ValueError)
 ├── ScoresError          a table of scores can't be a sheet (also a ValueError)
 ├── MeasurementError     a spec asked for a score that can't be had
@@ -43,7 +43,7 @@ class MeasurementError(MultiplicityError):
     """A score can't be had: nan, an unknown metric, no module where one is needed."""
 
 
-class CandidateDiverged(MultiplicityError):
+class CandidateDiverged(MultiplicityError):  # noqa: N818 - a verdict on a candidate
     """The candidate has no model, since its training diverged: it is rejected by name."""
 
 
