@@ -11,6 +11,7 @@ import os
 # As in worker processes, and before the first matrix product: bits that don't depend on addresses.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
+import hypothesis.strategies  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import numpy.fft  # noqa: F401
 import pandas as pd  # noqa: F401
