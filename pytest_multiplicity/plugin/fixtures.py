@@ -74,6 +74,12 @@ def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
         state = request.config.stash.get(STATE, None)
         if state is None:
             pytest.skip("pytest-multiplicity is switched off: there are no candidates")
+        if not hasattr(request, "param"):
+            pytest.fail(
+                f"the test takes the family {request.fixturename!r}, and pytest can't parametrize "
+                "it: write it as a function or in a plain class, not in a unittest.TestCase",
+                pytrace=False,
+            )
         return state.families.candidate(definition, request.param, dependencies)
 
     names = ["request", *definition.parameters]

@@ -180,6 +180,37 @@ def test_unittest_beside_and_classes_of_specs(project):
     assert report["gates"][0]["outcome"] == "passed"
 
 
+def test_unittest_can_hold_a_gate_and_no_spec(project):
+    more = """
+    import pytest
+    import unittest
+
+    class SpecTest(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def _take(self, candidate):
+            self.candidate = candidate
+
+        def test_it(self):
+            self.assertGreater(self.candidate.score("accuracy"), 0.5)
+    """
+    gate = """
+    import pytest
+    import unittest
+
+    class GateTest(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def _take(self, survivors):
+            self.survivors = survivors
+
+        def test_gate(self):
+            self.assertEqual(len(self.survivors), 4)
+    """
+    result, report = project(more, gate=gate).report()
+    assert result.ret == FAILED
+    result.stdout.fnmatch_lines(["*takes the family 'candidate', and pytest can't parametrize it*"])
+    assert report["gates"][0]["outcome"] == "passed"
+
+
 def test_junitxml_has_every_verdict(project):
     made = project()
     assert made.run("--junitxml=junit.xml").ret == OK
