@@ -101,6 +101,7 @@ class FusedTraining:
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.diverged: list[Diverged | None] = [None for _ in jobs]
+        self.steps_per_epoch = jobs[0].steps_per_epoch
         self.epoch = 0
         self.checked = False
 
@@ -135,7 +136,7 @@ class FusedTraining:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""
         losses, logits = self.forward(epoch, step, inputs, targets)
         grads = torch.autograd.grad(losses.sum(), self.params)
-        self.optimizer.step(grads, self._lrs(epoch * self.jobs[0].steps_per_epoch + step))
+        self.optimizer.step(grads, self._lrs(epoch * self.steps_per_epoch + step))
         return losses.detach(), logits.detach().argmax(2)
 
     def forward(
@@ -199,12 +200,12 @@ class FusedTraining:
         return torch.stack(losses)
 
     def _lrs(self, step: int) -> Tensor:
-        steps = self.jobs[0].steps
+        steps = self.recipe.epochs * self.steps_per_epoch
         values = [job.recipe.lr * lr_factor(job.recipe, step, steps) for job in self.jobs]
         return torch.tensor(values, device=self.device)
 
     def _record(self, losses: Tensor, predictions: Tensor, orders: Tensor) -> None:
-        step = (self.epoch + 1) * self.jobs[0].steps_per_epoch - 1
+        step = (self.epoch + 1) * self.steps_per_epoch - 1
         for lane, job in enumerate(self.jobs):
             if self.diverged[lane] is None:
                 self.diverged[lane] = divergence(self.epoch, losses[:, lane])
