@@ -78,7 +78,9 @@ def test_timeout_fails_a_spec_and_rejects_nobody(project):
             time.sleep(60)
         candidate.score("accuracy")
     """
-    result, report = project(slow).report("--timeout=1", "-p", "no:randomly")
+    result, report = project(slow).report(
+        "--timeout=2", "-o", "timeout_func_only=true", "-p", "no:randomly"
+    )
     assert result.ret == FAILED
     assert candidates(report)[2]["status"] == "failed"
     assert report["gates"][0]["outcome"] == "not evaluated"
