@@ -146,10 +146,9 @@ def test_its_command_runs_and_writes_what_is_published(
     assert step(steps, "upload-artifact@")["if"] == "always()"
 
 
-def test_options_in_its_comments_exist_too() -> None:
-    from pytest_multiplicity.plugin import options
-
-    known = {*options.PATHS, *options.VALUES, "update-lock"}
-    named = re.findall(r"--multiplicity-([\w-]+)", TEMPLATE.read_text("utf-8"))
-    assert "lock" in named
-    assert set(named) <= known
+def test_options_in_its_comments_exist_too(pytestconfig: pytest.Config) -> None:
+    added = pytestconfig._parser.getgroup("multiplicity").options
+    known = {name for option in added for name in option.names()}
+    named = set(re.findall(r"--multiplicity-[\w-]+", TEMPLATE.read_text("utf-8")))
+    assert "--multiplicity-lock" in named
+    assert named <= known
