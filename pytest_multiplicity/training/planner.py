@@ -20,7 +20,7 @@ from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import Group
 from pytest_multiplicity.training.memory import free_bytes
-from pytest_multiplicity.training.probe import PROBE_SECONDS, Probe, probe, why_not
+from pytest_multiplicity.training.probe import MOST_STEPS, PROBE_SECONDS, Probe, probe, why_not
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import check_task, probe_task
 from pytest_multiplicity.training.ways import Probed, Way
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KIND = "plans"
 VERSION = 1  # of what a plan means: a new one forgets the recorded ones
 WORKERS_PAY = 4.0  # seconds of plain training, below which starting processes costs more
-PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing one way
+PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here, or one way there
 MOST_LANES = 16
 MEMORY_SHARE = 0.5
 
@@ -138,7 +138,10 @@ class Planner:
         jobs = group.jobs[:MOST_LANES]
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)
-        found = probe(jobs, modules, ways, source, self.device)
+        most = int(PROBE_SHARE / len(ways) * group.steps * len(group.jobs))
+        found = probe(
+            jobs, modules, ways, source, self.device, most_steps=min(MOST_STEPS, max(2, most))
+        )
         if self.device.type == "cpu":
             return found
         reasons = {

@@ -48,10 +48,11 @@ def probe(
     device: torch.device,
     *,
     seconds: float = PROBE_SECONDS,
+    most_steps: int = MOST_STEPS,
 ) -> Probe:
     """Try ways on jobs of one group, given their initial modules (which stay as they are).
 
-    Each way is given so many ``seconds``, and at least two steps.
+    Each way is given so many ``seconds`` and steps, and at least two of those.
     """
     obstacle = None
     probed: list[Probed] = []
@@ -62,7 +63,8 @@ def probe(
                 with threads(way.threads):
                     step = _stepper(jobs, modules, way, feed, device)
                     limit = HOPELESS * best * way.lanes
-                    probed.append(Probed(way, *_measure(step, device, seconds, limit)))
+                    found = _measure(step, device, seconds, limit, most_steps)
+                    probed.append(Probed(way, *found))
             except MultiplicityError:
                 raise  # a recipe that can't be trained at all
             except Exception as error:
@@ -222,7 +224,11 @@ def _stepper(
 
 
 def _measure(
-    step: Callable[[int], object], device: torch.device, seconds: float, limit: float
+    step: Callable[[int], object],
+    device: torch.device,
+    seconds: float,
+    limit: float,
+    most_steps: int,
 ) -> tuple[float, int]:
     """Give the median seconds of a step after the first, and the bytes that stepping added.
 
@@ -231,7 +237,7 @@ def _measure(
     before = peak_bytes(device)
     times: list[float] = []
     begun = time.perf_counter()
-    while len(times) < 2 or (len(times) < MOST_STEPS and time.perf_counter() - begun < seconds):
+    while len(times) < 2 or (len(times) < most_steps and time.perf_counter() - begun < seconds):
         start = time.perf_counter()
         step(len(times))
         if device.type == "cuda":
