@@ -71,10 +71,15 @@ def _settle(function: Any) -> None:
 
 def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Callable[..., Any]:
     fixtures = set(getattr(item, "funcargs", {}))
+    owner = getattr(item, "instance", None)  # of a method's class
 
     @functools.wraps(inner)
     def example(*args: Any, **kwargs: Any) -> Any:
-        drawn = {name: value for name, value in kwargs.items() if name not in fixtures}
+        drawn = {
+            name: value
+            for name, value in kwargs.items()
+            if name not in fixtures and (owner is None or value is not owner)
+        }
         search.start(drawn)
         try:
             return inner(*args, **kwargs)

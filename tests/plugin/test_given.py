@@ -304,3 +304,35 @@ def test_a_search_over_recorded_scores(project):
         ["REJECTED test_all[[]default-seed2[]] falsified by name='group': *"]
     )
     assert report["families"][0]["specs"][0]["metrics"] == ["worst *"]
+
+
+def test_methods_explicit_examples_and_parameters(searched):
+    made = searched(
+        """
+    from hypothesis import example
+
+    class TestDark:
+        @settings(max_examples=3)
+        @example(by=0.5)
+        @given(by=st.floats(0, 0.01))
+        def test_dark(self, candidate, points, by):
+            assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.9
+
+    @pytest.mark.parametrize("limit", [0.4, 0.9])
+    @settings(max_examples=3)
+    @given(by=st.just(0.5))
+    def test_limit(candidate, points, by, limit):
+        assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= limit
+    """
+    )
+    result, report = made.report("-rx")
+    assert result.ret == 0
+    family = report["families"][0]
+    assert [(spec["name"], spec["rejected"]) for spec in family["specs"]] == [
+        ("test_dark", 5),
+        ("test_limit[0.4]", 0),
+        ("test_limit[0.9]", 5),
+    ]
+    found = "worst accuracy on test under Corrupt(darker, by=*)"
+    assert {name for spec in family["specs"] for name in spec["metrics"]} == {found}
+    result.stdout.fnmatch_lines(["REJECTED test_dark[[]at0.8-seed0[]] falsified by by=0.5: *"])
