@@ -48,7 +48,8 @@ def _markdown(run: report.Run, path: Path, options: Options) -> None:
     if is_step_summary(path):
         _append(path, lambda room: markdown.render(run, limit=room, full_report=full))
     else:
-        replace(path, markdown.render(run, full_report=full))
+        # short enough for a comment on a pull request
+        replace(path, markdown.render(run, limit=markdown.COMMENT_LIMIT, full_report=full))
 
 
 def _append(path: Path, render: Callable[[int], str]) -> None:

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pytest_multiplicity.report import markdown
+
 FILES = (
     "--multiplicity-json=out/run.json",
     "--multiplicity-html=out/run.html",
@@ -45,11 +47,11 @@ def _no_github(monkeypatch):
 def test_a_failed_gate(project):
     made = project(ONE + GATE.format(5))
     assert made.run(*FILES).ret == pytest.ExitCode.TESTS_FAILED
-    report, page, markdown = read(made)
+    report, page, text = read(made)
     assert report["complete"]
     assert report["gates"][0]["outcome"] == "failed"
     assert "assert 4 >= 5" in page
-    assert "assert 4 >= 5" in markdown
+    assert "assert 4 >= 5" in text
 
 
 def test_an_error_in_one_spec(project):
@@ -57,14 +59,14 @@ def test_an_error_in_one_spec(project):
     result = made.run(*FILES)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.parseoutcomes()["failed"] == 1
-    report, page, markdown = read(made)
+    report, page, text = read(made)
     assert not report["complete"]
     assert report["partial_reason"] == "11 of 12 pairs"
     (family,) = report["families"]
     assert [each["status"] for each in family["candidates"]].count("failed") == 1
     assert report["gates"][0]["outcome"] == "not evaluated"
-    for text in (page, markdown):
-        assert "11 of 12 pairs" in text
+    assert "11 of 12 pairs" in page
+    assert "11 of 12 pairs" in text
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_an_early_stop(project, stop, args, code):
         "-p", "no:randomly", *FILES, *args, no_reraise_ctrlc=True
     )
     assert result.ret == code
-    report, page, markdown = read(made)
+    report, page, text = read(made)
     assert not report["complete"]
     done = int(re.fullmatch(r"(\d+) of 12 pairs", report["partial_reason"])[1])
     assert 0 < done < 12
@@ -89,7 +91,7 @@ def test_an_early_stop(project, stop, args, code):
     assert sum(judged) == done
     assert report["gates"][0]["message"] == "the run stopped before this gate"
     assert "partial" in page
-    assert "partial" in markdown
+    assert "partial" in text
 
 
 @pytest.mark.parametrize("args", [["-x"], []])
@@ -97,11 +99,11 @@ def test_an_error_under_workers(project, args):
     made = project(ONE + STOPPED.format("raise RuntimeError('no')") + GATE.format(1))
     result = made.run(*FILES, "-n2", *args)
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-    report, page, markdown = read(made)
+    report, page, text = read(made)
     assert re.fullmatch(r"\d+ of 12 pairs", report["partial_reason"])
     assert report["gates"][0]["outcome"] == "not evaluated"
     assert "partial" in page
-    assert "partial" in markdown
+    assert "partial" in text
 
 
 def test_an_interrupt_by_the_keyboard(project):
@@ -117,10 +119,10 @@ def test_an_interrupt_by_the_keyboard(project):
 def test_without_other_plugins(project, plugin):
     made = project(ONE + GATE.format(5))
     assert made.run(*FILES, "-p", f"no:{plugin}").ret == pytest.ExitCode.TESTS_FAILED
-    report, page, markdown = read(made)
+    report, page, text = read(made)
     assert report["gates"][0]["outcome"] == "failed"
     assert "test_gate" in page
-    assert "test_gate" in markdown
+    assert "test_gate" in text
 
 
 def test_a_module_that_cannot_be_collected(project):
@@ -163,6 +165,16 @@ def test_what_cannot_be_written_in_the_end_is_told_and_the_rest_written(project)
     result.stdout.fnmatch_lines(["multiplicity: can't write '*run.json': Is a directory"])
     out = made.pytester.path / "out"
     assert sorted(path.name for path in out.iterdir()) == ["run.html", "run.json", "run.md"]
+
+
+def test_markdown_fits_a_comment(project, monkeypatch):
+    monkeypatch.setattr(markdown, "COMMENT_LIMIT", 1_500)
+    made = project()
+    made.run(*FILES)
+    *_, text = read(made)
+    assert "left out here: see" in text
+    assert "run.html" in text
+    assert (made.pytester.path / "out/run.md").stat().st_size <= 1_500
 
 
 # --- GitHub
