@@ -65,6 +65,8 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
         return
     family = _family(state, name, fixture)
     param = callspec.params[name]
+    if isinstance(param, str) and param not in family.design.ids:
+        return  # building it says so, and which ids there are
     index = param if isinstance(param, int) else family.design.ids.index(param)
     rest = callspec.id.removeprefix(str(family.design.ids[index])).removeprefix("-")
     brackets = f"[{rest}]" if rest else ""
@@ -73,6 +75,8 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
         unforeseen = item.get_closest_marker("unforeseen") is not None
         text = inspect.getdoc(item.function) or ""
         family.specs[nodeid] = Spec(f"{item.originalname}{brackets}", nodeid, unforeseen, text)
+    if isinstance(param, str):
+        family.picked.setdefault(nodeid, set()).add(index)
     item.stash[PAIR] = Pair(family, family.specs[nodeid], index)
 
 

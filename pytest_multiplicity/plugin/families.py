@@ -40,6 +40,8 @@ class Family:
     design: Design
     dependencies: dict[str, Any] = field(default_factory=dict)
     specs: dict[str, Spec] = field(default_factory=dict)
+    picked: dict[str, set[int]] = field(default_factory=dict)
+    """Spec's node id -> the candidates it is about, where its author picked some by id."""
     population: Population | RecordedPopulation | None = None
     failure: Exception | None = None
 
@@ -51,7 +53,8 @@ class Family:
     @property
     def pairs(self) -> int:
         """How many candidate-spec pairs were generated."""
-        return len(self.specs) * len(self.design.ids)
+        everyone = len(self.design.ids)
+        return sum(len(self.picked[s]) if s in self.picked else everyone for s in self.specs)
 
 
 class Families:

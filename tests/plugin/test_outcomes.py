@@ -129,6 +129,37 @@ def test_a_spec_may_pick_candidates_by_id(project):
     project(specs).run().assert_outcomes(passed=1)
 
 
+def test_a_spec_about_some_candidates_leaves_the_matrix_complete(project):
+    specs = """
+        import pytest
+
+        @pytest.mark.parametrize("candidate", ["lr0.01-seed1", "default-seed2"], indirect=True)
+        def test_group(candidate):
+            assert candidate.score("group") >= 0.65
+
+        def test_gate(survivors):
+            assert "default-seed2" not in [each.id for each in survivors]
+    """
+    result, report = project(specs).report()
+    assert result.parseoutcomes() == {"passed": 2, "rejected": 1}
+    assert report["complete"] is True
+
+
+def test_a_candidate_that_isnt_there_is_a_clear_error(project):
+    specs = """
+        import pytest
+
+        @pytest.mark.parametrize("candidate", ["lr0.5-seed1"], indirect=True)
+        def test_group(candidate):
+            assert candidate.score("group") >= 0.65
+    """
+    result = project(specs).run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*has no candidate 'lr0.5-seed1'; its ids run from default-seed0*"]
+    )
+
+
 def test_classes_and_unittest_beside(project):
     specs = """
         import unittest
