@@ -6,7 +6,10 @@ import json
 import re
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
+
+from pytest_multiplicity.report import as_json
 
 LOCK = "--multiplicity-lock=sheet.lock.json"
 UPDATE = "--multiplicity-update-lock"
@@ -62,6 +65,7 @@ def test_the_same_run_agrees_with_its_lock(locked):
     assert result.ret == pytest.ExitCode.OK
     gate = report["gates"][-1]
     assert (gate["name"], gate["outcome"]) == ("sheet.lock.json", "passed")
+    jsonschema.validate(report, as_json.schema())
     assert gate["message"] == "no drift"
     assert locked.run(LOCK, UPDATE).ret == pytest.ExitCode.OK
     assert path_of(locked).read_text() == text
