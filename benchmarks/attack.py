@@ -2,8 +2,9 @@
 
 python -m benchmarks.attack [--only mlp] [--repeats 5] [--json out.json]
 
-The plain loop attacks one model after the other, all samples in all steps, gradients by ``backward``:
-at torch's default number of threads ("x plain"), and with one. torchattacks is not a dependency: ``pip install torchattacks``.
+The plain loop attacks one model after the other, all samples in all steps, gradients by
+``backward``: at torch's default number of threads ("x plain"), and with one. torchattacks is no
+dependency: ``pip install torchattacks``.
 """
 
 from __future__ import annotations

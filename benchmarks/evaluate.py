@@ -3,8 +3,8 @@
 python -m benchmarks.evaluate [--only mlp] [--repeats 5] [--json out.json]
 
 The plain loop takes one model after the other and makes the intervened inputs again for each: at
-torch's default number of threads ("x plain"), and with one ("x one thread"). "first" is the engine's
-first run, which probes and stacks; the other figures are of those after it.
+torch's default number of threads ("x plain"), and with one ("x one thread"). "first" is the
+engine's first run, which probes and stacks; the other figures are of those after it.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 python -m benchmarks.train [--only mlp] [--repeats 3] [--contended] [--agreement] [--json out.json]
 
-Figures are medians of ratios that were measured side by side. "whole" counts everything, also starting
-processes and probing; "steady" is the rate once training runs. The plain loop runs a few candidates
-at torch's default number of threads, and is scaled to all.
+Figures are medians of ratios that were measured side by side. "whole" counts everything, also
+starting processes and probing; "steady" is the rate once training runs. The plain loop runs a few
+candidates at torch's default number of threads (OMP_NUM_THREADS), and is scaled to all.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             whole, rate, plan = engine(case, data, store)
             steady = steps * case.count / rate
             rows.append((plain / whole, plain / steady, rival / steady, rival / whole, rate))
-            print(f"  {case.name} {repeat}: plain {plain:.1f} s, one-thread processes {rival:.1f} s, "
-                  f"engine {whole:.1f} s ({steady:.1f} s steady)")  # fmt: skip
+            ours = f"engine {whole:.1f} s ({steady:.1f} s steady)"
+            rivals = f"plain {plain:.1f} s, one-thread processes {rival:.1f} s"
+            print(f"  {case.name} {repeat}: {rivals}, {ours}")
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     return {
         "case": case.name,
