@@ -8,6 +8,12 @@ DEFINITIONS: dict[str, str] = {
         "share of the samples whose target is the class with the largest output under the "
         "intervention"
     ),
+    "membership privacy": (
+        "one minus the balanced accuracy of an attacker who takes a sample for one of the training "
+        "set when the candidate is surer of its class than a threshold, cross-fitted over two "
+        "halves of the samples (with references: surer than candidates that did not see it); "
+        "50%: the attacker guesses"
+    ),
     "delta_all": (
         "largest minus smallest unrounded score over all distinct candidates, each counted once"
     ),

@@ -434,11 +434,12 @@ def _definition(name: str, metric: Mapping[str, Any]) -> str:
     if metric["data"] is None:
         return f"{name}, as recorded" + (f" on {metric['n']} samples" if metric["n"] else "")
     samples = f", {metric['n']:,} samples" if metric["n"] else ""
+    measure = name.removeprefix("worst ").partition(" on ")[0]
+    own = measure in ("accuracy", "membership privacy")
+    text = DEFINITIONS[measure] if own else f"{measure} of the logits and targets"
     if metric["searched"]:
-        return f"the worst found in a search; one example: {DEFINITIONS['accuracy']}"
-    if name.startswith("accuracy on "):
-        return f"{DEFINITIONS['accuracy']}; on {metric['data']}{samples}"
-    return f"{name.partition(' on ')[0]} of the logits and targets of {metric['data']}"
+        return f"the worst that a search found; of one example: {text}"
+    return f"{text}; on {metric['data']}{samples}"
 
 
 def _sources(sheet: Sheet) -> str:
