@@ -80,7 +80,8 @@ class Ledger:
 
     def _learn(self, family: str, facts: Mapping[str, Any], process: str) -> None:
         known = self.facts.setdefault(family, {})
-        known.update(facts)
+        warned = {*known.get("warnings", ()), *facts.get("warnings", ())}
+        known.update(facts, warnings=sorted(warned))  # in an order that all runs share
         if "work" in facts:
             works = self.work.setdefault(family, {})
             works[process] = facts["work"]
