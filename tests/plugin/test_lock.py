@@ -86,7 +86,7 @@ def test_a_planted_change_of_a_verdict_is_found_and_named(locked):
             line,
             "if this is meant, run again with --multiplicity-update-lock",
             "*1 failed, 1 passed*",
-            "FAILED sheet.lock.json - 1 verdict changed*",
+            "FAILED sheet.lock.json*",
             "*1 failed*",
         ]
     )
@@ -181,13 +181,13 @@ def test_partial_runs_are_not_compared(locked, args):
     result = locked.run(LOCK, UPDATE, *args)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert path_of(locked).read_text() == before
-    result.stdout.fnmatch_lines(["FAILED sheet.lock.json - not written: *"])
+    result.stdout.fnmatch_lines(["not written: *", "FAILED sheet.lock.json*"])
 
 
 def test_partial_runs_can_fail(locked):
     result = locked.run(LOCK, "-k", "default", "-o", "multiplicity_partial=fail")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED sheet.lock.json - partial run: * pairs *"])
+    result.stdout.fnmatch_lines(["partial run: * pairs *", "FAILED sheet.lock.json*"])
 
 
 @pytest.mark.parametrize(
@@ -249,4 +249,4 @@ def test_workers_share_one_lock(locked):
     path_of(locked).write_text(path_of(locked).read_text().replace('"survivor"', '"rejected by x"'))
     result = locked.run(LOCK, "-n2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED sheet.lock.json - 2 verdicts changed"])
+    result.stdout.fnmatch_lines(["2 verdicts changed", "FAILED sheet.lock.json*"])

@@ -19,6 +19,13 @@ FILES = (
 )
 ONE = "def test_group(candidate):\n    assert candidate.score('group') >= 0.65\n\n"
 GATE = "def test_gate(survivors):\n    assert len(survivors) >= {}\n\n"
+NO_TERMINAL = pytest.param(
+    ["-p", "no:terminal"],
+    marks=pytest.mark.skipif(
+        pytest.version_tuple < (9,),
+        reason="pytest 8 can't explain an assertion without its terminal plugin",
+    ),
+)
 STOPPED = """
 def test_zz_stop(candidate):
     candidate.score("accuracy")
@@ -234,7 +241,7 @@ def test_a_run_without_families_leaves_the_summary_alone(pytester, monkeypatch, 
     assert not summary.exists()
 
 
-@pytest.mark.parametrize("args", [[], ["-q"], ["-qq"], ["--no-summary"], ["-p", "no:terminal"]])
+@pytest.mark.parametrize("args", [[], ["-q"], ["-qq"], ["--no-summary"], NO_TERMINAL])
 def test_failed_gates_are_annotated_at_their_line(project, monkeypatch, capfd, args):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     made = project(ONE + GATE.format(5) + GATE.format(1).replace("gate", "other"))
