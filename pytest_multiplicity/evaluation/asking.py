@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     def groups(self) -> list[Asked]:
         """The same for each group among which the worst is sought; itself where none is."""
         expanded = self.under.expand(self.data)
-        return [self] if len(expanded) == 1 else [ask(self.data, each) for each in expanded]
+        return [self if each is self.under else ask(self.data, each) for each in expanded]
 
 
 def ask(data: object, under: Under) -> Asked:

@@ -52,9 +52,10 @@ class Measuring:
 
     def worst(self, measure: Callable[[Asked], Metric], asked: Asked, name: str) -> Metric:
         """A metric; where the worst of several groups is sought, each candidate's worst."""
-        metrics = [measure(group) for group in asked.groups]
-        if len(metrics) == 1:
-            return metrics[0]
+        groups = asked.groups
+        if groups[0] is asked:
+            return measure(asked)
+        metrics = [measure(group) for group in groups]
         pick = np.min if metrics[0].higher_is_better else np.max
         scores = pick([metric.scores for metric in metrics], axis=0)
         return replace(metrics[0].bare(), name=name, scores=scores, under=asked.under.name)

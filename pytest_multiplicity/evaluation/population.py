@@ -58,7 +58,7 @@ class Population:
         """The logits of one candidate; those of the whole family are computed with them."""
         self._need(index)
         asked = self.ask(data, under)
-        if len(asked.groups) > 1:
+        if asked.groups[0] is not asked:
             raise InterventionError(
                 f"logits under {asked.under.name}: only a score tells which group is the worst; "
                 "name one, as in Group('age < 30')"

@@ -97,6 +97,15 @@ def test_the_worst_group(bench):
         candidate.logits(bench.test, under=worst)
 
 
+def test_the_only_group_that_is_large_enough(bench):
+    bench.test.attributes["odd"] = np.where(np.arange(40) < 37, "most", "few")
+    candidate = bench.family().candidates[0]
+    with pytest.warns(UserWarning, match="few"):
+        found = candidate.accuracy(bench.test, under=pm.Group.worst("odd", min_size=5))
+    assert found == candidate.accuracy(bench.test.where("odd == 'most'"))
+    assert found.metric.name.startswith("accuracy on test under Group.worst")
+
+
 def test_noise_of_a_real_valued_metric_is_known_before_and_after(bench):
     """The error rate is a mean over samples, of which the floor is known another way."""
     population = bench.family(vary={"lr": [0.05, 0.02]}, seeds=3)
