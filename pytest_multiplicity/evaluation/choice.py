@@ -11,7 +11,7 @@ import numpy as np
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.evaluation.score import Score, visible
 from pytest_multiplicity.multiplicity.doubt import BUDGET
 from pytest_multiplicity.multiplicity.pairs import Pairs, upper_quantile
 
@@ -33,7 +33,7 @@ class Choice:
 
     def __str__(self) -> str:
         told = f"{self.candidate.id} with {float(self.score):.4g}"
-        told += f" ({self.metric})" if self.metric else ""
+        told += f" ({visible(self.metric)})" if self.metric else ""
         if self.runner_up is None:
             return f"{told}, the only survivor"
         lead = f"{self.margin:.4g} ahead of" if self.margin else "level with"

@@ -78,7 +78,7 @@ class Score(float):
         if self.metric.n is not None:
             low, high = self.interval()
             shown += f" [{low:.4f}, {high:.4f}]"
-        return f"{shown} ({_visible(self.metric.name)}; best {self.metric.best:.4f})"
+        return f"{shown} ({visible(self.metric.name)}; best {self.metric.best:.4f})"
 
     def __reduce__(self) -> tuple[type[float], tuple[float]]:
         return float, (float(self),)  # a copy elsewhere is the number alone
@@ -89,6 +89,6 @@ class Score(float):
         return BeyondDoubt(self)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Without what a terminal would obey: pytest prints this as it is."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -112,7 +112,17 @@ def _annotate(config: pytest.Config, run: report.Run) -> None:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from pytest_multiplicity.report import annotations
 
-        _say(config, annotations.render(run))
+        placed = [replace(each, path=_in_workspace(config, each.path)) for each in run.gates]
+        _say(config, annotations.render(replace(run, gates=placed)))
+
+
+def _in_workspace(config: pytest.Config, path: str | None) -> str | None:
+    """The path from where the repository is, which pytest's root may lie below."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if path is None or not workspace:
+        return path
+    full = config.rootpath / path
+    return full.relative_to(workspace).as_posix() if full.is_relative_to(workspace) else path
 
 
 def _say(config: pytest.Config, text: str) -> None:

@@ -225,6 +225,13 @@ def recorded_survivors(make: Callable[..., Any] = pd.DataFrame) -> Survivors:
     return Survivors(population, [0, 1, 2])
 
 
+def test_names_that_a_terminal_would_obey_are_spelled_out(three: Survivors) -> None:
+    zeros = torch.zeros(8, dtype=torch.int64)
+    named = pm.Data(torch.arange(8.0)[:, None], zeros, name="\x1b[31m\u202e", bounds=None)
+    assert "(accuracy on \\x1b[31m\\u202e)" in str(three.pick(named))
+    assert repr(three[0].accuracy(named)).isprintable()
+
+
 def test_recorded_scores_choose_by_name() -> None:
     choice = recorded_survivors().pick(by="a")
     assert choice.candidate.id == "lr2-seed0"

@@ -47,7 +47,7 @@ def read(made):
 
 @pytest.fixture(autouse=True)
 def _no_github(monkeypatch):
-    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS", "GITHUB_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -249,6 +249,16 @@ def test_failed_gates_are_annotated_at_their_line(project, monkeypatch, capfd, a
     lines = [line for line in out.splitlines() if "::error" in line]
     assert len(lines) == 1
     assert lines[0].startswith("::error file=test_specs.py,line=5,title=gate test_gate failed::")
+
+
+def test_annotations_name_files_from_the_repository(project, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    made = project(ONE + GATE.format(5))
+    root = made.pytester.path
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(root.parent))
+    assert f"::error file={root.name}/test_specs.py,line=5," in made.run().stdout.str()
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(root / "elsewhere"))
+    assert "::error file=test_specs.py,line=5," in made.run().stdout.str()
 
 
 def test_nobody_annotates_outside_github(project):
