@@ -29,7 +29,8 @@ def family(
 
     The function's first parameter is ``config``, with an attribute per axis and ``config.seed``;
     further parameters are session-scoped fixtures. It returns a ``pm.Recipe``, a
-    ``torch.nn.Module``, or a callable from a batch to logits. It is not called at collection.
+    ``torch.nn.Module``, or a callable from a batch on the CPU to logits. It is not called at
+    collection.
 
     :param default: an option for every axis.
     :param vary: further options, axis by axis.
