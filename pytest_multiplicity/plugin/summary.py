@@ -14,7 +14,8 @@ import pytest
 
 from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.plugin import export, files, foresight, lock
-from pytest_multiplicity.plugin.options import Sheets, is_step_summary
+from pytest_multiplicity.plugin.options import Sheets
+from pytest_multiplicity.plugin.places import is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:

@@ -1,0 +1,87 @@
+"""Places to read and write, tried before anything is trained: not after an hour of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_multiplicity.errors import MultiplicityError
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.plugin.options import Options
+
+REPORTS = ("json", "html", "markdown")
+SELECTION = "selection.json"  # the file by which an export is known
+
+
+def check(options: Options) -> None:
+    """Raise pytest.UsageError for a path that can't be read or written as an option asks."""
+    if options.html is not None:
+        _check_html()
+    for name in REPORTS:
+        path = getattr(options, name)
+        if path is not None and not is_step_summary(path):
+            _check_writable(f"--multiplicity-{name}", path)
+    if options.update_lock and options.lock is None:
+        raise pytest.UsageError("--multiplicity-update-lock: say which, with --multiplicity-lock")
+    if options.lock is not None and options.update_lock:
+        _check_writable("--multiplicity-lock", options.lock)
+    elif options.lock is not None:
+        _check_lock(options.lock)
+    if options.export is not None:
+        _check_export(options.export)
+
+
+def is_step_summary(path: Path) -> bool:
+    """Whether it is the file that GitHub shows with a step: others write to it too."""
+    return os.environ.get("GITHUB_STEP_SUMMARY") == str(path)
+
+
+def _check_html() -> None:
+    from pytest_multiplicity.report import html
+
+    try:
+        html.require()
+    except MultiplicityError as error:
+        raise pytest.UsageError(f"--multiplicity-html: {error}") from None
+
+
+def _check_lock(path: Path) -> None:
+    from pytest_multiplicity.report import lock_file
+
+    try:
+        lock_file.parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise pytest.UsageError(
+            f"--multiplicity-lock: there is no {str(path)!r}: write it with "
+            "--multiplicity-update-lock"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--multiplicity-lock: can't read {str(path)!r}: {error}") from None
+
+
+def _check_export(path: Path) -> None:
+    """A folder is replaced only if it is empty, or an export."""
+    replaceable = (path / SELECTION).is_file() or (path.is_dir() and not any(path.iterdir()))
+    if path.exists() and not replaceable:
+        raise pytest.UsageError(
+            f"--multiplicity-export: {str(path)!r} holds something else than an export: "
+            "give another folder, or remove it"
+        )
+    _check_writable("--multiplicity-export", path.with_name(f".{path.name}.partial"))
+
+
+def _check_writable(option: str, path: Path) -> None:
+    existed = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+        if not existed:
+            path.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise pytest.UsageError(f"{option}: can't write {str(path)!r}: {reason}") from None
