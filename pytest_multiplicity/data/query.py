@@ -50,7 +50,9 @@ def _evaluate(
             f"({type(error).__name__}: {error}): there are {_describe(attributes)}"
         ) from error
     if not (isinstance(mask, pd.Series) and pd.api.types.is_bool_dtype(mask)):
-        raise DataError(f"{query!r} is no condition: write one, as in {query + ' == ...'!r}")
+        raise DataError(
+            f'{query!r} is no condition on {name!r}: compare with ==, < or in, as in "age < 30"'
+        )
     return mask.fillna(False).to_numpy(dtype=np.bool_)
 
 

@@ -55,7 +55,8 @@ class Survivors(Sequence[Candidate]):
     def __repr__(self) -> str:
         some = ", ".join(candidate.id for candidate in self[:3])
         more = ", ..." if len(self) > 3 else ""
-        return f"<{len(self)} survivors{': ' if some else ''}{some}{more}>"
+        noun = "survivor" if len(self) == 1 else "survivors"
+        return f"<{len(self)} {noun}{': ' if some else ''}{some}{more}>"
 
     def ambiguity(
         self, data: Data, under: Under = None, *, baseline: Candidate | None = None

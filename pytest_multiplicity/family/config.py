@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,10 @@ class Config:
         raise AttributeError(f"a configuration is frozen: can't delete {name!r}")
 
     def __getattr__(self, name: str) -> Any:
+        close = difflib.get_close_matches(name, vars(self), 1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
         known = ", ".join(vars(self))
-        raise AttributeError(f"this family has no axis {name!r}; it has {known}")
+        raise AttributeError(f"this family has no axis {name!r}{guess}; it has {known}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and vars(self) == vars(other)

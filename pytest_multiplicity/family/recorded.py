@@ -93,6 +93,19 @@ class Recorded:
             ids=tuple(text for _, text in ordered),
         )
 
+    def doubts_about_unit(self) -> list[str]:
+        """What makes the unit look wrong, in a sentence; nothing where it looks right."""
+        largest = {
+            name: max(abs(score) for score in scores.values())
+            for name, scores in self.metrics.items()
+        }
+        name, top = max(largest.items(), key=lambda each: each[1])
+        if self.unit == "percent" and top <= 0.01:
+            return ["every recorded score is 1 percent at most: fractions? say unit='fraction'"]
+        if self.unit == "fraction" and min(largest.values()) > 1:
+            return [f"recorded scores go up to {top:g} ({name!r}): percent? say unit='percent'"]
+        return []
+
     @cached_property
     def _table(self) -> pd.DataFrame:
         table = self._read()

@@ -40,7 +40,8 @@ def expected_range(scores: npt.ArrayLike, m: int) -> Range:
     values = np.asarray(scores, dtype=np.float64)
     values = np.sort(values[~np.isnan(values)])
     weights = _weights_of_maximum(len(values), m)
-    return Range(low=float(weights @ values[::-1]), high=float(weights @ values))
+    low, high = float(weights @ values[::-1]), float(weights @ values)
+    return Range(low=min(low, high), high=max(low, high))  # one alone: equal but for rounding
 
 
 def expected_ambiguity(predictions: npt.NDArray[np.integer], m: int) -> float:

@@ -36,7 +36,8 @@ TRAINING = "training"
 
 def assemble(state: State) -> report.Run:
     """Everything the run has to say, as plain builtins."""
-    families = [family for family in state.families if family.specs]
+    gated = {state.gate_families[nodeid] for nodeid in state.selected_gates}
+    families = [family for family in state.families if family.specs or family.key in gated]
     reasons = {family.key: partial(state, family) for family in families}
     titles = state.families.titles()
     missing = next((reason for reason in reasons.values() if reason), None)
@@ -130,8 +131,10 @@ class FamilyReport:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What the population said of itself."""
-        return self.state.ledger.facts.get(self.family.key, {})
+        """What the population said of itself; before the first verdict, what it knows by now."""
+        population = self.family.population
+        known = {} if population is None else population.facts()
+        return self.state.ledger.facts.get(self.family.key) or known
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -172,7 +175,7 @@ class FamilyReport:
                 undecided[row, index] = record.undecided
         return selection.Verdicts(
             names=tuple(self.names[spec] for spec in specs),
-            enforced=np.array([not spec.unforeseen for spec in self.family.specs.values()]),
+            enforced=np.array([not s.unforeseen for s in self.family.specs.values()], dtype=bool),
             judged=judged,
             rejected=rejected,
             undecided=undecided,
@@ -381,6 +384,11 @@ class FamilyReport:
             if len(ids) > 1 and each.targets is not None
         ]
 
+    @property
+    def _selected(self) -> bool:
+        """Whether anybody was rejected: where nobody was, nothing after is optimistic."""
+        return bool((self.alive & ~self.survivors).any())
+
     def _numbers(self, on: Predictions) -> list[report.Predictive]:
         from pytest_multiplicity.multiplicity import predictive
 
@@ -398,7 +406,7 @@ class FamilyReport:
                 after=float(getattr(predictive, name)(after)) if len(after) else None,
                 expected_after=expected.get(name),
                 definition=DEFINITIONS[name],
-                optimistic=on.optimistic,
+                optimistic=on.optimistic and self._selected,
             )
             for name in PREDICTIVE
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -157,8 +157,8 @@ def _family(state: State, name: str, fixture: Any) -> Family:
     try:
         return state.families.find(name, fixture.baseid, _definition(fixture))
     except (DefinitionError, ScoresError) as error:
-        _refuse(str(error))
-        raise
+        problem = str(error)
+    return _refuse(problem)  # not in the handler, which would print the message three times
 
 
 def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:
@@ -207,5 +207,5 @@ def _parametrized_by_user(metafunc: pytest.Metafunc, name: str) -> bool:
     return False
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     pytest.fail(message, pytrace=False)

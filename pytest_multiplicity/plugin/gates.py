@@ -35,7 +35,25 @@ def setup(item: pytest.Item) -> None:
         return
     if state.options.partial is Partial.FAIL:
         pytest.fail(f"partial run: {reason} (multiplicity_partial = fail)", pytrace=False)
+    _keep_in_last_failed(item)
     pytest.skip(f"{NOT_EVALUATED}{reason}")
+
+
+def _keep_in_last_failed(item: pytest.Item) -> None:
+    """A gate that failed before and isn't evaluated now has not passed: ``--lf`` keeps it.
+
+    pytest forgets a test that is skipped; what is remembered here is put back at the end.
+    """
+    last_failed = item.config.pluginmanager.getplugin("lfplugin")
+    if last_failed is not None and item.nodeid in last_failed.lastfailed:
+        item.config.stash[STATE].unsettled.append(item.nodeid)
+
+
+def remember_unsettled(config: pytest.Config) -> None:
+    """Put gates that failed before and weren't evaluated back among the last failed."""
+    last_failed = config.pluginmanager.getplugin("lfplugin")
+    for nodeid in config.stash[STATE].unsettled:
+        last_failed.lastfailed[nodeid] = True
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:

@@ -87,6 +87,7 @@ def pytest_report_teststatus(
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the reports that were asked for."""
+    gates.remember_unsettled(session.config)
     summary.write(session)
 
 

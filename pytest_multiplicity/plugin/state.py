@@ -37,6 +37,7 @@ class State:
         self.families = Families(options.seeds, self.build)
         self.ledger = Ledger()
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
+        self.unsettled: list[str] = []  # gates that failed before and weren't evaluated now
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.told: dict[str, set[str]] = {}  # family's key -> metrics already reported
         self.collection_failed = False
@@ -101,6 +102,7 @@ class State:
         if isinstance(family.definition, Recorded):
             from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 
+            self.warnings.extend(family.definition.doubts_about_unit())
             return RecordedPopulation(family.definition, family.design)
         from pytest_multiplicity.evaluation.population import Population
         from pytest_multiplicity.evaluation.sources import Models

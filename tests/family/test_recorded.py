@@ -81,3 +81,18 @@ def test_bad_tables_name_the_value_and_the_remedy(change, message):
 def test_the_default_must_be_in_the_table():
     with pytest.raises(DefinitionError, match="no row of the table has the default"):
         recorded(default={"lr": 0.5}).design()
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit", "doubt"),
+    [
+        (1, "percent", None),
+        (0.01, "fraction", None),
+        (0.01, "percent", "say unit='fraction'"),
+        (1, "fraction", "say unit='percent'"),
+    ],
+)
+def test_a_unit_that_looks_wrong_is_told_of(scale, unit, doubt):
+    family = recorded(TABLE.assign(accuracy=TABLE["accuracy"] * scale), unit=unit)
+    told = family.doubts_about_unit()
+    assert (doubt in told[0]) if doubt else told == []

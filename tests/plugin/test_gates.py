@@ -126,7 +126,9 @@ def test_several_families_need_the_marker(project):
     assert [f["name"] for f in report["families"]] == ["first", "second"]
     assert [g["family"] for g in report["gates"]] == ["first", "second"]
     unmarked = project(specs + "\n        def test_which(survivors):\n            pass\n", family)
-    unmarked.run().stdout.fnmatch_lines(["*survivors of one of 2 families, first, second: mark it*"])
+    unmarked.run().stdout.fnmatch_lines(
+        ["*survivors of one of 2 families, first, second: mark it*"]
+    )
 
 
 def test_a_family_in_a_sub_folder_has_a_name_of_its_own(project, pytester):
@@ -146,3 +148,14 @@ def test_a_family_in_a_sub_folder_has_a_name_of_its_own(project, pytester):
     assert report["gates"][0]["family"] == "sub::candidate"
     result, report = made.report("sub")
     assert report["gates"][0]["outcome"] == "passed"
+
+
+def test_a_failed_gate_stays_among_the_last_failed_until_it_passes(project):
+    made = project(ONE + "def test_gate(survivors):\n    assert len(survivors) >= 1000\n")
+    assert made.run().ret == pytest.ExitCode.TESTS_FAILED
+    for _ in range(2):
+        result = made.run("--lf")
+        result.assert_outcomes(skipped=1)
+        result.stdout.fnmatch_lines(
+            ["*not evaluated*test_gate*", "*--lf leaves specifications out*"]
+        )

@@ -52,7 +52,7 @@ def test_a_rejected_candidate_s_score_is_null_after(samples: ModuleType) -> None
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_null(bad: float) -> None:
-    sheet = as_json._plain(Sheet(count=1, delta_all=bad, noise_floor=0.1))
+    sheet = as_json.plain(Sheet(count=1, delta_all=bad, noise_floor=0.1))
     assert sheet["delta_all"] is None
     assert sheet["noise_floor"] == 0.1
 

@@ -33,7 +33,8 @@ def block(page: Page, family: Family) -> RenderableType | None:
         add(table, page.name(step.name), *(_count(page, n) for n in numbers), left, bar)
     for spec in facts.unforeseen(family):
         would = f"({spec.would_reject})" if spec.would_reject else _count(page, 0)
-        cells = [str(spec.judged - spec.would_reject), would, ""]
+        kept = spec.judged - spec.would_reject
+        cells = [str(kept) if spec.judged else _count(page, 0), would, ""]
         cells += [_count(page, spec.undecided)] if undecided else []
         add(table, page.name(spec.name), *cells, "", "unforeseen", style=DIM)
     return Group(table, *_remarks(page, family.specs))

@@ -57,6 +57,8 @@ def survivors(page: Page, family: Family) -> RenderableType:
     """Who is left, by configuration, in as many columns as the width allows."""
     title = page.title("survivors", facts.survival(family))
     groups = facts.by_configuration(family.survivors)
+    if all(each.status == "not judged" for each in family.candidates):
+        return Text.assemble(("survivors", BOLD), ("  nobody was judged", DIM))
     if not groups:
         return Text.assemble(("survivors", BOLD), ("  nobody survives", BAD))
     entries = [_configuration(page, name, of) for name, of in groups.items()]
