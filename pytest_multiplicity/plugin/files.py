@@ -45,7 +45,8 @@ def _html(run: report.Run, path: Path, options: Options) -> None:
 def _markdown(run: report.Run, path: Path, options: Options) -> None:
     from pytest_multiplicity.report import markdown
 
-    full = str(options.html or options.json or "the JSON report (--multiplicity-json)")
+    elsewhere = options.html or options.json  # by name: whoever reads this is on another machine
+    full = elsewhere.name if elsewhere else "the JSON report (--multiplicity-json)"
     if is_step_summary(path):
         _append(path, lambda room: markdown.render(run, limit=room, full_report=full))
     else:
