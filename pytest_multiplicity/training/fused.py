@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.store.fingerprint import fingerprint
 from pytest_multiplicity.training import forms  # noqa: F401 - makes the fused forms known
 from pytest_multiplicity.training.lanes import Deck, Lanes, Unfusable
 
@@ -126,8 +127,6 @@ def _describe(value: object) -> str:
         return repr(value)
     if isinstance(value, list | tuple) and any(isinstance(v, nn.Parameter) for v in value):
         raise Unfusable("the model keeps parameters in a list of its own")
-    from pytest_multiplicity.store.fingerprint import fingerprint
-
     return fingerprint(value)
 
 
