@@ -45,15 +45,16 @@ def _keep_in_last_failed(item: pytest.Item) -> None:
     pytest forgets a test that is skipped; what is remembered here is put back at the end.
     """
     last_failed = item.config.pluginmanager.getplugin("lfplugin")
-    if last_failed is not None and item.nodeid in last_failed.lastfailed:
-        item.config.stash[STATE].unsettled.append(item.nodeid)
+    failed = {} if last_failed is None else last_failed.lastfailed
+    own = [key for key in failed if str(key) == item.nodeid]  # a text, since pytest 9 an object
+    item.config.stash[STATE].unsettled += own
 
 
 def remember_unsettled(config: pytest.Config) -> None:
     """Put gates that failed before and weren't evaluated back among the last failed."""
     last_failed = config.pluginmanager.getplugin("lfplugin")
-    for nodeid in config.stash[STATE].unsettled:
-        last_failed.lastfailed[nodeid] = True
+    for key in config.stash[STATE].unsettled:
+        last_failed.lastfailed[key] = True
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:

@@ -37,7 +37,7 @@ class State:
         self.families = Families(options.seeds, self.build)
         self.ledger = Ledger()
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
-        self.unsettled: list[str] = []  # gates that failed before and weren't evaluated now
+        self.unsettled: list[Any] = []  # gates that failed before and weren't evaluated now
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.told: dict[str, set[str]] = {}  # family's key -> metrics already reported
         self.collection_failed = False
