@@ -92,7 +92,11 @@ def test_ini_options_exist_with_the_values_told() -> None:
     known = {*options.INIS} | {f"multiplicity_{name}" for name in options.PATHS | options.VALUES}
     assert set(re.findall(r"\bmultiplicity_\w+", README)) <= known
     told = re.findall(r"`(multiplicity_\w+) = (\w+ \|[\w |]+)`", README)
-    kinds = {"partial": options.Partial, "undecided": options.Undecided}
+    kinds = {
+        "partial": options.Partial,
+        "same_data": options.SameData,
+        "undecided": options.Undecided,
+    }
     for name, values in told:
         kind = kinds[name.removeprefix("multiplicity_")]
         assert values.split(" | ") == [member.value for member in kind]
