@@ -38,6 +38,11 @@ class Asked(NamedTuple):
         return self.source.targets[self.rows]
 
     @property
+    def plain(self) -> bool:
+        """Whether it is about a whole data set without intervention."""
+        return not self.under.steps and self.data.root is self.data
+
+    @property
     def groups(self) -> list[Asked]:
         """The same for each group among which the worst is sought; itself where none is."""
         expanded = self.under.expand(self.data)

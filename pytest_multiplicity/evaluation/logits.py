@@ -42,7 +42,7 @@ class Logits:
 
         All that are missing are computed now, together.
         """
-        keys = {i: self._key(i, asked) for i in indices}
+        keys = self.keys(asked, indices)
         computed: dict[int, Tensor] = {}
         if self._missing(keys):
             with self._store.lock("compute"):  # another process may be faster
@@ -88,6 +88,10 @@ class Logits:
         step = max(1, CHUNK_BYTES // max(1, size))
         for start in range(0, len(indices), step):
             yield list(indices[start : start + step])
+
+    def keys(self, asked: Asked, indices: Sequence[int]) -> dict[int, str]:
+        """What the store knows the logits on ``asked.source`` by, of the candidates at indices."""
+        return {index: self._key(index, asked) for index in indices}
 
     def _key(self, index: int, asked: Asked) -> str:
         steps = list(asked.under.inputs)

@@ -86,6 +86,7 @@ class Measuring:
             outcomes=outcomes,
             predictions=predictions,
             targets=targets,
+            logits=self.logits.keys(asked, self.alive) if asked.plain else {},
         )
 
     def measured(self, fn: Measure, asked: Asked, name: str, *, higher_is_better: bool) -> Metric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,8 @@ class Metric:
     are none, ``noise_of`` gives the test-set noise between the candidates at some positions.
     ``n`` is the number of samples, None where unknown. ``proportion``: a share, shown as percent.
     ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
-    over interventions found so far.
+    over interventions found so far. ``logits`` holds, on a whole data set without intervention,
+    what the store knows each candidate's logits by.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Metric:
     outcomes: npt.NDArray[np.generic] | None = field(default=None, repr=False)
     predictions: npt.NDArray[np.integer] | None = field(default=None, repr=False)
     targets: npt.NDArray[np.integer] | None = field(default=None, repr=False)
+    logits: Mapping[int, str] = field(default_factory=dict, repr=False)
     noise_of: Callable[[npt.NDArray[np.intp]], Noise | None] | None = field(
         default=None, repr=False
     )
@@ -100,4 +102,5 @@ class Metric:
             "searched": self.searched,
             "proportion": self.proportion,
             "whole": self.whole,
+            "logits": dict(self.logits),
         }

@@ -32,6 +32,7 @@ Bools = npt.NDArray[np.bool_]
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
 PACKAGES = ("pytest-multiplicity", "pytest", "torch", "torchvision", "numpy")
 TRAINING = "training"
+MOST_LOGITS = 50_000_000  # numbers that the means over probabilities are made of
 
 
 def assemble(state: State) -> report.Run:
@@ -91,6 +92,7 @@ class Predictions:
     data: str
     predictions: npt.NDArray[np.integer[Any]]
     targets: npt.NDArray[np.integer[Any]] | None
+    logits: Mapping[int, str]
     optimistic: bool
 
 
@@ -330,7 +332,7 @@ class FamilyReport:
         return [
             number
             for each in self._predictions
-            for number in self._numbers(each)
+            for number in (*self._numbers(each), *self._sureness(each))
             if self.alive.sum() > 1
         ]
 
@@ -341,14 +343,13 @@ class FamilyReport:
         for name, metric in self.metrics.items():
             tensors = self._tensors(name)
             if "predictions" in tensors and metric["whole"] and not metric["under"]:
+                said, targets = tensors["predictions"], tensors["targets"]
                 selected = name in self._enforced_metrics
-                found.append(
-                    Predictions(
-                        metric["data"], tensors["predictions"], tensors["targets"], selected
-                    )
-                )
+                found.append(Predictions(metric["data"], said, targets, metric["logits"], selected))
         return found + [
-            Predictions(metric.where, metric.predictions, metric.targets, optimistic=False)
+            Predictions(
+                metric.where, metric.predictions, metric.targets, metric.logits, optimistic=False
+            )
             for metric in self._gated
             if metric.predictions is not None
         ]
@@ -384,6 +385,30 @@ class FamilyReport:
             if len(ids) > 1 and each.targets is not None
         ]
 
+    def _sureness(self, on: Predictions) -> list[report.Predictive]:
+        """What the probabilities say, as means over samples; nothing where they are too many."""
+        logits = [self.state.store.get("logits", on.logits[i]) for i in sorted(on.logits)]
+        tensors = [entry.tensors["logits"] for entry in logits if entry is not None]
+        size = sum(each.numel() for each in tensors)
+        if on.targets is None or len(tensors) != self.alive.sum() or not 0 < size <= MOST_LOGITS:
+            return []
+        probabilities = np.stack([each.softmax(dim=1).numpy() for each in tensors])
+        kept = self.survivors[self.alive]
+        before = means(probabilities, on.targets)
+        after = means(probabilities[kept], on.targets) if kept.any() else {}
+        return [
+            report.Predictive(
+                metric=name,
+                data=on.data,
+                before=value,
+                after=after.get(name),
+                definition=f"mean over the samples of: {DEFINITIONS[name]}",
+                optimistic=on.optimistic and self._selected,
+                percent=name == "viable_prediction_range",
+            )
+            for name, value in before.items()
+        ]
+
     @property
     def _selected(self) -> bool:
         """Whether anybody was rejected: where nobody was, nothing after is optimistic."""
@@ -410,6 +435,23 @@ class FamilyReport:
             )
             for name in PREDICTIVE
         ]
+
+
+def means(
+    probabilities: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.integer[Any]]
+) -> dict[str, float]:
+    """Of ``[m, n, C]``: what each per-sample metric is on average; a range as its width."""
+    from pytest_multiplicity.multiplicity import predictive
+    from pytest_multiplicity.multiplicity.capacity import rashomon_capacity
+
+    limits = predictive.viable_prediction_range(probabilities, targets)
+    found = {
+        "rashomon_capacity": rashomon_capacity(probabilities).values.mean(),
+        "viable_prediction_range": (limits[:, 1] - limits[:, 0]).mean(),
+    }
+    if len(probabilities) > 1:
+        found["score_variance"] = predictive.score_variance(probabilities, targets).mean()
+    return {name: float(value) for name, value in found.items()}
 
 
 def _sheet(sheet: Sheet, before: Sheet | None = None) -> report.Sheet:

@@ -123,3 +123,20 @@ def test_gates_report_the_ambiguity_of_the_data_they_look_at(project):
     assert asked["optimistic"] is False
     assert asked["before"] == asked["after"] == asked["expected_after"]
     assert [each["data"] for each in family["conflicts"]] == ["select", "report"]
+
+
+def test_probabilities_are_summed_up_before_and_after(project):
+    specs = """
+    def test_tilt(candidate, select):
+        score = candidate.accuracy(select)
+        assert score >= 0 and candidate.config.tilt == 0.2
+    """
+    _, report = warnings_of(project, specs)
+    numbers = {each["metric"]: each for each in report["families"][0]["predictive"]}
+    capacity = numbers["rashomon_capacity"]
+    assert 1 < capacity["before"] < 2
+    assert capacity["after"] == pytest.approx(1, abs=1e-6)
+    assert numbers["viable_prediction_range"]["before"] > 0
+    assert numbers["viable_prediction_range"]["after"] == 0
+    assert numbers["score_variance"]["before"] > 0
+    assert numbers["score_variance"]["after"] is None

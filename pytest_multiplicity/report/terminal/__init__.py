@@ -85,7 +85,7 @@ def _family(page: Page, run: Run, family: Family, level: Level) -> list[Renderab
         parts.header(page, run, family),
         funnel.block(page, family),
         parts.survivors(page, family),
-        spread.block(page, family),
+        spread.block(page, family, everything=level >= Level.SHEETS),
         spread.sources(page, family),
     ]
     if level >= Level.SHEETS:

@@ -13,9 +13,14 @@ from pytest_multiplicity.report.model import Family, Predictive, SheetPair
 
 from .page import BOLD, CARE, DIM, WIDE, Page, add, calm_table, indented
 
+HEADLINE = ("ambiguity", "discrepancy", "disagreement")
 
-def block(page: Page, family: Family) -> RenderableType | None:
-    """Per metric the range before and after, beside what as many random candidates would show."""
+
+def block(page: Page, family: Family, *, everything: bool = False) -> RenderableType | None:
+    """Per metric the range before and after, beside what as many random candidates would show.
+
+    Of the predictive numbers the summary shows those on predictions; ``everything`` shows all.
+    """
     if not family.sheets and not family.predictive:
         return None
     table = calm_table(page, "multiplicity")
@@ -31,6 +36,8 @@ def block(page: Page, family: Family) -> RenderableType | None:
             _add_metric(page, table, pair)
     _subtitle(table, "predictive", family.predictive)
     for row in family.predictive:
+        if not everything and row.metric not in HEADLINE:
+            continue
         _add_predictive(page, table, row, len(ranges))
     return Group(table, _legend(page, family))
 
