@@ -30,6 +30,7 @@ from pytest_multiplicity.training.feed import Feed, feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import group_jobs
 from pytest_multiplicity.training.planner import Plan, Planner
+from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import Results, train_task, train_way
 from pytest_multiplicity.training.ways import Way, threads
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome
@@ -140,21 +141,33 @@ class _Run:
         outcomes = self.crew.workers.perform(
             waiting, self._task, advance=self.advance, note=self._note
         )
+        left: list[_Chunk] = []
         for chunk, outcome in outcomes:
-            if isinstance(outcome, Done):
-                yield from zip(chunk.jobs, outcome.value, strict=True)
-            else:
-                waiting.extend(_again(chunk, outcome))
+            match outcome:
+                case Done(value):
+                    yield from zip(chunk.jobs, value, strict=True)
+                case Failed(UnsharableError()):
+                    alone = replace(chunk, way=Way("plain"), saved=())
+                    left += alone.split(len(chunk.jobs))
+                case _:
+                    waiting.extend(_again(chunk, outcome))
+        yield from self._chunks_here(left)
 
     def here(self, plan: Plan) -> Iterator[Result]:
         """Train in this process."""
-        source = feed(plan.group.jobs[0].recipe.data, self.device)
-        waiting = deque(self._chunks(plan))
+        yield from self._chunks_here(self._chunks(plan))
+
+    def _chunks_here(self, chunks: Sequence[_Chunk]) -> Iterator[Result]:
+        feeds: dict[int, Feed] = {}
+        waiting = deque(chunks)
         while waiting:
             chunk = waiting.popleft()
+            data = chunk.jobs[0].recipe.data
+            if id(data) not in feeds:
+                feeds[id(data)] = feed(data, self.device)
             try:
-                with threads(plan.way.threads):
-                    results = self._train(chunk, source)
+                with threads(chunk.way.threads):
+                    results = self._train(chunk, feeds[id(data)])
             except torch.OutOfMemoryError as error:
                 waiting.extend(_again(chunk, Failed(error)))
             else:

@@ -161,12 +161,9 @@ class Planner:
         def make(group: Group) -> bytes:
             return self._probe_task(group, seconds[group])
 
-        try:
-            for group, outcome in self.crew.workers.perform(waiting, make):
-                value = _value(outcome)
-                found[group].append(Probe([], value) if isinstance(value, str) else value)
-        except UnsharableError as error:
-            return {group: Probe([], str(error)) for group in seconds}
+        for group, outcome in self.crew.workers.perform(waiting, make):
+            value = _value(outcome)
+            found[group].append(Probe([], value) if isinstance(value, str) else value)
         return {group: _mean(probes) for group, probes in found.items()}
 
     def _probe_task(self, group: Group, seconds: float) -> bytes:
@@ -225,7 +222,7 @@ class Planner:
 
 
 def _value(outcome: Outcome) -> Any:
-    """Give a task's result, or a sentence on how its process died.
+    """Give a task's result, or a sentence on why it could not be sent or how its process died.
 
     Raises:
         Exception: what the task raised.
@@ -233,6 +230,8 @@ def _value(outcome: Outcome) -> Any:
     match outcome:
         case Done(value):
             return value
+        case Failed(UnsharableError() as error):
+            return str(error)
         case Failed(error):
             raise error
         case Crashed(status):

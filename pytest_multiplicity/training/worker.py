@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from pytest_multiplicity.training.sharing import UnsharableError
+
 REPORT_SECONDS = 0.1
 Link: TypeAlias = "Connection[Any, Any]"
 
@@ -47,12 +49,20 @@ def send(connection: Link, message: tuple[str, Any]) -> None:
 def _perform(connection: Link, payload: bytes) -> tuple[str, Any]:
     reporter = Reporter(connection)
     try:
-        work: Callable[[Reporter], Any] = pickle.loads(payload)
+        work = _read(payload)
         result = work(reporter)
         reporter.flush()
     except Exception as error:
         return "failed", _sendable(error)
     return "done", result
+
+
+def _read(payload: bytes) -> Callable[[Reporter], Any]:
+    try:
+        work: Callable[[Reporter], Any] = pickle.loads(payload)
+    except Exception as error:  # a module that only the parent can import, for example
+        raise UnsharableError(f"a worker can't read it: {type(error).__name__}: {error}") from error
+    return work
 
 
 def _sendable(error: Exception) -> Exception:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.training.sharing import Sharing
+from pytest_multiplicity.training.sharing import Sharing, UnsharableError
 
 BOOT = """
 import json, sys
@@ -121,11 +121,15 @@ class Workers:
         while waiting or running:
             self._start(min(self.count, len(waiting) + len(running)))
             for process in self._processes:
-                if waiting and process.ready and process not in running:
+                while waiting and process.ready and process not in running:
                     item = waiting.popleft()
-                    process.give(make(item))
-                    running[process] = item
-            for process, kind, value in self._heard():
+                    try:
+                        process.give(make(item))
+                    except UnsharableError as error:
+                        yield item, Failed(error)
+                    else:
+                        running[process] = item
+            for process, kind, value in self._heard() if waiting or running else ():
                 if kind == "steps":
                     advance(value)
                 elif kind == "note":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -202,6 +203,23 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
 
     with pytest.raises(EvaluationError, match="training job-seed0 killed its worker process twice"):
         list(train([job(augment=die)], device=CPU, store=store, progress=bar, cores=2))
+
+
+def test_jobs_that_cannot_travel_are_trained_here(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(WORKERS, monkeypatch)
+    lock = threading.Lock()
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        with lock:
+            return nn.functional.cross_entropy(logits, targets)
+
+    jobs = [job(0), job(1, loss=loss)]
+    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    ways = [results[made].way for made in jobs]  # type: ignore[union-attr]
+    assert ways == ["plain in workers", "plain, 1 thread"]
+    assert bar.done == bar.total
 
 
 def test_want_of_memory_halves_a_chunk(job: Make) -> None:

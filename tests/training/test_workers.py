@@ -176,6 +176,26 @@ def test_what_cannot_be_sent_is_said() -> None:
     sharing.close()
 
 
+def test_what_a_worker_cannot_read_is_said() -> None:
+    class Secret:
+        def __reduce__(self) -> Any:
+            return _only_here, (os.getpid(),)
+
+    def work(reporter: Any, value: object) -> None:
+        raise AssertionError("it was read")
+
+    outcome = perform([partial(work, value=Secret())])[0]
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, UnsharableError)
+    assert "a worker can't read it: LookupError: elsewhere" in str(outcome.error)
+
+
+def _only_here(pid: int) -> object:
+    if pid != os.getpid():
+        raise LookupError("elsewhere")
+    return object()
+
+
 def test_functions_of_the_users_own() -> None:
     factor = 3
     results = dict(call_elsewhere([lambda i=i: i * factor for i in range(3)], cores=2))
