@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FAMILY = '''
+FAMILY = """
 import os
 
 import pandas as pd
@@ -41,9 +41,9 @@ def candidate(config, data):
         batch_size=16,
         lr=config.lr,
     )
-'''
+"""
 
-SPECS = '''
+SPECS = """
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,7 +80,7 @@ def test_somebody_ships(survivors):
 
 def test_choice_is_not_arbitrary(survivors, data):
     assert survivors.ambiguity(data["rest"].report) <= 0.5
-'''
+"""
 
 
 def write(folder: Path) -> None:
