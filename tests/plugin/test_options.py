@@ -24,7 +24,15 @@ def test_a_repository_without_families_imports_nothing_heavy(pytester):
             assert not heavy
         """
     )
-    others = ["randomly", "html", "metadata", "cov", "benchmark", "rerunfailures", "hypothesispytest"]
+    others = [
+        "randomly",
+        "html",
+        "metadata",
+        "cov",
+        "benchmark",
+        "rerunfailures",
+        "hypothesispytest",
+    ]
     off = [each for name in others for each in ("-p", f"no:{name}")]
     pytester.runpytest_subprocess(*off).assert_outcomes(passed=1)
 
