@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import dropwhile
 
 import torch
@@ -51,6 +51,8 @@ class Infer:
     device: torch.device
     work: Work
     planner: Planner
+    begun: dict[Unit, tuple[int, ...]] = field(default_factory=dict)
+    """Units that have begun to compute and not ended, with the positions of their models."""
 
     def __call__(
         self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
@@ -58,9 +60,11 @@ class Infer:
         """Logits ``[n, C]`` (CPU, float32) of each model, in the order of ``data``.
 
         Inputs under interventions that need no model are made once for all models. ``advance`` is
-        called with the number of (model, batch) pairs done.
+        called with the number of (model, batch) pairs done. After an interruption ``begun`` tells
+        what was being computed.
         """
         parts: list[list[Tensor]] = [[] for _ in models]
+        self.begun.clear()
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
         pieces: list[Piece] | None = None
         with perform() as run:
@@ -120,13 +124,18 @@ class Infer:
     ) -> Iterator[tuple[Piece, Tensor]]:
         """Compute every piece, and those again in smaller ones that took too much memory."""
 
+        positions = {piece.unit: piece.positions for piece in pieces}
+
         def work(unit: Unit) -> Tensor | None:
+            self.begun[unit] = positions[unit]
             try:
-                return unit.logits(batch)
+                logits = unit.logits(batch)
             except Exception as error:
-                if out_of_memory(error) and unit.smaller():
-                    return None
-                raise
+                if not (out_of_memory(error) and unit.smaller()):
+                    raise
+                logits = None  # to be computed again, in smaller pieces
+            self.begun.pop(unit, None)
+            return logits
 
         found = run([(piece.schedule, piece.unit) for piece in pieces], work)
         for piece, logits in zip(tuple(pieces), found, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from pytest_multiplicity.evaluation.inference import BATCH, Infer
 from pytest_multiplicity.evaluation.planning import Planner
 from pytest_multiplicity.evaluation.sources import Models
 from pytest_multiplicity.store import fingerprint
+from pytest_multiplicity.training import StalledError, named, watched
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
 
@@ -26,6 +28,8 @@ class Logits:
         self._models, self._store = models, models.store
         planner = Planner(models.device, models.store, len(models.design.ids))
         self._infer = Infer(models.device, models.work, planner)
+        self._stalled: list[int] = []  # candidates that hang: they are not asked again
+        self._given_up: set[str] = set()  # data and interventions that hang
         self.searching = False
 
     @contextmanager
@@ -40,7 +44,8 @@ class Logits:
     def of(self, asked: Asked, indices: Sequence[int]) -> Reader:
         """A reader of the candidates at ``indices``: position -> logits ``[n, C]`` of ``source``.
 
-        All that are missing are computed now, together.
+        All that are missing are computed now, together. Raises StalledError where candidates hang,
+        with all others computed.
         """
         keys = self.keys(asked, indices)
         computed: dict[int, Tensor] = {}
@@ -66,16 +71,44 @@ class Logits:
         return [i for i, key in keys.items() if not self._store.has("logits", key)]
 
     def _compute(self, missing: Sequence[int], asked: Asked) -> Iterator[tuple[int, Tensor]]:
-        batches = -(-len(asked.source) // BATCH)
-        what = f"{self._models.name}: {asked.source.name}"
+        where = asked.source.name
         if asked.under.inputs:
-            what += f" under {' | '.join(map(repr, asked.under.inputs))}"
+            where += f" under {' | '.join(map(repr, asked.under.inputs))}"
+        what = f"{self._models.name}: {where}"
+        if where in self._given_up:
+            raise StalledError(what, self._models.patience)
+        batches = -(-len(asked.source) // BATCH)
         with self._models.progress.task(what, len(missing) * batches) as task:
-            for chunk in self._chunks(missing):
-                with guarded(what):
-                    models = [self._models.model(i) for i in chunk]
-                    logits = self._infer(models, asked.source, asked.under, task.advance)
-                yield from zip(chunk, logits, strict=True)
+            waiting = deque(self._chunks([i for i in missing if i not in self._stalled]))
+            while waiting:
+                chunk = waiting.popleft()
+                try:
+                    logits = self._inferred(chunk, asked, what, task.advance)
+                except StalledError:
+                    if not (hung := self._hung(chunk)):
+                        self._given_up.add(where)
+                        raise
+                    self._stalled += hung
+                    rest = [i for i in chunk if i not in hung]
+                    waiting.extend([rest] if rest else [])
+                else:
+                    yield from zip(chunk, logits, strict=True)
+        if stalled := [i for i in missing if i in self._stalled]:
+            ids = named([self._models.design.ids[i] for i in stalled])
+            raise StalledError(f"{ids} on {where}", self._models.patience)
+
+    def _inferred(
+        self, chunk: Sequence[int], asked: Asked, what: str, advance: Callable[[int], None]
+    ) -> list[Tensor]:
+        with guarded(what):
+            models = [self._models.model(i) for i in chunk]
+            with watched(what, self._models.patience, advance) as noted:
+                return self._infer(models, asked.source, asked.under, noted)
+
+    def _hung(self, chunk: Sequence[int]) -> list[int]:
+        """Candidates of a chunk that were computing when it was given up."""
+        positions = {i for each in self._infer.begun.values() for i in each}
+        return [chunk[i] for i in sorted(positions)]
 
     def _chunks(self, indices: Sequence[int]) -> Iterator[list[int]]:
         """Candidates whose parameters fit in memory together, at least one at a time."""

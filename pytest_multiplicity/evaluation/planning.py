@@ -23,6 +23,7 @@ from pytest_multiplicity.evaluation.schedules import perform
 from pytest_multiplicity.evaluation.units import Alone, Batch, Schedule, Shelf, Unit, Way
 from pytest_multiplicity.interventions import PGD
 from pytest_multiplicity.store import Store, fingerprint
+from pytest_multiplicity.training import StalledError
 from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing, structure
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.seeds import preserved_rng
@@ -104,7 +105,10 @@ class Planner:
         count = len(modules) if len(modules) > 1 else self._family
         with preserved_rng():
             probe = Probe(self.shelf, modules, count, batch, demand)
-            return probe.best(alike=alike and demand.joint)
+            try:
+                return probe.best(alike=alike and demand.joint)
+            except StalledError:  # the measurement itself will say which model hangs
+                return None
 
 
 class Probe:
@@ -162,6 +166,8 @@ class Probe:
         rounds = math.ceil(math.ceil(self._count / way.lanes) / len(units))
         try:
             needed = rounds * self._seconds(units, way.schedule)
+        except StalledError:
+            raise
         except Exception:  # a model that can't be measured: the measurement will say so itself
             return
         if needed < CLEARLY * seconds:
@@ -188,6 +194,8 @@ class Probe:
                     (unit.logits(clean)[i], Alone(chosen[i]).logits(clean)[0]) for i in (0, -1)
                 ]
                 return all(_close(*pair) for pair in pairs) and self._is_independent(chosen, way)
+        except StalledError:
+            raise
         except Exception:  # it can't be fused, or user code met what only resembles a tensor
             return False
 
@@ -203,6 +211,8 @@ class Probe:
         try:
             with threads(1), drawing_nothing():
                 Alone(self._modules[0]).logits(self._batch.clean(CHECKED))
+        except StalledError:
+            raise
         except Exception:
             return False
         return True

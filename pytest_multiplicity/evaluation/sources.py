@@ -36,6 +36,7 @@ class Models:
 
     Recipes are trained together, on the first use of any of them; what the store holds is not
     trained again. Weights are read from the store when a model is used, and a bounded number kept.
+    Work that makes no progress for ``patience`` seconds is given up; 0 is none.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class Models:
         progress: Progress,
         work: Work,
         run_id: str,
+        patience: float = 0.0,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
         self.store, self.device, self.progress, self.work = store, device, progress, work
-        self.run_id = run_id
+        self.run_id, self.patience = run_id, patience
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
@@ -155,7 +157,9 @@ class Models:
         """How the recipes that the store doesn't hold would be trained; trains nothing."""
         recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
         jobs = [self._job(i) for i in recipes if not self._recall(i)]
-        return training.plan(jobs, device=self.device, store=self.store) if jobs else []
+        if not jobs:
+            return []
+        return training.plan(jobs, device=self.device, store=self.store, patience=self.patience)
 
     @property
     def ways(self) -> dict[str, int]:
@@ -178,7 +182,11 @@ class Models:
         work = [self._job(i) for i in missing]
         with guarded("training"):
             for job, outcome in training.train(
-                work, device=self.device, store=self.store, progress=self.progress
+                work,
+                device=self.device,
+                store=self.store,
+                progress=self.progress,
+                patience=self.patience,
             ):
                 self._keep(jobs[job.key], outcome)
                 self.work.trained += 1

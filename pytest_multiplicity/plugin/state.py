@@ -89,11 +89,10 @@ class State:
 
     @cached_property
     def progress(self) -> Progress:
-        """Bars on the terminal, also while pytest captures output; work that hangs is given up."""
+        """Bars on the terminal, also while pytest captures output."""
         from pytest_multiplicity.plugin.progress import make
-        from pytest_multiplicity.plugin.watch import Watched
 
-        return Watched(make(self.config), self.options.timeout)
+        return make(self.config)
 
     def build(
         self, family: Family, dependencies: Mapping[str, Any]
@@ -118,6 +117,7 @@ class State:
             store=self.store,
             device=self.device,
             progress=self.progress,
+            patience=self.options.timeout,
             work=Work(),
             run_id=self.run_id,
         )

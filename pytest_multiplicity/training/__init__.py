@@ -22,6 +22,7 @@ from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.planner import Plan, describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds, training_rows
+from pytest_multiplicity.training.watch import StalledError, named, watched
 
 __all__ = [
     "Diverged",
@@ -31,6 +32,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "Seeds",
+    "StalledError",
     "Task",
     "Trained",
     "Unfusable",
@@ -38,9 +40,11 @@ __all__ = [
     "call_elsewhere",
     "describe",
     "initial_module",
+    "named",
     "plan",
     "stack",
     "structure",
     "train",
     "training_rows",
+    "watched",
 ]

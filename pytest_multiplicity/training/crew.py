@@ -12,11 +12,14 @@ from pytest_multiplicity.training.workers import Workers
 
 
 class Crew:
-    """So many workers, none of which exists before ``workers`` is asked to perform."""
+    """So many workers, none of which exists before ``workers`` is asked to perform.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.workers = Workers(count)
+    Work that makes no progress for ``patience`` seconds is given up; 0 is none.
+    """
+
+    def __init__(self, count: int, patience: float = 0.0) -> None:
+        self.count, self.patience = count, patience
+        self.workers = Workers(count, patience)
         self._samples: dict[int, Samples] = {}
 
     def __enter__(self) -> Crew:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -32,8 +32,9 @@ from pytest_multiplicity.training.groups import group_jobs
 from pytest_multiplicity.training.planner import Plan, Planner
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import Results, train_task, train_way
+from pytest_multiplicity.training.watch import StalledError, named, watched
 from pytest_multiplicity.training.ways import Way, threads
-from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome
+from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store
@@ -51,6 +52,7 @@ def train(
     cores: int | None = None,
     check: bool = True,
     checkpoint_seconds: float = SECONDS,
+    patience: float = 0.0,
     on_plan: Callable[[list[Plan]], None] = lambda plans: None,
 ) -> Iterator[Result]:
     """Train every job, and give each result as soon as it is finished.
@@ -63,26 +65,30 @@ def train(
         cores: how many cores to use; as many as this process may, by default.
         check: whether a candidate's independence of its neighbours is checked before fusing.
         checkpoint_seconds: how much work an interruption may cost.
+        patience: seconds without a step after which a chunk is given up; 0 for never.
         on_plan: gets the plans, a plan for each group, before training starts.
 
     Raises:
         RecipeError: a job can't be trained as its recipe is written.
         EvaluationError: worker processes died over a job.
+        StalledError: jobs hang, which it names; all others were trained by then.
     """
     if not jobs:
         return
-    with Crew(cores or available_cores()) as crew:
-        groups = group_jobs(jobs)
-        with progress.task("planning the training", len(groups)):
-            plans = Planner(device, store, crew, check).plan(groups)
+    with Crew(cores or available_cores(), patience) as crew:
+        stalled: list[Job] = []
+        with progress.task("planning the training", len(jobs)):
+            plans = _planned(Planner(device, store, crew, check), jobs, stalled)
         on_plan(plans)
         total = sum(job.steps for job in jobs)
         with progress.task("training", total) as task, _ticking(task.advance) as advance:
-            run = _Run(device, store, crew, checkpoint_seconds, advance)
+            run = _Run(device, store, crew, checkpoint_seconds, advance, stalled)
             yield from run.in_workers([plan for plan in plans if plan.way.in_workers])
             for plan in plans:
                 if not plan.way.in_workers:
                     yield from run.here(plan)
+        if stalled:
+            raise StalledError(f"training {_names(stalled)}", patience, stalled)
 
 
 def plan(
@@ -92,10 +98,31 @@ def plan(
     store: Store,
     cores: int | None = None,
     check: bool = True,
+    patience: float = 0.0,
 ) -> list[Plan]:
-    """Decide how jobs would be trained, and train nothing. Arguments are those of `train`."""
-    with Crew(cores or available_cores()) as crew:
+    """Decide how jobs would be trained, and train nothing. Arguments are those of `train`.
+
+    Raises:
+        StalledError: a job hangs in the first steps, which are tried.
+    """
+    with Crew(cores or available_cores(), patience) as crew:
         return Planner(device, store, crew, check).plan(group_jobs(jobs))
+
+
+def _planned(planner: Planner, jobs: Sequence[Job], stalled: list[Job]) -> list[Plan]:
+    """Plan the training of all jobs but those that hang in the steps tried for it."""
+    left = list(jobs)
+    while left:
+        try:
+            return planner.plan(group_jobs(left))
+        except StalledError as error:
+            stalled += error.jobs
+            left = [job for job in left if job not in error.jobs]
+    return []
+
+
+def _names(jobs: Sequence[Job]) -> str:
+    return named([job.id for job in jobs])
 
 
 @dataclass(frozen=True)
@@ -133,6 +160,7 @@ class _Run:
     crew: Crew
     checkpoint_seconds: float
     advance: Advance
+    stalled: list[Job] = field(default_factory=list)  # given up, since they made no progress
 
     def in_workers(self, plans: Sequence[Plan]) -> Iterator[Result]:
         """Train in worker processes, the longest tasks first."""
@@ -149,6 +177,8 @@ class _Run:
                 case Failed(UnsharableError()):
                     alone = replace(chunk, way=Way("plain"), saved=())
                     left += alone.split(len(chunk.jobs))
+                case Stalled():
+                    self.stalled.extend(chunk.jobs)
                 case _:
                     waiting.extend(_again(chunk, outcome))
         yield from self._chunks_here(left)
@@ -162,21 +192,27 @@ class _Run:
         waiting = deque(chunks)
         while waiting:
             chunk = waiting.popleft()
-            data = chunk.jobs[0].recipe.data
-            if id(data) not in feeds:
-                feeds[id(data)] = feed(data, self.device)
             try:
                 with threads(chunk.way.threads):
-                    results = self._train(chunk, feeds[id(data)])
-            except torch.OutOfMemoryError as error:
+                    results = self._train(chunk, feeds)
+            except StalledError:
+                self.stalled.extend(chunk.jobs)
+            except Exception as error:
                 waiting.extend(_again(chunk, Failed(error)))
             else:
                 yield from zip(chunk.jobs, results, strict=True)
 
-    def _train(self, chunk: _Chunk, source: Feed) -> Results:
+    def _train(self, chunk: _Chunk, feeds: dict[int, Feed]) -> Results:
+        """Train a chunk here, under watch; ``feeds`` are those in use, by their data's id."""
         keeper = Keeper(chunk.saved, partial(self._keep, chunk), self.checkpoint_seconds)
-        modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
-        return train_way(chunk.jobs, modules, chunk.way, source, self.device, keeper, self.advance)
+        data = chunk.jobs[0].recipe.data
+        what = f"training {_names(chunk.jobs)}"
+        with watched(what, self.crew.patience, self.advance) as advance:
+            if id(data) not in feeds:
+                feeds[id(data)] = feed(data, self.device)
+            modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
+            source = feeds[id(data)]
+            return train_way(chunk.jobs, modules, chunk.way, source, self.device, keeper, advance)
 
     def _task(self, chunk: _Chunk) -> bytes:
         portable = [self.crew.portable(job) for job in chunk.jobs]

@@ -23,8 +23,9 @@ from pytest_multiplicity.training.memory import free_bytes
 from pytest_multiplicity.training.probe import MOST_STEPS, PROBE_SECONDS, Probe, probe, why_not
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import check_task, probe_task
+from pytest_multiplicity.training.watch import named, watched
 from pytest_multiplicity.training.ways import Probed, Way
-from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome
+from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store
@@ -130,7 +131,11 @@ class Planner:
         return self.crew.workers.sharing.dumps(check_task(jobs, portable, plan.way, self.check))
 
     def _probe_here(self, group: Group) -> Probe:
-        """Probe the ways that need no worker process."""
+        """Probe the ways that need no worker process.
+
+        Raises:
+            StalledError: a job hangs; it names the jobs that were tried.
+        """
         threads = torch.get_num_threads()
         ways = [Way("plain", threads=count) for count in sorted({1, threads})]
         if self.device.type != "cpu":
@@ -139,9 +144,12 @@ class Planner:
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)
         most = int(PROBE_SHARE / len(ways) * group.steps * len(group.jobs))
-        found = probe(
-            jobs, modules, ways, source, self.device, most_steps=min(MOST_STEPS, max(2, most))
-        )
+        tried = jobs if self.device.type != "cpu" else jobs[:1]
+        what = f"planning to train {named([job.id for job in tried])}"
+        with watched(what, self.crew.patience, lambda steps: None, tried):
+            found = probe(
+                jobs, modules, ways, source, self.device, most_steps=min(MOST_STEPS, max(2, most))
+            )
         if self.device.type == "cpu":
             return found
         reasons = {
@@ -222,7 +230,7 @@ class Planner:
 
 
 def _value(outcome: Outcome) -> Any:
-    """Give a task's result, or a sentence on why it could not be sent or how its process died.
+    """Give a task's result, or a sentence on why it could not be sent or how its process ended.
 
     Raises:
         Exception: what the task raised.
@@ -236,6 +244,8 @@ def _value(outcome: Outcome) -> Any:
             raise error
         case Crashed(status):
             return f"a worker process died trying it (exit status {status})"
+        case Stalled(seconds):
+            return f"a worker process trying it made no progress in {seconds:g} s"
 
 
 def _lanes(group: Group, workers: int) -> list[int]:

@@ -11,8 +11,9 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
@@ -63,11 +64,19 @@ class Crashed:
     status: int
 
 
-Outcome = Done | Failed | Crashed
+@dataclass(frozen=True)
+class Stalled:
+    """A worker gave no sign of life for so many seconds, and was ended."""
+
+    seconds: float
+
+
+Outcome = Done | Failed | Crashed | Stalled
 _OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
     "done": Done,
     "failed": Failed,
     "crashed": Crashed,
+    "stalled": Stalled,
 }
 
 
@@ -75,11 +84,12 @@ class Workers:
     """Processes that perform pickled tasks, as many at once as there are workers.
 
     A task is a callable of one argument, the worker's `Reporter`, to call with the number of steps
-    done. There are none on Windows, which can't pass a connection on this way.
+    done. One that says nothing for ``patience`` seconds (0: for ever) is ended. There are none on
+    Windows, which can't pass a connection on this way.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, patience: float = 0.0) -> None:
+        self.count, self.patience = count, patience
         self.sharing = Sharing()
         self._processes: list[_Process] = []
 
@@ -114,8 +124,9 @@ class Workers:
         """Perform what waits; give (item, outcome) as tasks end.
 
         ``make`` makes an item's task with ``self.sharing.dumps`` when its turn comes. More may be
-        put to what waits in the meantime. A worker that dies is replaced, and its task has
-        `Crashed` as its outcome. ``note`` gets what tasks send with `worker.Reporter.note`.
+        put to what waits in the meantime. A worker that dies or hangs is replaced, and its task has
+        `Crashed` or `Stalled` as its outcome. ``note`` gets what tasks send with
+        `worker.Reporter.note`.
         """
         running: dict[_Process, T] = {}
         while waiting or running:
@@ -129,7 +140,7 @@ class Workers:
                         yield item, Failed(error)
                     else:
                         running[process] = item
-            for process, kind, value in self._heard() if waiting or running else ():
+            for process, kind, value in self._news(running) if waiting or running else ():
                 if kind == "steps":
                     advance(value)
                 elif kind == "note":
@@ -141,15 +152,31 @@ class Workers:
         """Start processes up to a count; those that are still there stay."""
         self._processes += [_Process() for _ in range(count - len(self._processes))]
 
-    def _heard(self) -> list[tuple[_Process, str, Any]]:
-        """Wait for messages, and give one of each process that has any.
+    def _news(self, running: Collection[_Process]) -> list[tuple[_Process, str, Any]]:
+        """Wait for messages, or for the end of our patience with a running process."""
+        if not (self.patience and running):
+            return self._heard(None)
+        left = min(process.heard for process in running) + self.patience - time.monotonic()
+        news = self._heard(max(0.0, left))
+        late = time.monotonic() - self.patience
+        silent = [p for p in self._processes if p in running and p.heard <= late]
+        return news + [(process, "stalled", self._end(process)) for process in silent]
+
+    def _end(self, process: _Process) -> float:
+        self._processes.remove(process)
+        process.popen.kill()
+        process.end()
+        return self.patience
+
+    def _heard(self, seconds: float | None) -> list[tuple[_Process, str, Any]]:
+        """Wait for messages, no longer than so, and give one of each process that has any.
 
         Raises:
             EvaluationError: a process died before it was ready.
         """
         by_connection = {process.connection: process for process in self._processes}
         heard = []
-        for connection in wait(list(by_connection)):
+        for connection in wait(list(by_connection), seconds):
             process = by_connection[cast(Link, connection)]
             kind, value = self._hear(process)
             if kind == "ready":
@@ -175,6 +202,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.ready = False  # until it has imported everything, a task could block who gives it
+        self.heard = time.monotonic()  # when it was last known to live
         self.connection, theirs = Pipe()
         with theirs:
             arguments = [str(theirs.fileno()), json.dumps(sys.path)]
@@ -186,10 +214,12 @@ class _Process:
             )
 
     def give(self, task: bytes) -> None:
+        self.heard = time.monotonic()
         self.connection.send_bytes(task)
 
     def hear(self) -> tuple[str, Any]:
         message: tuple[str, Any] = pickle.loads(self.connection.recv_bytes())
+        self.heard = time.monotonic()
         return message
 
     def end(self) -> int:

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.plugin.progress import Silent
-from pytest_multiplicity.plugin.watch import Watched
 from pytest_multiplicity.store import Store
+from pytest_multiplicity.training import StalledError, watched
 
 FAMILY = """
     import time
@@ -55,15 +53,19 @@ def test_a_candidate_that_hangs_is_given_up(pytester):
 
 
 def test_work_that_goes_on_is_not_given_up():
-    with Watched(Silent(), 0.2).task("work", 5) as task:
+    steps = []
+    with watched("work", 0.2, steps.append) as advance:
         for _ in range(5):
             time.sleep(0.1)
-            task.advance()
+            advance(1)
+    assert len(steps) == 5
 
 
 def test_work_that_waits_is_interrupted():
-    watched = Watched(Silent(), 0.1).task("waiting", 1)
-    with pytest.raises(EvaluationError, match=r"waiting: no progress in 0\.1 s"), watched:
+    with (
+        pytest.raises(StalledError, match=r"waiting: no progress in 0\.1 s"),
+        watched("waiting", 0.1, lambda steps: None),
+    ):
         threading.Event().wait(100)
 
 
