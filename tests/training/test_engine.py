@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,16 @@ from torchvision.transforms import v2
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError, RecipeError
-from pytest_multiplicity.training import Diverged, Job, Trained, engine, initial_module, train
+from pytest_multiplicity.training import (
+    Diverged,
+    Job,
+    StalledError,
+    Trained,
+    engine,
+    initial_module,
+    plan,
+    train,
+)
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
@@ -205,6 +215,55 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
         list(train([job(augment=die)], device=CPU, store=store, progress=bar, cores=2))
 
 
+@pytest.mark.parametrize("way", [WORKERS, Way("plain")], ids=str)
+def test_a_job_that_hangs_is_named_and_all_others_are_trained(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    by_way(way, monkeypatch)
+    jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(3)]
+    trained = []
+    with pytest.raises(StalledError, match=r"training job-seed1: no progress in 2 s") as error:
+        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0):
+            trained.append(made)
+    assert {made.id for made in trained} == {"job-seed0", "job-seed2"}
+    assert error.value.jobs == (jobs[1],)
+
+
+def test_a_job_that_hangs_while_planning_is_named_and_all_others_are_trained(
+    job: Make, store: Any, bar: Any
+) -> None:
+    jobs = [job(seed, augment=sleepy if seed == 0 else awake) for seed in range(3)]
+    trained = []
+    with pytest.raises(StalledError, match=r"training job-seed0: no progress in 2 s"):
+        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=1, patience=2.0):
+            trained.append(made)
+    assert {made.id for made in trained} == {"job-seed1", "job-seed2"}
+    with pytest.raises(StalledError, match="planning to train job-seed0: no progress"):
+        plan(jobs, device=CPU, store=type(store)(), cores=1, patience=0.5)
+
+
+def test_a_chunk_that_hangs_is_named_by_all_its_jobs(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_way(FUSED, monkeypatch)
+    jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(8)]
+    trained = []
+    said = "training job-seed0, job-seed1, job-seed2, job-seed3: no progress in 2 s"
+    with pytest.raises(StalledError, match=said):
+        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0):
+            trained.append(made)
+    assert {made.id for made in trained} == {f"job-seed{seed}" for seed in range(4, 8)}
+
+
+def sleepy(sample: Tensor) -> Tensor:
+    time.sleep(100)
+    return sample
+
+
+def awake(sample: Tensor) -> Tensor:
+    return sample
+
+
 def test_jobs_that_cannot_travel_are_trained_here(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +288,7 @@ def test_want_of_memory_halves_a_chunk(job: Make) -> None:
     assert [len(half.jobs) for half in halves] == [5, 5]
     assert {half.way.lanes for half in halves} == {5}
     assert sum((half.jobs for half in halves), ()) == jobs
-    (again,) = engine._again(replace(whole, jobs=jobs[:1]), Crashed(-9))
+    (again,) = engine._again(replace(whole, jobs=jobs[:1]), Crashed("exit status -9"))
     assert again.attempts == 2
     with pytest.raises(ValueError, match="own"):
         engine._again(whole, Failed(ValueError("own")))

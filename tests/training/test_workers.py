@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import types
 from collections import deque
 from collections.abc import Callable
@@ -23,15 +24,24 @@ from pytest_multiplicity.training.memory import free_bytes
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.sharing import Sharing, UnsharableError
 from pytest_multiplicity.training.tasks import portable
-from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Workers
+from pytest_multiplicity.training.workers import (
+    Crashed,
+    Done,
+    Failed,
+    Outcome,
+    Stalled,
+    Workers,
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
 
 
-def perform(functions: list[Callable[[Any], Any]], count: int = 2) -> dict[int, Outcome]:
-    with Workers(count) as workers:
+def perform(
+    functions: list[Callable[[Any], Any]], count: int = 2, patience: float = 0.0
+) -> dict[int, Outcome]:
+    with Workers(count, patience) as workers:
         waiting = deque(range(len(functions)))
-        return dict(workers.perform(waiting, lambda i: workers.sharing.dumps(functions[i])))
+        return dict(workers.perform(waiting, functions.__getitem__))
 
 
 def test_tasks_run_in_other_processes_of_one_thread() -> None:
@@ -68,7 +78,18 @@ def test_a_crash_costs_its_task_only() -> None:
         return i
 
     outcomes = perform([partial(work, i=i) for i in range(4)])
-    assert outcomes == {0: Done(0), 1: Crashed(7), 2: Done(2), 3: Done(3)}
+    assert outcomes == {0: Done(0), 1: Crashed("exit status 7"), 2: Done(2), 3: Done(3)}
+
+
+def test_a_task_that_hangs_is_ended_and_one_that_goes_on_is_not() -> None:
+    def work(reporter: Any, i: int) -> int:
+        for _ in range(6):
+            time.sleep(100 if i == 1 else 0.2)
+            reporter(1)
+        return i
+
+    outcomes = perform([partial(work, i=i) for i in range(3)], patience=1.0)
+    assert outcomes == {0: Done(0), 1: Stalled(1.0), 2: Done(2)}
 
 
 def test_errors_come_back_with_the_traceback_over_there() -> None:
@@ -102,7 +123,7 @@ def test_tasks_added_on_the_way_are_performed() -> None:
         waiting = deque([3])
         outcomes = workers.perform(
             waiting,
-            lambda i: workers.sharing.dumps(partial(work, i=i)),
+            lambda i: partial(work, i=i),
             advance=steps.append,
             note=lambda item, value: notes.append((item, value)),
         )
