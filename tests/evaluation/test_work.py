@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import EvaluationError, InterventionError, MeasurementError
+from pytest_multiplicity.evaluation.units import Way
+from pytest_multiplicity.training import StalledError
 
 
 def darker(images, by):
@@ -355,3 +359,82 @@ def test_callables_of_other_libraries(bench):
     for blind in (candidate, detached.candidates[0]):
         with pytest.raises(InterventionError, match="follows the gradients of a model, and this"):
             blind.accuracy(bench.test, under=pm.PGD(0.3))
+
+
+class Server:
+    """A remote model, known by its name; one that is down never answers."""
+
+    def __init__(self, name, down=False):
+        self.fingerprint, self.down, self.calls = name, down, 0
+
+    def __call__(self, batch):
+        self.calls += 1
+        if self.down:
+            time.sleep(100)
+        return batch.flatten(1)[:, :2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a wait be interrupted")
+def test_a_model_that_hangs_is_named_once_and_all_others_are_kept(bench):
+    servers = []
+
+    def made(config):
+        servers.append(Server(f"server {config.lr} {config.seed}", down=len(servers) == 2))
+        return servers[-1]
+
+    population = bench.family(made)
+    population.models.patience = 0.5
+    hung = population.design.ids[2]
+    said = rf"{hung} on test: no progress in 0\.5 s, so it was given up"
+    for candidate in population.candidates:
+        with pytest.raises(StalledError, match=said):
+            candidate.accuracy(bench.test)
+    assert servers[2].calls == 1
+    calls = [server.calls for server in servers]
+    servers[2].down = False
+    waiting = iter(servers)
+    again = bench.family(lambda config: next(waiting))
+    assert again.candidates[0].accuracy(bench.test) >= 0
+    assert [s.calls - n for s, n in zip(servers, calls, strict=True)] == [0, 0, 1, 0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a wait be interrupted")
+def test_an_intervention_that_hangs_is_waited_for_once(bench):
+    calls = []
+
+    def endless(images):
+        calls.append(len(images))
+        time.sleep(100)
+        return images
+
+    population = bench.family()
+    population.models.patience = 0.5
+    for candidate in population.candidates:
+        with pytest.raises(StalledError, match=r"candidate: test under Corrupt\(endless\): no"):
+            candidate.accuracy(bench.test, under=pm.Corrupt(endless))
+        assert candidate.accuracy(bench.test) >= 0
+    assert calls == [40]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a wait be interrupted")
+def test_modules_that_hang_at_once_are_named_and_leave_no_thread_behind(bench):
+    class Hangs(nn.Sequential):
+        hangs = False
+
+        def forward(self, inputs):
+            if self.hangs:
+                time.sleep(3)
+            return super().forward(inputs)
+
+    def made(config):
+        torch.manual_seed(config.seed)
+        return Hangs(nn.Flatten(), nn.Linear(4, 2))
+
+    population = bench.family(made)
+    infer = population._measuring.logits._infer
+    infer.planner.way = lambda *_: Way(schedule="at once")
+    population.models.patience = 0.5
+    population.models.made[1].hangs = True
+    with pytest.raises(StalledError, match=f"{population.design.ids[1]} on test: no progress"):
+        population.candidates[0].accuracy(bench.test)
+    assert population.models.work.inferred == 3

@@ -48,7 +48,8 @@ def run(pytester: pytest.Pytester, sleep: float, ini: str) -> pytest.RunResult:
 def test_a_candidate_that_hangs_is_given_up(pytester):
     result = run(pytester, 100, "multiplicity_timeout = 0.5")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*no progress in 0.5 s, so it was given up*"])
+    said = "training default-seed0, default-seed1: no progress in 0.5 s, so it was given up"
+    result.stdout.fnmatch_lines([f"*{said}*"])
     result.assert_outcomes(failed=2)
 
 
