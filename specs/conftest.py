@@ -17,8 +17,19 @@ FOLDERS = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("studies", "the studies in specs/")
     group.addoption("--smoke", action="store_true", help="run a study small: minutes on a CPU")
+    group.addoption(
+        "--medium",
+        action="store_true",
+        help="run specs/cifar10_skewed on 10,000 images with a narrow network: an hour on a CPU",
+    )
     for name, what in FOLDERS.items():
         group.addoption(name, type=Path, metavar="DIR", help=what)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--smoke") and getattr(config.option, "multiplicity_seeds", None) is None:
+        config.option.multiplicity_seeds = "2"
 
 
 @pytest.fixture(scope="session")
