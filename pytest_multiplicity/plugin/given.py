@@ -34,7 +34,6 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
     _settle(getattr(function, "__func__", function))
     handle = function.hypothesis  # type: ignore[union-attr]
     inner = handle.inner_test
-    inner._hypothesis_internal_add_digest = item.nodeid.encode()  # its own key in the database
     names = item.config.stash.setdefault(NAMES, {}).setdefault(pair.spec.nodeid, Names())
     try:
         with recorder.searching(names) as search:
@@ -45,7 +44,10 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
 
 
 def _settle(function: Any) -> None:
-    """The same examples for every candidate; no deadline, since the first one may train.
+    """The same examples for every candidate, in every run; no deadline: the first one may train.
+
+    Without the example database: the worst that was found is a score, which must not depend on what
+    an earlier run has left there. The seed has a search find again what it found.
 
     One counterexample per candidate is sought, the smallest: looking for others would go on for as
     long as the clock allows. A seed that the user chose stays.
@@ -54,11 +56,11 @@ def _settle(function: Any) -> None:
 
     current = function._hypothesis_internal_use_settings
     if function._hypothesis_internal_use_seed is None and core.global_force_seed is None:
-        # the public seed() would turn the example database off
         name = f"{function.__module__}.{function.__qualname__}"
         function._hypothesis_internal_use_seed = zlib.crc32(name.encode())
     function._hypothesis_internal_use_settings = settings(
         current,
+        database=None,
         deadline=None,
         report_multiple_bugs=False,
         suppress_health_check={

@@ -63,7 +63,7 @@ def test_private(candidate, data):
     assert candidate.accuracy(data["rest"].select, under=pm.OutputNoise(1)).in_top(0.75)
 
 
-@settings(max_examples=5, database=None)
+@settings(max_examples=5)
 @given(scale=st.floats(0.05, 0.3))
 def test_noise(candidate, data, scale):
     assert candidate.accuracy(data["rest"].select, under=pm.InputNoise(scale)) >= 0.6
