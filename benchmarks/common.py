@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.training.cores import available_cores
+from pytest_multiplicity.training.worker import Work
 from pytest_multiplicity.training.workers import Done, Workers
 
 LR, MOMENTUM = 0.05, 0.9
@@ -139,8 +140,8 @@ def in_workers(functions: Sequence[Callable[[], Any]], workers: Workers) -> list
     """The honest rival: the same loops, a process for each core, one thread each."""
     waiting = deque(range(len(functions)))
 
-    def make(position: int) -> bytes:
-        return workers.sharing.dumps(partial(_ignoring, functions[position]))
+    def make(position: int) -> Work:
+        return partial(_ignoring, functions[position])
 
     results = dict(workers.perform(waiting, make))
     return [result.value for _, result in sorted(results.items()) if isinstance(result, Done)]

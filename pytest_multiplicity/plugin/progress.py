@@ -91,7 +91,7 @@ class _Lines:
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
-        if now >= self._next and self._done < self._total:
+        if now >= self._next and 0 < self._done < self._total:
             self._next = now + LINE_SECONDS
             left = (now - self._start) * (self._total - self._done) / self._done
             share = self._done / self._total

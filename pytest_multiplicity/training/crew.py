@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
+
+import torch
 
 from pytest_multiplicity.training.course import Job
 from pytest_multiplicity.training.feed import Samples
+from pytest_multiplicity.training.fused import FEWEST_LANES
+from pytest_multiplicity.training.memory import free_bytes
+from pytest_multiplicity.training.pools import Cluster, Pool
 from pytest_multiplicity.training.tasks import portable
+from pytest_multiplicity.training.ways import Way
 from pytest_multiplicity.training.workers import Workers
+
+CPU = torch.device("cpu")
 
 
 class Crew:
-    """So many workers, none of which exists before ``workers`` is asked to perform.
+    """The workers for one device, a process on each of this machine's cores or a cluster's.
 
-    Work that makes no progress for ``patience`` seconds is given up; 0 is none.
+    No process exists before ``workers`` is asked to perform. Work that makes no progress for
+    ``patience`` seconds is given up; 0 is none.
     """
 
-    def __init__(self, count: int, patience: float = 0.0) -> None:
-        self.count, self.patience = count, patience
-        self.workers = Workers(count, patience)
+    def __init__(
+        self,
+        cores: int,
+        device: torch.device = CPU,
+        patience: float = 0.0,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.cores, self.device, self.patience = cores, device, patience
+        self.cluster = cluster
         self._samples: dict[int, Samples] = {}
+
+    @cached_property
+    def workers(self) -> Pool:
+        """Who performs tasks."""
+        if self.cluster is None:
+            return Workers(self.cores, self.patience)
+        return self.cluster.pool(self.device, self.patience)
+
+    @property
+    def count(self) -> int:
+        """How many tasks are performed at once."""
+        return self.cores if self.cluster is None else self.workers.count
 
     def __enter__(self) -> Crew:
         return self
@@ -31,12 +61,33 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.workers.close()
+        if "workers" in vars(self):
+            self.workers.close()
 
     @property
     def possible(self) -> bool:
-        """Whether this system can have workers, and more than one core for them."""
-        return os.name == "posix" and self.count > 1
+        """Whether there can be workers, and more than one core for them."""
+        return self.cluster is not None or (os.name == "posix" and self.cores > 1)
+
+    @property
+    def room(self) -> int:
+        """The bytes that all workers have together."""
+        return free_bytes(self.device) if self.cluster is None else self.cluster.room(self.device)
+
+    def takes(self, way: Way) -> bool:
+        """Say whether workers train this way; on a cluster they have the accelerators, too."""
+        return way.in_workers or (self.cluster is not None and self.device.type != "cpu")
+
+    def spread(self, way: Way, jobs: int) -> Way:
+        """Give the way with no more lanes than leave every worker of a cluster something to do.
+
+        A plan may come from another number of workers, and how many lanes there are changes no bits
+        as long as they are a few.
+        """
+        if self.cluster is None or way.kind != "fused":
+            return way
+        most = max(FEWEST_LANES, math.ceil(jobs / self.count))
+        return replace(way, lanes=min(way.lanes, most))
 
     def portable(self, job: Job) -> Job:
         """Give a job that can travel; what lies in memory is shared by all that travel."""

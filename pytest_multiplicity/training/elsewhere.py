@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.training.cores import available_cores
-from pytest_multiplicity.training.worker import Reporter
+from pytest_multiplicity.training.worker import Reporter, Work
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Workers
 
 T = TypeVar("T")
@@ -32,9 +32,9 @@ def call_elsewhere(
     waiting = deque(range(len(functions)))
     with Workers(cores or available_cores()) as workers:
 
-        def make(position: int) -> bytes:
+        def make(position: int) -> Work:
             attempts[position] += 1
-            return workers.sharing.dumps(partial(_call, functions[position]))
+            return partial(_call, functions[position])
 
         for position, outcome in workers.perform(waiting, make):
             match outcome:
@@ -42,10 +42,10 @@ def call_elsewhere(
                     yield position, value
                 case Failed(error):
                     raise error
-                case Crashed(status) if attempts[position] > 1:
+                case Crashed(why) if attempts[position] > 1:
                     raise EvaluationError(
                         f"a worker process died twice over {functions[position]!r} "
-                        f"(exit status {status}): is there enough memory?"
+                        f"({why}): is there enough memory?"
                     )
                 case Crashed():
                     waiting.append(position)

@@ -30,10 +30,12 @@ from pytest_multiplicity.training.feed import Feed, feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import group_jobs
 from pytest_multiplicity.training.planner import Plan, Planner
+from pytest_multiplicity.training.pools import Cluster
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import Results, train_task, train_way
 from pytest_multiplicity.training.watch import StalledError, named, watched
 from pytest_multiplicity.training.ways import Way, threads
+from pytest_multiplicity.training.worker import Work
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def train(
     check: bool = True,
     checkpoint_seconds: float = SECONDS,
     patience: float = 0.0,
+    cluster: Cluster | None = None,
     on_plan: Callable[[list[Plan]], None] = lambda plans: None,
 ) -> Iterator[Result]:
     """Train every job, and give each result as soon as it is finished.
@@ -66,6 +69,7 @@ def train(
         check: whether a candidate's independence of its neighbours is checked before fusing.
         checkpoint_seconds: how much work an interruption may cost.
         patience: seconds without a step after which a chunk is given up; 0 for never.
+        cluster: whose workers train, instead of this machine's.
         on_plan: gets the plans, a plan for each group, before training starts.
 
     Raises:
@@ -75,7 +79,7 @@ def train(
     """
     if not jobs:
         return
-    with Crew(cores or available_cores(), patience) as crew:
+    with Crew(cores or available_cores(), device, patience, cluster) as crew:
         stalled: list[Job] = []
         with progress.task("planning the training", len(jobs)):
             plans = _planned(Planner(device, store, crew, check), jobs, stalled)
@@ -83,9 +87,9 @@ def train(
         total = sum(job.steps for job in jobs)
         with progress.task("training", total) as task, _ticking(task.advance) as advance:
             run = _Run(device, store, crew, checkpoint_seconds, advance, stalled)
-            yield from run.in_workers([plan for plan in plans if plan.way.in_workers])
+            yield from run.in_workers([plan for plan in plans if crew.takes(plan.way)])
             for plan in plans:
-                if not plan.way.in_workers:
+                if not crew.takes(plan.way):
                     yield from run.here(plan)
         if stalled:
             raise StalledError(f"training {_names(stalled)}", patience, stalled)
@@ -99,13 +103,14 @@ def plan(
     cores: int | None = None,
     check: bool = True,
     patience: float = 0.0,
+    cluster: Cluster | None = None,
 ) -> list[Plan]:
     """Decide how jobs would be trained, and train nothing. Arguments are those of `train`.
 
     Raises:
         StalledError: a job hangs in the first steps, which are tried.
     """
-    with Crew(cores or available_cores(), patience) as crew:
+    with Crew(cores or available_cores(), device, patience, cluster) as crew:
         return Planner(device, store, crew, check).plan(group_jobs(jobs))
 
 
@@ -133,6 +138,7 @@ class _Chunk:
     saved: tuple[Checkpoint, ...]
     way: Way
     seconds: float
+    bytes: int = 0  # that its steps need
     attempts: int = 1
 
     def smaller(self) -> list[_Chunk]:
@@ -146,7 +152,7 @@ class _Chunk:
         """Split it into so many chunks of even size."""
         bounds = [len(self.jobs) * i // count for i in range(count + 1)]
         return [
-            _Chunk(self.jobs[a:b], self.saved[a:b], self.way, self.seconds / count)
+            _Chunk(self.jobs[a:b], self.saved[a:b], self.way, self.seconds / count, self.bytes)
             for a, b in pairwise(bounds)
         ]
 
@@ -161,13 +167,18 @@ class _Run:
     checkpoint_seconds: float
     advance: Advance
     stalled: list[Job] = field(default_factory=list)  # given up, since they made no progress
+    noted: set[str] = field(default_factory=set)  # keys of jobs that sent a checkpoint
 
     def in_workers(self, plans: Sequence[Plan]) -> Iterator[Result]:
         """Train in worker processes, the longest tasks first."""
         chunks = [chunk for plan in plans for chunk in self._chunks(plan)]
         waiting = deque(sorted(chunks, key=lambda chunk: -chunk.seconds))
         outcomes = self.crew.workers.perform(
-            waiting, self._task, advance=self.advance, note=self._note
+            waiting,
+            self._task,
+            advance=self.advance,
+            note=self._note,
+            memory=lambda chunk: chunk.bytes,
         )
         left: list[_Chunk] = []
         for chunk, outcome in outcomes:
@@ -214,14 +225,26 @@ class _Run:
             source = feeds[id(data)]
             return train_way(chunk.jobs, modules, chunk.way, source, self.device, keeper, advance)
 
-    def _task(self, chunk: _Chunk) -> bytes:
+    def _task(self, chunk: _Chunk) -> Work:
         portable = [self.crew.portable(job) for job in chunk.jobs]
-        seconds = self.checkpoint_seconds
-        task = train_task(chunk.jobs, portable, chunk.way, chunk.saved, seconds)
-        return self.crew.workers.sharing.dumps(task)
+        saved, seconds = self._saved(chunk), self.checkpoint_seconds
+        return train_task(chunk.jobs, portable, chunk.way, saved, seconds, self.device)
+
+    def _saved(self, chunk: _Chunk) -> Sequence[Checkpoint]:
+        """Give what a chunk goes on from: if it was lost, from what it had sent, were that whole.
+
+        Its jobs' checkpoints come one after the other, all of the same epoch.
+        """
+        if not all(job.key in self.noted for job in chunk.jobs):
+            return chunk.saved
+        found = [self._checkpoints(job, chunk.way).load() for job in chunk.jobs]
+        kept = [saved for saved in found if saved]
+        alike = len(kept) == len(found) and len({saved.epochs for saved in kept}) == 1
+        return kept if alike else chunk.saved
 
     def _note(self, chunk: _Chunk, note: tuple[int, Checkpoint]) -> None:
         self._keep(chunk, *note)
+        self.noted.add(chunk.jobs[note[0]].key)
 
     def _keep(self, chunk: _Chunk, position: int, checkpoint: Checkpoint) -> None:
         self._checkpoints(chunk.jobs[position], chunk.way).save(checkpoint)
@@ -231,17 +254,18 @@ class _Run:
 
     def _chunks(self, plan: Plan) -> list[_Chunk]:
         """Split a group into chunks of jobs that start at the same epoch."""
+        way = self.crew.spread(plan.way, len(plan.group.jobs))
         rows: dict[int, list[tuple[Job, Checkpoint | None]]] = {}
         for job in plan.group.jobs:
-            saved = self._checkpoints(job, plan.way).load()
+            saved = self._checkpoints(job, way).load()
             rows.setdefault(saved.epochs if saved else 0, []).append((job, saved))
         chunks = []
         for row in rows.values():
             jobs = tuple(job for job, _ in row)
             kept = tuple(saved for _, saved in row if saved)
             seconds = plan.seconds * len(jobs) / len(plan.group.jobs)
-            whole = _Chunk(jobs, kept, plan.way, seconds)
-            chunks += whole.split(math.ceil(len(jobs) / plan.way.lanes))
+            whole = _Chunk(jobs, kept, way, seconds, plan.bytes_of_a_task(self.crew.count))
+            chunks += whole.split(math.ceil(len(jobs) / way.lanes))
         return chunks
 
 
@@ -255,7 +279,7 @@ def _again(chunk: _Chunk, outcome: Outcome) -> list[_Chunk]:
     if isinstance(outcome, Failed) and not _is_memory(outcome.error):
         raise outcome.error
     if len(chunk.jobs) == 1 and chunk.attempts > 1:
-        what = f"exit status {outcome.status}" if isinstance(outcome, Crashed) else "out of memory"
+        what = outcome.why if isinstance(outcome, Crashed) else "out of memory"
         raise EvaluationError(
             f"training {chunk.jobs[0].id} killed its worker process twice ({what}): "
             "give the machine more memory, or the recipe a smaller batch_size"

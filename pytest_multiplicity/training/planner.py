@@ -19,12 +19,12 @@ from pytest_multiplicity.training.crew import Crew
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import Group
-from pytest_multiplicity.training.memory import free_bytes
 from pytest_multiplicity.training.probe import MOST_STEPS, PROBE_SECONDS, Probe, probe, why_not
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import check_task, probe_task
 from pytest_multiplicity.training.watch import named, watched
 from pytest_multiplicity.training.ways import Probed, Way
+from pytest_multiplicity.training.worker import Work
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class Plan:
     bytes: int
     reason: str | None = None
     recorded: bool = False
+
+    def bytes_of_a_task(self, workers: int) -> int:
+        """Estimate the memory that each of the tasks needs, of which so many run at once."""
+        tasks = math.ceil(len(self.group.jobs) / self.way.lanes)
+        return self.bytes // (min(workers, tasks) if self.way.in_workers else 1)
 
     def __str__(self) -> str:
         text = f"{len(self.group.jobs)} {self.way}"
@@ -125,10 +130,10 @@ class Planner:
                 reasons[plan.group] = reason
         return reasons
 
-    def _check_task(self, plan: Plan) -> bytes:
+    def _check_task(self, plan: Plan) -> Work:
         jobs = plan.group.jobs[: plan.way.lanes]
         portable = [self.crew.portable(job) for job in jobs]
-        return self.crew.workers.sharing.dumps(check_task(jobs, portable, plan.way, self.check))
+        return check_task(jobs, portable, plan.way, self.check)
 
     def _probe_here(self, group: Group) -> Probe:
         """Probe the ways that need no worker process.
@@ -166,7 +171,7 @@ class Planner:
         waiting = deque([group for group in seconds for _ in range(copies)])
         found: dict[Group, list[Probe]] = {group: [] for group in seconds}
 
-        def make(group: Group) -> bytes:
+        def make(group: Group) -> Work:
             return self._probe_task(group, seconds[group])
 
         for group, outcome in self.crew.workers.perform(waiting, make):
@@ -174,12 +179,11 @@ class Planner:
             found[group].append(Probe([], value) if isinstance(value, str) else value)
         return {group: _mean(probes) for group, probes in found.items()}
 
-    def _probe_task(self, group: Group, seconds: float) -> bytes:
+    def _probe_task(self, group: Group, seconds: float) -> Work:
         ways = self._ways(group, Way("plain", in_workers=True), self.crew.count)
         jobs = group.jobs[:MOST_LANES]
         portable = [self.crew.portable(job) for job in jobs]
-        task = probe_task(jobs, portable, ways, seconds)
-        return self.crew.workers.sharing.dumps(task)
+        return probe_task(jobs, portable, ways, seconds)
 
     def _ways(self, group: Group, plain: Way, workers: int) -> list[Way]:
         """Give the ways to try, given the plain one: fused, and each with channels last."""
@@ -192,7 +196,7 @@ class Planner:
     def _best(self, group: Group, found: Probe, *, alone: bool) -> Plan:
         """Take the fastest way that fits the memory."""
         jobs, workers = len(group.jobs), self.crew.count
-        room = MEMORY_SHARE * free_bytes(self.device)
+        room = MEMORY_SHARE * self.crew.room
 
         def seconds(probed: Probed) -> float:
             return probed.total_seconds(jobs, group.steps, workers, alone=alone)
@@ -224,7 +228,7 @@ class Planner:
 
     def _key(self, group: Group) -> str:
         """Know a plan by the group's signature and by what it was measured on."""
-        where = [VERSION, str(self.device), self.crew.count, torch.get_num_threads(), os.name]
+        where = [VERSION, str(self.device), self.crew.cores, torch.get_num_threads(), os.name]
         text = json.dumps([group.signature, *where, torch.__version__])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -242,8 +246,8 @@ def _value(outcome: Outcome) -> Any:
             return str(error)
         case Failed(error):
             raise error
-        case Crashed(status):
-            return f"a worker process died trying it (exit status {status})"
+        case Crashed(why):
+            return f"a worker process died trying it ({why})"
         case Stalled(seconds):
             return f"a worker process trying it made no progress in {seconds:g} s"
 

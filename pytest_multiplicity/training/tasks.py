@@ -45,13 +45,14 @@ def train_task(
     way: Way,
     saved: Sequence[Checkpoint],
     seconds: float,
+    device: torch.device = CPU,
 ) -> partial[Results]:
     """Make the task of training jobs, from checkpoints where there are any.
 
     It notes (position of the job, checkpoint) every so many ``seconds``.
     """
     modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_train, list(portable_jobs), modules, way, list(saved), seconds)
+    return partial(_train, list(portable_jobs), modules, way, list(saved), seconds, device)
 
 
 def _train(
@@ -60,10 +61,12 @@ def _train(
     way: Way,
     saved: Sequence[Checkpoint],
     seconds: float,
+    device: torch.device,
     reporter: Reporter,
 ) -> Results:
     keeper = Keeper(saved, lambda lane, kept: reporter.note((lane, kept)), seconds)
-    return train_way(jobs, modules, way, feed(jobs[0].recipe.data, CPU), CPU, keeper, reporter)
+    source = feed(jobs[0].recipe.data, device)
+    return train_way(jobs, modules, way, source, device, keeper, reporter)
 
 
 def train_way(

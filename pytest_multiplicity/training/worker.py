@@ -8,33 +8,44 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
 from pytest_multiplicity.training.sharing import UnsharableError
 
 REPORT_SECONDS = 0.1
-Link: TypeAlias = "Connection[Any, Any]"
+Work: TypeAlias = "Callable[[Reporter], Any]"  # a task; it calls with the number of steps done
+
+
+class Link(Protocol):
+    """Where messages go: a connection, or a queue that looks like one."""
+
+    def send_bytes(self, data: bytes, /) -> None:
+        """Send a message."""
 
 
 def main(handle: int) -> None:
     """Work for the process that started this one, until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    torch.set_num_threads(1)
-    _never_compile()
+    prepare()
+    connection: Connection[Any, Any]
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         send(connection, ("ready", None))
         while True:
-            send(connection, _perform(connection, connection.recv_bytes()))
+            payload = connection.recv_bytes()
+            send(connection, perform(Reporter(connection), partial(pickle.loads, payload)))
 
 
-def _never_compile() -> None:
-    """Spare this process the compiler, a second and 900 modules, that optimizers would import.
+def prepare() -> None:
+    """Compute with one thread, and without the compiler.
 
-    `torch._disable_dynamo` wraps their methods and looks at this attribute before it imports.
+    Optimizers would import that, a second and 900 modules: `torch._disable_dynamo` wraps their
+    methods and looks at this attribute before it imports.
     """
+    torch.set_num_threads(1)
     for method in vars(torch.optim.Optimizer).values():
         wrapped = getattr(method, "__wrapped__", None)
         if wrapped is not None:
@@ -46,10 +57,10 @@ def send(connection: Link, message: tuple[str, Any]) -> None:
     connection.send_bytes(pickle.dumps(message))
 
 
-def _perform(connection: Link, payload: bytes) -> tuple[str, Any]:
-    reporter = Reporter(connection)
+def perform(reporter: Reporter, read: Callable[[], Work]) -> tuple[str, Any]:
+    """Read a task and perform it; give the message with its result or its error."""
     try:
-        work = _read(payload)
+        work = _readable(read)
         result = work(reporter)
         reporter.flush()
     except Exception as error:
@@ -57,12 +68,11 @@ def _perform(connection: Link, payload: bytes) -> tuple[str, Any]:
     return "done", result
 
 
-def _read(payload: bytes) -> Callable[[Reporter], Any]:
+def _readable(read: Callable[[], Work]) -> Work:
     try:
-        work: Callable[[Reporter], Any] = pickle.loads(payload)
+        return read()
     except Exception as error:  # a module that only the parent can import, for example
         raise UnsharableError(f"a worker can't read it: {type(error).__name__}: {error}") from error
-    return work
 
 
 def _sendable(error: Exception) -> Exception:
@@ -79,13 +89,14 @@ def _sendable(error: Exception) -> Exception:
 class Reporter:
     """Tells the parent how many steps are done, not too often."""
 
-    def __init__(self, connection: Link) -> None:
-        self.connection, self.waiting, self.last = connection, 0, time.monotonic()
+    def __init__(self, connection: Link, seconds: float = REPORT_SECONDS) -> None:
+        self.connection, self.seconds = connection, seconds
+        self.waiting, self.last = 0, time.monotonic()
 
     def __call__(self, steps: int) -> None:
         """Count so many steps more."""
         self.waiting += steps
-        if time.monotonic() - self.last >= REPORT_SECONDS:
+        if time.monotonic() - self.last >= self.seconds:
             self.flush()
 
     def note(self, value: Any) -> None:

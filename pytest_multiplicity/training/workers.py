@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.training.sharing import Sharing, UnsharableError
+from pytest_multiplicity.training.worker import Work
 
 BOOT = """
 import json, sys
@@ -59,9 +60,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Crashed:
-    """A worker died over a task; the exit status is negative for a signal."""
+    """A worker died over a task: with "exit status 7", say, which is negative for a signal."""
 
-    status: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,9 @@ _OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
 
 
 class Workers:
-    """Processes that perform pickled tasks, as many at once as there are workers.
+    """Processes that perform tasks, as many at once as there are workers.
 
-    A task is a callable of one argument, the worker's `Reporter`, to call with the number of steps
-    done. One that says nothing for ``patience`` seconds (0: for ever) is ended. There are none on
+    A task that says nothing for ``patience`` seconds (0: for ever) is ended. There are none on
     Windows, which can't pass a connection on this way.
     """
 
@@ -116,17 +116,15 @@ class Workers:
     def perform(
         self,
         waiting: deque[T],
-        make: Callable[[T], bytes],
+        make: Callable[[T], Work],
         *,
         advance: Callable[[int], None] = lambda steps: None,
         note: Callable[[T, Any], None] = lambda item, value: None,
+        memory: Callable[[T], int] = lambda item: 0,
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; give (item, outcome) as tasks end.
 
-        ``make`` makes an item's task with ``self.sharing.dumps`` when its turn comes. More may be
-        put to what waits in the meantime. A worker that dies or hangs is replaced, and its task has
-        `Crashed` or `Stalled` as its outcome. ``note`` gets what tasks send with
-        `worker.Reporter.note`.
+        As `pools.Pool` says. The system shares out memory, so ``memory`` is not looked at.
         """
         running: dict[_Process, T] = {}
         while waiting or running:
@@ -135,7 +133,7 @@ class Workers:
                 while waiting and process.ready and process not in running:
                     item = waiting.popleft()
                     try:
-                        process.give(make(item))
+                        process.give(self.sharing.dumps(make(item)))
                     except UnsharableError as error:
                         yield item, Failed(error)
                     else:
@@ -183,7 +181,7 @@ class Workers:
                 process.ready = True
             elif kind == "crashed" and not process.ready:
                 raise EvaluationError(
-                    f"a worker process did not start (exit status {value}): see its message above"
+                    f"a worker process did not start ({value}): see its message above"
                 )
             else:
                 heard.append((process, kind, value))
@@ -194,7 +192,7 @@ class Workers:
             return process.hear()
         except (EOFError, ConnectionError):
             self._processes.remove(process)
-            return "crashed", process.end()
+            return "crashed", f"exit status {process.end()}"
 
 
 class _Process:
