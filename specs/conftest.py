@@ -28,7 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads its options
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--smoke") and getattr(config.option, "multiplicity_seeds", None) is None:
+    if (
+        config.getoption("--smoke", False)
+        and getattr(config.option, "multiplicity_seeds", None) is None
+    ):
         config.option.multiplicity_seeds = "2"
 
 

@@ -63,12 +63,19 @@ def scale(pytestconfig: pytest.Config, smoke: bool) -> Scale:
 # --- the images
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the study out of runs that don't ask for it, by its path or one of its options."""
+    here = Path(__file__).parent
+    given = (config.invocation_params.dir / arg.partition("::")[0] for arg in config.args)
+    named = any(path.resolve().is_relative_to(here) for path in given)
+    wanted = any(config.getoption(name, None) for name in ("--smoke", "--medium", "--cifar10"))
+    return None if named or wanted else True
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Say once, before any candidate is asked for, that there are no images."""
-    here = Path(__file__).parent
-    if not session.config.option.collectonly and any(
-        here in item.path.parents for item in session.items
-    ):
+    mine = any(item.path.is_relative_to(Path(__file__).parent) for item in session.items)
+    if mine and not session.config.option.collectonly:
         images(session.config.getoption("--cifar10"))
 
 

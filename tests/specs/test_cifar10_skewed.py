@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,9 +59,11 @@ def folder(study: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *args: str, paths: Sequence[str] = (STUDY,), **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", STUDY, "-p", "no:cacheprovider", *args],
+        [sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider", *args],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
@@ -130,7 +132,7 @@ def test_images_are_grayscale_where_the_attributes_say_so(study, folder):
     is_grey = ((red == green) & (green == blue)).flatten(1).all(1).numpy()
     attributes = data.attributes
     assert (is_grey == attributes.grayscale).all()
-    assert len(data.where("minority and grayscale")) == 10
+    assert len(data.where("minority and grayscale")) == 5 * study.SMOKE.test // 20
     assert set(attributes[attributes.minority & attributes.grayscale].label) == set(COLOURED)
     in_colour = attributes.label.isin(COLOURED)
     assert (attributes.minority == (attributes.grayscale == in_colour)).all()
@@ -190,6 +192,13 @@ def test_collecting_needs_no_images(tmp_path):
     assert result.returncode == pytest.ExitCode.OK
     assert "632 tests collected" in result.stdout
     assert not any(tmp_path.iterdir())
+
+
+def test_the_study_is_left_out_where_nobody_asked_for_it():
+    result = run("--collect-only", "-q", paths=("specs",))
+    assert result.returncode == pytest.ExitCode.OK
+    assert "specs/paper" in result.stdout
+    assert STUDY not in result.stdout
 
 
 # --- the network
