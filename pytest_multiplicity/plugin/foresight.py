@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.training import Plan
 
 PLANS = pytest.StashKey[list[str]]()
+PLANNED = pytest.StashKey[set[str]]()  # what the store will know the planned candidates by
 
 
 def keep_one_of_each(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,7 +41,8 @@ def instead_of_running(item: pytest.Item) -> bool | None:
     config = item.config
     if pair is None or not config.stash[STATE].options.plan:
         return None
-    config.stash.setdefault(PLANS, []).extend(_lines(pair.family))
+    planned = config.stash.setdefault(PLANNED, set())
+    config.stash.setdefault(PLANS, []).extend(_lines(pair.family, planned))
     return True
 
 
@@ -56,14 +58,17 @@ def show(reporter: pytest.TerminalReporter) -> bool:
     return True
 
 
-def _lines(family: Family) -> list[str]:
+def _lines(family: Family, planned: set[str]) -> list[str]:
+    """Say what is trained for a family, and not for one before it; add that to ``planned``."""
     from pytest_multiplicity.evaluation.population import Population
 
     if not isinstance(family.population, Population):
         return [f"{family.name}: {len(family.design.ids)} recorded candidates, nothing to train"]
     models = family.population.models
-    plans = models.plan()
-    count = sum(len(plan.group.jobs) for plan in plans)
+    groups = {plan: {job.key for job in plan.group.jobs} for plan in models.plan()}
+    plans = [plan for plan, keys in groups.items() if keys - planned]
+    count = len(set().union(*groups.values()) - planned)
+    planned.update(*groups.values())
     head = f"{family.name}: {len(models.made)} candidates, {count} to train"
     if not plans:
         return [head]

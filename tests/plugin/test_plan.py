@@ -41,6 +41,18 @@ def test_a_plan_trains_nothing(project, again):
     assert len(list(weights.rglob("*.safetensors"))) == 4 - missing
 
 
+def test_what_two_families_share_is_planned_once(project):
+    twice = FAMILY.replace("def candidate(", "def network(").replace("@pm", "star = pm")
+    twice += """
+    candidate, again = star(network), star(network)
+"""
+    specs = SPECS.split("def test_gate")[0]
+    specs += specs.replace("test_accuracy", "test_again").replace("candidate", "again")
+    result = project(specs, twice).run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(["candidate: 4 candidates, 4 to train in about *"])
+    result.stdout.fnmatch_lines(["again: 4 candidates, 0 to train"])
+
+
 def test_recorded_families_have_nothing_to_train(project):
     result = project().run("--multiplicity-plan")
     result.stdout.fnmatch_lines(["candidate: 6 recorded candidates, nothing to train"])
