@@ -50,7 +50,7 @@ class Logits:
         keys = self.keys(asked, indices)
         computed: dict[int, Tensor] = {}
         if self._missing(keys):
-            with self._store.lock("compute"):  # another process may be faster
+            with self._models.computing():  # another process may be faster
                 for index, logits in self._compute(self._missing(keys), asked):
                     if self.searching:
                         computed[index] = logits

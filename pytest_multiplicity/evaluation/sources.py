@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -36,7 +37,8 @@ class Models:
 
     Recipes are trained together, on the first use of any of them; what the store holds is not
     trained again. Weights are read from the store when a model is used, and a bounded number kept.
-    Work that makes no progress for ``patience`` seconds is given up; 0 is none.
+    Work that makes no progress for ``patience`` seconds is given up; 0 is none. One process at a
+    time computes, with so many ``threads``, by default as many as torch uses now.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Models:
         work: Work,
         run_id: str,
         patience: float = 0.0,
+        threads: int | None = None,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
         self.store, self.device, self.progress, self.work = store, device, progress, work
         self.run_id, self.patience = run_id, patience
+        self._threads = threads or torch.get_num_threads()
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
@@ -166,12 +170,18 @@ class Models:
         """How the candidates were trained -> how many of them."""
         return dict(Counter(self._ways.values()))
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Inside, no other process computes: this one has all threads."""
+        with self.store.lock("compute"), training.threads(self._threads):
+            yield
+
     def _train(self) -> None:
         recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
         missing = [i for i in recipes if not self._recall(i)]
         stored = len(recipes) - len(missing)
         if missing:
-            with self.store.lock("compute"):
+            with self.computing():
                 missing = [i for i in missing if not self._recall(i)]  # another process was faster
                 stored = len(recipes) - len(missing)
                 self._train_missing(missing)
@@ -258,7 +268,7 @@ def on_cpu(function: Callable[[Tensor], Any]) -> Model:
 
 def versions(device: torch.device) -> list[str]:
     """The versions, and the class of device, that can change a candidate's bits."""
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    kind = training.device_class(device)
     return [
         f"pytest-multiplicity {pytest_multiplicity.__version__}",
         f"torch {torch.__version__}",

@@ -6,10 +6,16 @@ import pytest
 import torch
 
 
-def choose(text: str) -> torch.device:
-    """``auto`` is the GPU where there is one. Raises pytest.UsageError for a device that isn't."""
+def choose(text: str, process: int = 0) -> torch.device:
+    """``auto`` is the GPU where there is one; where there are several, each process has its own.
+
+    ``process`` counts the workers of pytest-xdist. GPUs are counted among those that are visible:
+    ``CUDA_VISIBLE_DEVICES`` is left as it is. Raises pytest.UsageError for a device that isn't.
+    """
     if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        text = "cuda" if torch.cuda.is_available() else "cpu"
+    if text == "cuda" and (count := torch.cuda.device_count()) > 1:
+        return torch.device("cuda", process % count)
     try:
         device = torch.device(text)
         torch.empty(1, device=device)

@@ -14,6 +14,8 @@ from pytest_multiplicity.plugin.state import STATE, State
 def configure(config: pytest.Config) -> None:
     """Check the options, start with an empty ledger."""
     state = config.stash[STATE] = State(config, options.read(config))
+    if not state.worker and state.options.device not in ("auto", "cpu"):  # which are everywhere
+        state.device  # noqa: B018 - raises pytest.UsageError, now rather than after collection
     config.pluginmanager.register(Log(state), "multiplicity-log")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping
 from functools import cached_property
@@ -72,7 +73,26 @@ class State:
         """Where candidates are trained and evaluated. Raises pytest.UsageError."""
         from pytest_multiplicity.plugin.device import choose
 
-        return choose(self.options.device)
+        return choose(self.options.device, self.process)
+
+    @cached_property
+    def process(self) -> int:
+        """Which worker of pytest-xdist this is, from 0 on; 0 where there are none."""
+        name = self.config.workerinput["workerid"] if self.worker else ""  # type: ignore[attr-defined]
+        return int(re.sub(r"\D", "", name) or 0)
+
+    @cached_property
+    def threads(self) -> int:
+        """How many threads torch may use where no other process computes.
+
+        From then on a worker of pytest-xdist has its share of them only, for what specs do.
+        """
+        import torch
+
+        threads = torch.get_num_threads()
+        if self.worker:
+            torch.set_num_threads(max(1, threads // self.config.workerinput["workercount"]))  # type: ignore[attr-defined]
+        return threads
 
     @cached_property
     def leakage(self) -> Leakage:
@@ -118,6 +138,7 @@ class State:
             device=self.device,
             progress=self.progress,
             patience=self.options.timeout,
+            threads=self.threads,
             work=Work(),
             run_id=self.run_id,
         )

@@ -23,6 +23,7 @@ from pytest_multiplicity.training.planner import Plan, describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds, training_rows
 from pytest_multiplicity.training.watch import StalledError, named, watched
+from pytest_multiplicity.training.ways import device_class, threads
 
 __all__ = [
     "Diverged",
@@ -39,11 +40,13 @@ __all__ = [
     "available_cores",
     "call_elsewhere",
     "describe",
+    "device_class",
     "initial_module",
     "named",
     "plan",
     "stack",
     "structure",
+    "threads",
     "train",
     "training_rows",
     "watched",

@@ -23,7 +23,7 @@ from pytest_multiplicity.training.probe import MOST_STEPS, PROBE_SECONDS, Probe,
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import check_task, probe_task
 from pytest_multiplicity.training.watch import named, watched
-from pytest_multiplicity.training.ways import Probed, Way
+from pytest_multiplicity.training.ways import Probed, Way, device_class
 from pytest_multiplicity.training.worker import Work
 from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
@@ -228,7 +228,8 @@ class Planner:
 
     def _key(self, group: Group) -> str:
         """Know a plan by the group's signature and by what it was measured on."""
-        where = [VERSION, str(self.device), self.crew.cores, torch.get_num_threads(), os.name]
+        device, threads = device_class(self.device), torch.get_num_threads()
+        where = [VERSION, device, self.crew.cores, threads, os.name]
         text = json.dumps([group.signature, *where, torch.__version__])
         return hashlib.sha256(text.encode()).hexdigest()
 

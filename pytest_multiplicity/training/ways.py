@@ -64,6 +64,11 @@ class Probed:
         return at_once * self.bytes
 
 
+def device_class(device: torch.device) -> str:
+    """Give what is the same for devices that compute alike: a GPU's model, else the type."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Compute with so many threads."""

@@ -63,6 +63,12 @@ def test_unknown_public_names_are_attribute_errors():
         (["-o", "multiplicity_partial=maybe"], "multiplicity_partial: 'maybe' is not one of skip"),
         (["-o", "multiplicity_undecided=x"], "'x' is not one of keep, reject, fail"),
         (["-o", "multiplicity_same_data=x"], "'x' is not one of warn, error"),
+        (
+            ["--multiplicity-device=gpu"],
+            "--multiplicity-device: 'gpu' can't be used here",
+        ),
+        (["--multiplicity-device=cuda:99"], "--multiplicity-device: 'cuda:99' can't be used here"),
+        (["-o", "multiplicity_device=tpu"], "--multiplicity-device: 'tpu' can't be used here"),
     ],
 )
 def test_bad_options_are_usage_errors(project, args, message):
