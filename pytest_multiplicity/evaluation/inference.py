@@ -23,18 +23,18 @@ from pytest_multiplicity.evaluation.units import (
 )
 from pytest_multiplicity.evaluation.units import Model as Model
 from pytest_multiplicity.evaluation.work import Work
-from pytest_multiplicity.interventions import Chain, JointIntervention
+from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A unit, the positions of its models, and when it runs."""
+    """A unit, the positions of its models, and its schedule: none is any."""
 
     positions: tuple[int, ...]
     unit: Unit
-    schedule: Schedule
+    schedule: Schedule | None
 
     def smaller(self) -> Iterator[Piece]:
         """Give pieces that need less memory, one after the other."""
@@ -66,16 +66,20 @@ class Infer:
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
+        demand = Demand.of(steps)
+        offered = self._schedules(demand)
         pieces: list[Piece] | None = None
         with perform() as run:
             for start in range(0, len(data), BATCH):
                 rows = torch.arange(start, min(start + BATCH, len(data)))
                 batch = self._batch(data, rows, under, steps)
-                pieces = self._pieces(models, batch) if pieces is None else pieces
-                for piece, logits in self._computed(run, pieces, batch):
-                    for position, lane in zip(piece.positions, logits, strict=True):
-                        parts[position].append(lane)
-                    advance(len(piece.positions))
+                pieces = self._pieces(models, batch, demand) if pieces is None else pieces
+                pace = self.planner.pace(demand, [piece.unit for piece in pieces])
+                with pace.timed(offered, len(rows) * under.passes) as schedule:
+                    for piece, logits in self._computed(run, pieces, batch, schedule):
+                        for position, lane in zip(piece.positions, logits, strict=True):
+                            parts[position].append(lane)
+                        advance(len(piece.positions))
         self.work.inferred += len(models)
         return [torch.cat(part) for part in parts]
 
@@ -90,7 +94,15 @@ class Infer:
         targets = data.targets[rows].to(self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
 
-    def _pieces(self, models: Sequence[Model], batch: Batch) -> list[Piece]:
+    def _schedules(self, demand: Demand) -> list[Schedule]:
+        """Those that may be chosen from."""
+        if self.device.type != "cpu" or torch.get_num_threads() == 1:
+            return ["all threads"]
+        if demand.parallel:
+            return ["all threads", "at once", "one thread"]
+        return ["all threads", "one thread"]
+
+    def _pieces(self, models: Sequence[Model], batch: Batch, demand: Demand) -> list[Piece]:
         """Put modules of one structure together, as many as their way says."""
         alike: dict[str | None, list[int]] = {}
         pieces = []
@@ -100,11 +112,6 @@ class Infer:
                 alike.setdefault(kind, []).append(position)
             else:
                 pieces.append(Piece((position,), Alone(model), "all threads"))
-        demand = Demand(
-            gradients=any(step.needs_model for step in batch.steps),
-            joint=all(isinstance(s, JointIntervention) for s in batch.steps if s.needs_model),
-            parallel=all(isinstance(step, JointIntervention) for step in batch.steps),
-        )
         for positions in alike.values():
             modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
             way = self.planner.way(modules, batch, demand)
@@ -120,10 +127,9 @@ class Infer:
             yield Piece(tuple(positions[start:end]), unit, way.schedule)
 
     def _computed(
-        self, run: Run, pieces: list[Piece], batch: Batch
+        self, run: Run, pieces: list[Piece], batch: Batch, schedule: Schedule
     ) -> Iterator[tuple[Piece, Tensor]]:
         """Compute every piece, and those again in smaller ones that took too much memory."""
-
         positions = {piece.unit: piece.positions for piece in pieces}
 
         def work(unit: Unit) -> Tensor | None:
@@ -137,14 +143,14 @@ class Infer:
             self.begun.pop(unit, None)
             return logits
 
-        found = run([(piece.schedule, piece.unit) for piece in pieces], work)
+        found = run([(piece.schedule or schedule, piece.unit) for piece in pieces], work)
         for piece, logits in zip(tuple(pieces), found, strict=True):
             if logits is not None:
                 yield piece, logits
                 continue
             parts = list(piece.smaller())
             pieces[pieces.index(piece) : pieces.index(piece) + 1] = parts
-            yield from self._computed(run, parts, batch)
+            yield from self._computed(run, parts, batch, schedule)
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:

@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.evaluation.schedules import perform
-from pytest_multiplicity.evaluation.units import Alone, Batch, Schedule, Shelf, Unit, Way
-from pytest_multiplicity.interventions import PGD
+from pytest_multiplicity.evaluation.schedules import Pace, perform
+from pytest_multiplicity.evaluation.units import Alone, Batch, Schedule, Shelf, Step, Unit, Way
+from pytest_multiplicity.interventions import PGD, JointIntervention
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training import StalledError
+from pytest_multiplicity.training import StalledError, device_class
 from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing, structure
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import threads
 
 KIND = "plans"
-VERSION = 1  # of what a way means: a new one forgets the recorded ones
+VERSION = 2  # of what a way means: a new one forgets the recorded ones
 PROBE_SECONDS = 3.0  # after which no further way is tried
 TRIAL_SECONDS = 0.1  # after which a way isn't run again
 TRIALS = 5
@@ -53,6 +53,15 @@ class Demand:
     joint: bool
     parallel: bool
 
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Demand:
+        """What steps that are each model's own ask."""
+        return cls(
+            gradients=any(step.needs_model for step in steps),
+            joint=all(isinstance(s, JointIntervention) for s in steps if s.needs_model),
+            parallel=all(isinstance(step, JointIntervention) for step in steps),
+        )
+
 
 class Planner:
     """Decides for the models of one structure, by what the store knows or by a probe.
@@ -64,12 +73,18 @@ class Planner:
         self.shelf = Shelf()
         self._device, self._store, self._family = device, store, family
         self._known: dict[str, Way] = {}
+        self._paces: dict[tuple[Demand, int, int], Pace] = {}
         self._structures: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 
     @property
     def ways(self) -> list[Way]:
         """The ways that were in use so far."""
         return list(self._known.values())
+
+    def pace(self, demand: Demand, units: Sequence[Unit]) -> Pace:
+        """Give how fast so many units of so many models were, of late, under such a demand."""
+        key = demand, len(units), sum(unit.count for unit in units)
+        return self._paces.setdefault(key, Pace())
 
     def structure(self, module: nn.Module) -> str | None:
         """Describe what modules that compute side by side have in common; None: nothing."""
@@ -85,7 +100,8 @@ class Planner:
         inputs = batch.inputs
         kind = self.structure(modules[0])
         known = kind or f"{type(modules[0]).__module__}.{type(modules[0]).__qualname__}"
-        shape = [list(inputs.shape[1:]), str(inputs.dtype), str(self._device), torch.__version__]
+        where = [device_class(self._device), torch.__version__]
+        shape = [list(inputs.shape[1:]), str(inputs.dtype), *where]
         key = fingerprint(["evaluation", VERSION, known, shape, demand])
         if key not in self._known:
             entry = self._store.get(KIND, key)
@@ -127,19 +143,14 @@ class Probe:
 
     def best(self, *, alike: bool) -> Way | None:
         """Give the fastest way, of those that compute what the plain one does; None: none works."""
-        alike = alike and self._is_steady()
-        if not self._is_cpu:
-            self._try(Way())
-        elif alike and self._parallel:
-            self._try(Way(schedule="at once"))
-        else:
-            self._try(Way(schedule="one thread"))
-        if alike:
-            self._try_other_forms()
-        if self._is_cpu and self._threads > 1:
-            self._try_other_schedules()
+        if not (alike and self._is_steady()):
+            return Way(schedule="all threads")  # what nobody can look into may mind company
+        self._try(Way())
+        self._try_other_forms()
         seconds, way = self._best
-        return way if seconds < math.inf else None
+        if seconds == math.inf:
+            return None
+        return way if self._is_thread_proof(way) else replace(way, schedule="one thread")
 
     def _try_other_forms(self) -> None:
         self._try(replace(self._best[1], folded=True))
@@ -149,33 +160,33 @@ class Probe:
         for lanes in _lanes(self._count, self._threads):
             self._try(replace(plain, lanes=lanes))
 
-    def _try_other_schedules(self) -> None:
-        """Try one thread; and all, where there are fewer units than threads to run at once."""
-        way = self._best[1]
-        self._try(replace(way, schedule="one thread"))
-        if way.schedule == "one thread" or math.ceil(self._count / way.lanes) < self._threads:
-            self._try(replace(way, schedule="all threads"))
-
     def _try(self, way: Way) -> None:
         seconds, best = self._best
-        if best == way or time.perf_counter() > self._deadline:
+        if (best == way and seconds < math.inf) or time.perf_counter() > self._deadline:
             return
-        if not way.plain and not self._agrees(way):
-            return
-        units = self._units(way)
-        rounds = math.ceil(math.ceil(self._count / way.lanes) / len(units))
         try:
-            needed = rounds * self._seconds(units, way.schedule)
-        except StalledError:
-            raise
-        except Exception:  # a model that can't be measured: the measurement will say so itself
-            return
-        if needed < CLEARLY * seconds:
+            needed = min(self._needed(way, schedule) for schedule in self._schedules(way))
+        except Exception:  # it can't be fused, or user code met what only resembles a tensor; or
+            return  # the model can't be measured at all: the measurement will say so itself
+        if needed < CLEARLY * seconds and (way.plain or self._agrees(way)):
             self._best = (needed, way)
 
-    def _units(self, way: Way) -> list[Unit]:
+    def _schedules(self, way: Way) -> list[Schedule]:
+        """Give those that may be the fastest, so that ways are compared at their best."""
+        if not self._is_cpu or self._threads == 1:
+            return ["all threads"]
+        at_once = self._parallel and self._count > way.lanes
+        return ["all threads", "at once" if at_once else "one thread"]
+
+    def _needed(self, way: Way, schedule: Schedule) -> float:
+        """Give about the seconds that all models would take for the batch."""
+        units = self._units(way, schedule)
+        rounds = math.ceil(math.ceil(self._count / way.lanes) / len(units))
+        return rounds * self._seconds(units, schedule)
+
+    def _units(self, way: Way, schedule: Schedule) -> list[Unit]:
         """Give as many units as run at once, none of them twice."""
-        at_once = self._threads if way.schedule == "at once" else 1
+        at_once = self._threads if schedule == "at once" else 1
         count = max(1, min(at_once, len(self._modules) // way.lanes))
         chosen = self._filled(count * way.lanes)
         return [self._shelf.unit(chosen[i::count], way) for i in range(count)]
@@ -205,6 +216,15 @@ class Probe:
         forwards = self._shelf.unit(chosen, way).logits(self._batch)
         backwards = self._shelf.unit(chosen[::-1], way).logits(self._batch)
         return torch.equal(forwards, backwards.flip(0))
+
+    def _is_thread_proof(self, way: Way) -> bool:
+        """Say whether logits are the same bits with one thread as with all."""
+        if not self._is_cpu or self._threads == 1:
+            return True
+        (unit,) = self._units(way, "one thread")
+        with threads(1):
+            alone = self._logits(unit)
+        return torch.equal(alone, self._logits(unit))
 
     def _is_steady(self) -> bool:
         """Say whether a model can be run, and draws no random numbers."""
@@ -236,11 +256,12 @@ class Probe:
 
 
 def _lanes(count: int, cores: int) -> list[int]:
-    """Give the numbers of lanes to try: few, and the most that leave no thread idle."""
+    """Give the numbers of lanes to try: few; as many as leave no thread idle; many."""
     if count < 2:
         return []
     rounds = math.ceil(count / (cores * MOST_LANES))
-    return sorted({FEWEST_LANES, max(FEWEST_LANES, math.ceil(count / (cores * rounds)))})
+    most = math.ceil(count / (cores * rounds))
+    return sorted({max(FEWEST_LANES, lanes) for lanes in (1, most, min(count, MOST_LANES))})
 
 
 def _convolves(module: nn.Module) -> bool:

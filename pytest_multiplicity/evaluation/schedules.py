@@ -1,12 +1,16 @@
 """Run units one after the other, or at once in threads.
 
-Small networks lose with many threads each, and where something else uses the cores, threads that
-wait for each other make a step a hundred times slower. Several units in a thread each don't wait.
+Several threads for each unit are fastest on cores that nobody else uses, and where something else
+does, threads that wait for each other make a step a hundred times slower. Several units in a thread
+each don't wait, but Python lets only one of them prepare its next step. So nothing but the clock
+can tell, and it is asked all the time.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,8 +21,41 @@ import torch
 
 from pytest_multiplicity.evaluation.units import Schedule, Unit
 from pytest_multiplicity.training import StalledError
+from pytest_multiplicity.training.memory import keeping_pages
 
 T = TypeVar("T")
+TRYING = 0.05  # of the time since another schedule was tried may go into trying it again
+
+
+class Pace:
+    """Finds the fastest schedule as it goes: what else the machine does changes."""
+
+    def __init__(self) -> None:
+        self._clock = 0.0
+        self._costs: dict[Schedule, float] = {}  # seconds for a unit of work, when last used
+        self._used: dict[Schedule, float] = {}  # when that was
+
+    @contextmanager
+    def timed(self, offered: Sequence[Schedule], amount: float) -> Iterator[Schedule]:
+        """Give the schedule for so much work, which is done inside."""
+        schedule = self._choose(offered, amount)
+        begun = time.perf_counter()
+        yield schedule
+        seconds = time.perf_counter() - begun
+        self._clock += seconds
+        self._costs[schedule] = seconds / amount
+        self._used[schedule] = self._clock
+
+    def _choose(self, offered: Sequence[Schedule], amount: float) -> Schedule:
+        """Give the fastest; or another that hasn't been tried, or not for long."""
+        best = min(offered, key=lambda schedule: self._costs.get(schedule, math.inf))
+        for schedule in offered:
+            if schedule not in self._costs:
+                return schedule
+            idle = self._clock - self._used[schedule]
+            if schedule != best and self._costs[schedule] * amount < TRYING * idle:
+                return schedule
+        return best
 
 
 class Run(Protocol):
@@ -56,7 +93,8 @@ def perform() -> Iterator[Run]:
 
     stalled = False
     try:
-        yield run
+        with keeping_pages():
+            yield run
     except StalledError:
         stalled = True
         raise

@@ -35,19 +35,19 @@ class Way:
 
     ``lanes`` of them side by side, or each by itself (1); with batch norm ``folded`` into the
     layers before; with weights in ``channels_last`` order. Units follow each other with one thread
-    or all that torch may use, or run ``at once``, in as many threads of one each. The schedule
-    changes no bits.
+    or all that torch may use, or run ``at once``, in as many threads of one each. The ``schedule``
+    changes no bits, so none is prescribed, except where more threads do change them.
     """
 
     lanes: int = 1
     folded: bool = False
     channels_last: bool = False
-    schedule: Schedule = "all threads"
+    schedule: Schedule | None = None
 
     def __str__(self) -> str:
         text = "by themselves" if self.lanes == 1 else f"fused by {self.lanes}"
         text += ", folded" * self.folded + ", channels last" * self.channels_last
-        return f"{text}, {self.schedule}"
+        return text + (f", {self.schedule}" if self.schedule else "")
 
     @property
     def plain(self) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
+KEPT = 1 << 30  # bytes: what is smaller is kept when freed, and used again
+USUAL = {M_TRIM_THRESHOLD: 1 << 26, M_MMAP_THRESHOLD: 1 << 25}  # where glibc's own adapting ends
 UNKNOWN = 4 << 30  # where a system tells nothing, as Windows without further libraries
 
 
@@ -53,3 +59,30 @@ def peak_bytes(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
+
+
+@contextmanager
+def keeping_pages() -> Iterator[None]:
+    """Have what tensors free used again, not given back to the system, while in here.
+
+    By default glibc's allocator returns freed pieces of some hundred KiB and more, and getting new
+    pages can cost ten times what a step computes with them. Other allocators are left as they are.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    for parameter in USUAL:
+        libc.mallopt(parameter, KEPT)
+    try:
+        yield
+    finally:
+        for parameter, value in USUAL.items():
+            libc.mallopt(parameter, value)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None

@@ -15,10 +15,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.evaluation import planning
+from pytest_multiplicity.evaluation import planning, schedules
 from pytest_multiplicity.evaluation.folding import folded
 from pytest_multiplicity.evaluation.inference import Infer, frozen
 from pytest_multiplicity.evaluation.planning import Planner, Probe
+from pytest_multiplicity.evaluation.schedules import Pace
 from pytest_multiplicity.evaluation.units import Abreast, Alone, Shelf, Way
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.interventions import chain
@@ -349,3 +350,30 @@ def test_a_model_alone_that_takes_too_much_memory_is_an_error(digits, inferring)
     with pytest.raises(torch.OutOfMemoryError):
         logits(inferring(), [greedy], digits)
     assert Alone(greedy).smaller() == []
+
+
+# --- the schedule
+
+
+def test_the_fastest_schedule_is_found_and_looked_for_again():
+    pace, clock = Pace(), SimpleNamespace(now=0.0)
+    costs = {"all threads": 1.0, "at once": 2.0, "one thread": 4.0}
+
+    def rounds(count):
+        chosen = []
+        for _ in range(count):
+            with pace.timed(tuple(costs), 10.0) as schedule:
+                clock.now += 10 * costs[schedule]
+            chosen.append(schedule)
+        return chosen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
+        assert rounds(3) == list(costs)
+        assert set(rounds(30)) == {"all threads"}
+        costs["all threads"] = 100.0  # somebody else has come
+        assert rounds(9).count("all threads") == 1
+        costs["all threads"] = 1.0  # and gone
+        later = rounds(2000)
+        assert later[-1] == "all threads"
+        assert later.count("one thread") <= 0.05 * len(later)
