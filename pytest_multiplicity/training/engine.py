@@ -29,6 +29,7 @@ from pytest_multiplicity.training.crew import Crew
 from pytest_multiplicity.training.feed import Feed, feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import group_jobs
+from pytest_multiplicity.training.memory import keeping_pages
 from pytest_multiplicity.training.planner import Plan, Planner
 from pytest_multiplicity.training.pools import Cluster
 from pytest_multiplicity.training.sharing import UnsharableError
@@ -204,7 +205,7 @@ class _Run:
         while waiting:
             chunk = waiting.popleft()
             try:
-                with threads(chunk.way.threads):
+                with threads(chunk.way.threads), keeping_pages():
                     results = self._train(chunk, feeds)
             except StalledError:
                 self.stalled.extend(chunk.jobs)
@@ -228,7 +229,8 @@ class _Run:
     def _task(self, chunk: _Chunk) -> Work:
         portable = [self.crew.portable(job) for job in chunk.jobs]
         saved, seconds = self._saved(chunk), self.checkpoint_seconds
-        return train_task(chunk.jobs, portable, chunk.way, saved, seconds, self.device)
+        device = torch.device(self.device.type)  # over there the only one, whatever number it has
+        return train_task(chunk.jobs, portable, chunk.way, saved, seconds, device)
 
     def _saved(self, chunk: _Chunk) -> Sequence[Checkpoint]:
         """Give what a chunk goes on from: if it was lost, from what it had sent, were that whole.

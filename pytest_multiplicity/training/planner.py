@@ -19,7 +19,15 @@ from pytest_multiplicity.training.crew import Crew
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused import FEWEST_LANES
 from pytest_multiplicity.training.groups import Group
-from pytest_multiplicity.training.probe import MOST_STEPS, PROBE_SECONDS, Probe, probe, why_not
+from pytest_multiplicity.training.memory import keeping_pages
+from pytest_multiplicity.training.probe import (
+    LEAST_STEPS,
+    MOST_STEPS,
+    PROBE_SECONDS,
+    Probe,
+    probe,
+    why_not,
+)
 from pytest_multiplicity.training.sharing import UnsharableError
 from pytest_multiplicity.training.tasks import check_task, probe_task
 from pytest_multiplicity.training.watch import named, watched
@@ -34,6 +42,7 @@ KIND = "plans"
 VERSION = 1  # of what a plan means: a new one forgets the recorded ones
 WORKERS_PAY = 4.0  # seconds of plain training, below which starting processes costs more
 PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here, or one way there
+TRIAL_SHARE = 1 / 16  # of all steps, that a try may cost
 MOST_LANES = 16
 MEMORY_SHARE = 0.5
 
@@ -90,15 +99,22 @@ class Planner:
         return [known[group] or made[group] for group in groups]
 
     def _made(self, groups: Sequence[Group]) -> dict[Group, Plan]:
-        probes = {group: self._probe_here(group) for group in groups}
+        threads = torch.get_num_threads()
+        probes = {group: self._probe_here(group, threads) for group in groups}
         best = {group: self._best(group, probes[group], alone=True) for group in groups}
+        if self.device.type != "cpu":
+            return best
         total = sum(plan.seconds for plan in best.values())
         many = sum(len(group.jobs) for group in groups) > 1
-        if self.device.type == "cpu" and many and self.crew.possible and total > WORKERS_PAY:
+        if many and self.crew.possible and total > WORKERS_PAY:
             share = {
                 group: min(PROBE_SECONDS, PROBE_SHARE * p.seconds) for group, p in best.items()
             }
-            best = self._made_with_workers(probes, share)
+            return self._made_with_workers(probes, share)
+        for group in groups if threads > 1 else ():
+            if _is_affordable(threads, group.steps * len(group.jobs)):
+                probes[group].probed.extend(self._probe_here(group, 1).probed)
+                best[group] = self._best(group, probes[group], alone=True)
         return best
 
     def _made_with_workers(
@@ -135,25 +151,24 @@ class Planner:
         portable = [self.crew.portable(job) for job in jobs]
         return check_task(jobs, portable, plan.way, self.check)
 
-    def _probe_here(self, group: Group) -> Probe:
-        """Probe the ways that need no worker process.
+    def _probe_here(self, group: Group, threads: int) -> Probe:
+        """Probe the ways that need no worker process, with so many threads.
 
         Raises:
             StalledError: a job hangs; it names the jobs that were tried.
         """
-        threads = torch.get_num_threads()
-        ways = [Way("plain", threads=count) for count in sorted({1, threads})]
+        ways = [Way("plain", threads=threads)]
         if self.device.type != "cpu":
-            ways = self._ways(group, Way("plain", threads=threads), 1)
+            ways = self._ways(group, ways[0], 1)
         jobs = group.jobs[:MOST_LANES]
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)
         most = int(PROBE_SHARE / len(ways) * group.steps * len(group.jobs))
         tried = jobs if self.device.type != "cpu" else jobs[:1]
         what = f"planning to train {named([job.id for job in tried])}"
-        with watched(what, self.crew.patience, lambda steps: None, tried):
+        with watched(what, self.crew.patience, lambda steps: None, tried), keeping_pages():
             found = probe(
-                jobs, modules, ways, source, self.device, most_steps=min(MOST_STEPS, max(2, most))
+                jobs, modules, ways, source, self.device, most_steps=min(MOST_STEPS, max(1, most))
             )
         if self.device.type == "cpu":
             return found
@@ -191,7 +206,8 @@ class Planner:
         ways = [plain, *[replace(plain, kind="fused", lanes=count) for count in lanes]]
         if _has_images(group):
             ways += [replace(way, channels_last=True) for way in ways]
-        return ways
+        steps = group.steps * len(group.jobs) / workers
+        return [way for way in ways if way is plain or _is_affordable(way.lanes, steps)]
 
     def _best(self, group: Group, found: Probe, *, alone: bool) -> Plan:
         """Take the fastest way that fits the memory."""
@@ -251,6 +267,14 @@ def _value(outcome: Outcome) -> Any:
             return f"a worker process died trying it ({why})"
         case Stalled(seconds):
             return f"a worker process trying it made no progress in {seconds:g} s"
+
+
+def _is_affordable(plain_steps: int, steps: float) -> bool:
+    """Say whether to try a way of which a step may take as long as so many plain ones.
+
+    ``steps``: the plain steps that there are to do, for each process.
+    """
+    return LEAST_STEPS * plain_steps <= TRIAL_SHARE * steps
 
 
 def _lanes(group: Group, workers: int) -> list[int]:

@@ -25,7 +25,7 @@ from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import Probed, Way, threads
 
 PROBE_SECONDS = 0.4
-MOST_STEPS = 20
+LEAST_STEPS, MOST_STEPS = 2, 20
 HOPELESS = 3.0  # times slower than the best so far in its first step: not worth a second one
 CHECKED = 16  # samples on which gradients are compared
 TOLERANCE = 1e-10
@@ -52,7 +52,8 @@ def probe(
 ) -> Probe:
     """Try ways on jobs of one group, given their initial modules (which stay as they are).
 
-    Each way is given so many ``seconds`` and steps, and at least two of those.
+    Each way is given so many ``seconds`` and steps, and at least two of those where it may have as
+    many: the first one also prepares things.
     """
     obstacle = None
     probed: list[Probed] = []
@@ -237,7 +238,8 @@ def _measure(
     before = peak_bytes(device)
     times: list[float] = []
     begun = time.perf_counter()
-    while len(times) < 2 or (len(times) < most_steps and time.perf_counter() - begun < seconds):
+    least = min(LEAST_STEPS, most_steps)
+    while len(times) < least or (len(times) < most_steps and time.perf_counter() - begun < seconds):
         start = time.perf_counter()
         step(len(times))
         if device.type == "cuda":

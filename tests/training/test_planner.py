@@ -212,11 +212,29 @@ def test_little_work_starts_no_workers(job: Make, store: Any, monkeypatch: Any) 
 def test_much_work_is_probed_in_workers(job: Make, store: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
     monkeypatch.setattr(planner.Planner, "_probe_here", _hopelessly_slow)
+    monkeypatch.setattr(planner, "TRIAL_SHARE", 100.0)
     odd = [job(seed, model=Odd) for seed in range(4)]
     plans = plan([*odd, job(0), job(1)], device=CPU, store=store, cores=2)
     assert all(made.way.in_workers for made in plans)
     assert plans[0].way.kind == "plain"
     assert plans[0].reason == "the model decides by the value of a tensor"
+
+
+def test_a_way_is_tried_only_where_it_may_pay(job: Make, store: Any, monkeypatch: Any) -> None:
+    tried: list[Way] = []
+    probe = planner.probe
+
+    def counted(jobs: Any, modules: Any, ways: Any, *args: Any, **options: Any) -> Any:
+        tried.extend(ways)
+        return probe(jobs, modules, ways, *args, **options)
+
+    monkeypatch.setattr(planner, "probe", counted)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for epochs, threads in ((1, [2]), (100, [2, 1])):
+        tried.clear()
+        assert job(0, epochs=epochs).steps < 100 * epochs
+        plan([job(0, epochs=epochs)], device=CPU, store=store)
+        assert [way.threads for way in tried] == threads
 
 
 def test_what_cannot_travel_is_trained_here(job: Make, store: Any, monkeypatch: Any) -> None:
@@ -232,7 +250,7 @@ def test_what_cannot_travel_is_trained_here(job: Make, store: Any, monkeypatch: 
     assert "cannot pickle '_thread.lock' object" in str(made.reason)
 
 
-def _hopelessly_slow(self: Planner, group: Any) -> Any:
+def _hopelessly_slow(self: Planner, group: Any, threads: int) -> Any:
     return planner.Probe([Probed(Way("plain", threads=4), 1e6, 0)])
 
 
