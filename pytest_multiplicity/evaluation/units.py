@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -132,7 +133,7 @@ class Alone(Unit):
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Give logits [1, b, C]."""
-        return _shaped(self._model(inputs), len(inputs))[None]
+        return _shaped(self._model(inputs), inputs)[None]
 
     def own(self, inputs: Tensor) -> Tensor:
         """Give logits [1, b, C] of inputs [1, b, ...]."""
@@ -158,14 +159,14 @@ class Abreast(Unit):
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Give logits [K, b, C]."""
-        return self._all(self._fused.shared, inputs, len(inputs))
+        return self._all(self._fused.shared, inputs, inputs)
 
     def own(self, inputs: Tensor) -> Tensor:
         """Give logits [K, b, C] of inputs [K, b, ...]."""
         empty = self._lanes - self.count
         if empty:
             inputs = torch.cat([inputs, inputs[:1].expand(empty, *inputs.shape[1:])])
-        return self._all(self._fused, inputs, inputs.shape[1])
+        return self._all(self._fused, inputs, inputs[0])
 
     def smaller(self) -> list[Unit]:
         """Give units of half the lanes, or modules by themselves when that are too few."""
@@ -175,9 +176,9 @@ class Abreast(Unit):
         parts = [self._modules[i : i + lanes] for i in range(0, self.count, lanes)]
         return [Abreast(part, lanes, channels_last=last) for part in parts]
 
-    def _all(self, fused: Model, inputs: Tensor, samples: int) -> Tensor:
+    def _all(self, fused: Model, inputs: Tensor, of_one: Tensor) -> Tensor:
         outputs = fused(inputs)[: self.count]
-        _shaped(outputs[0], samples)
+        _shaped(outputs[0], of_one)
         return outputs
 
 
@@ -228,15 +229,19 @@ def _folded(module: nn.Module) -> nn.Module:
     return found
 
 
-def _shaped(logits: object, samples: int) -> Tensor:
+def _shaped(output: object, inputs: Tensor) -> Tensor:
+    """Give the logits [b, C] that a model returned: a tensor, an array, or what has ``.logits``."""
+    logits = getattr(output, "logits", output)  # as the classifiers of transformers return them
+    if isinstance(logits, np.ndarray):
+        logits = torch.as_tensor(logits, device=inputs.device)
     if not isinstance(logits, Tensor):
         raise MeasurementError(
             f"a model returned {type(logits).__name__}: return a tensor of logits [batch, classes]"
         )
-    if logits.ndim != 2 or len(logits) != samples:
+    if logits.ndim != 2 or len(logits) != len(inputs):
         raise MeasurementError(
-            f"a model returned a tensor of shape {tuple(logits.shape)} for a batch of {samples}: "
-            "return logits [batch, classes]"
+            f"a model returned a tensor of shape {tuple(logits.shape)} for a batch of "
+            f"{len(inputs)}: return logits [batch, classes]"
         )
     return logits
 

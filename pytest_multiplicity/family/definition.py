@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from pytest_multiplicity.errors import DefinitionError
-from pytest_multiplicity.family.design import Design, check_seeds, make_design
+from pytest_multiplicity.family.design import Design, check_seeds, make_design, own_seeds
 
 
 class Definition(Protocol):
@@ -60,9 +60,10 @@ class Built:
         return self._designs[seeds]
 
     def _seeds(self, wanted: int | None) -> int | Iterable[int]:
-        if wanted is None or isinstance(self.seeds, int):
-            return self.seeds if wanted is None else wanted
-        listed = check_seeds(self.seeds)
+        given = own_seeds(self.kind) or self.seeds
+        if wanted is None or isinstance(given, int):
+            return given if wanted is None else wanted
+        listed = check_seeds(given)
         if wanted > len(listed):
             raise DefinitionError(
                 f"--multiplicity-seeds {wanted}: the family lists only {len(listed)} seeds "

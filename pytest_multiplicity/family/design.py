@@ -45,28 +45,39 @@ def make_design(
     """Check what a user wrote on ``@pm.family`` and list the candidates.
 
     ``design`` is ``"star"`` (one axis at a time around the default, the paper's design), ``"grid"``
-    (all axes crossed) or a list of configurations, each completed by ``default``.
+    (all axes crossed) or a list of configurations, each completed by ``default``. Configurations
+    that each tell their ``seed`` are the candidates themselves, those of them with one of
+    ``seeds``; else every configuration is combined with every seed.
 
     Raises DefinitionError for an unknown axis, an option listed twice, no or repeated seeds, and
     names that can't be axes.
     """
     default = dict(default)
-    kind, configurations = _configurations(default, vary, design)
-    _check_names(configurations)
+    if "seed" in default:
+        raise DefinitionError("'seed' can't name an axis: say seeds=, which every family has")
+    kind, listed = _configurations(default, vary, design)
     seed_values = check_seeds(seeds)
+    runs = _runs(listed, seed_values)
+    configurations = [options for options, _ in runs]
+    _check_names(configurations)
     axes = _options(default, configurations)
     differing = [
         [axis for axis in axes if axis not in default or not _same(options[axis], default[axis])]
         for options in configurations
     ]
     ids = configuration_ids(configurations, differing)
+    texts = dict(zip(seed_values, seed_texts(seed_values), strict=True))
     return Design(
         kind=kind,
         default=default,
         axes={axis: options for axis, options in axes.items() if len(options) > 1},
         seeds=seed_values,
-        configs=tuple(Config(o, seed) for o in configurations for seed in seed_values),
-        ids=tuple(f"{text}-{seed}" for text in ids for seed in seed_texts(seed_values)),
+        configs=tuple(Config(options, seed) for options, own in runs for seed in own),
+        ids=tuple(
+            f"{text}-{texts[seed]}"
+            for text, (_, own) in zip(ids, runs, strict=True)
+            for seed in own
+        ),
     )
 
 
@@ -82,6 +93,31 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
             raise DefinitionError(f"seed {seed!r}: seeds are integers from 0 up")
     _refuse_twice("seeds", values)
     return values
+
+
+def own_seeds(design: str | Iterable[Mapping[str, Any]]) -> tuple[int, ...] | None:
+    """The seeds that listed configurations tell themselves, sorted; None where they tell none."""
+    if isinstance(design, str):
+        return None
+    told = dict.fromkeys(options["seed"] for options in design if "seed" in options)
+    return tuple(sorted(check_seeds(told))) if told else None
+
+
+def _runs(
+    configurations: Sequence[Options], seeds: tuple[int, ...]
+) -> list[tuple[Options, tuple[int, ...]]]:
+    """Every configuration, without its seed, and the seeds that there is a candidate with."""
+    if "seed" not in configurations[0]:
+        return [(options, seeds) for options in configurations]
+    found: list[tuple[Options, list[int]]] = []
+    for listed in configurations:
+        options = {axis: option for axis, option in listed.items() if axis != "seed"}
+        own = next((own for known, own in found if _alike(known, options)), None)
+        if own is None:
+            found.append((options, own := []))
+        own.append(listed["seed"])
+    told = [(options, tuple(seed for seed in seeds if seed in own)) for options, own in found]
+    return [(options, own) for options, own in told if own]
 
 
 def _configurations(
@@ -133,7 +169,7 @@ def _explicit(
                 "add it there or to default"
             )
     for first, second in itertools.combinations(configurations, 2):
-        if all(_same(first[axis], second[axis]) for axis in axes):
+        if _alike(first, second):
             raise DefinitionError(f"configuration {second!r} is listed twice: keep one")
     return configurations
 
@@ -164,8 +200,6 @@ def _unknown_axis(axis: str, default: Options) -> str:
 
 def _check_names(configurations: Sequence[Options]) -> None:
     for axis in configurations[0]:
-        if axis == "seed":
-            raise DefinitionError("'seed' can't name an axis: say seeds=, which every family has")
         named = isinstance(axis, str) and (axis.isidentifier() or axis in SOURCES)
         if not named or axis.startswith("__"):
             raise DefinitionError(
@@ -192,6 +226,10 @@ def _refuse_twice(where: str, values: Sequence[Any]) -> None:
     for index, value in enumerate(values):
         if any(_same(value, other) for other in values[:index]):
             raise DefinitionError(f"{where} lists {value!r} twice: keep one")
+
+
+def _alike(first: Options, second: Options) -> bool:
+    return all(_same(first[axis], second[axis]) for axis in first)
 
 
 def _same(first: Any, second: Any) -> bool:

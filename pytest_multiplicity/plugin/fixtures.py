@@ -36,7 +36,8 @@ def family(
     :param vary: further options, axis by axis.
     :param seeds: a count, or the seeds themselves.
     :param design: ``"star"`` varies one axis at a time around the default, ``"grid"`` crosses all
-        axes, a list of configurations is taken as it is.
+        axes, a list of configurations is taken as it is. Configurations that each tell their
+        ``seed`` are the candidates, and ``seeds`` is not used.
     :param version: known by this text in the store instead of by the content of its code.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,17 +21,20 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training frameworks keep the weights beside other things."""
 
 
-def load(path: str | Path, into: Module) -> Module:
+def load(path: str | Path, into: Module, *, prefix: str = "") -> Module:
     """Load a ``.safetensors``, ``.pt``, ``.pth`` or ``.ckpt`` file into ``into`` and return it.
 
     Nothing in the file is run: a checkpoint that holds more than tensors and plain values is
     refused (``weights_only=True``). A relative path is taken from the file that calls. Weights that
     a framework keeps under ``state_dict`` are found there.
 
+    ``prefix`` is where the module stood in what was saved: ``"net."`` for the attribute ``net`` of
+    a Lightning module, ``"module."`` under DataParallel. All else in the file is left out.
+
     Raises StoreError when the file can't be read or its tensors don't fit the module.
     """
     path = _beside_caller(Path(path))
-    state = _read(path)
+    state = _below(prefix, _read(path), path)
     try:
         into.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
@@ -52,14 +56,33 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
         raise StoreError(
-            f"{str(path)!r} holds more than weights, and what it holds could run code: save "
-            "module.state_dict(), best with safetensors"
+            f"{str(path)!r} holds more than weights{_foreign(error)}, and what it holds could run "
+            "code: save module.state_dict(), best with safetensors"
         ) from None
     except Exception as error:  # readers stumble over broken files in any way
         raise StoreError(f"{str(path)!r} is no checkpoint: {error}") from None
     return _weights(found, path)
+
+
+def _foreign(error: pickle.UnpicklingError) -> str:
+    """Name what torch refused, as in " (pathlib.PosixPath)", where its message does."""
+    found = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+    return f" ({found[1]})" if found else ""
+
+
+def _below(prefix: str, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    below = {
+        name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)
+    }
+    if not below:
+        tops = sorted({name.partition(".")[0] + "." for name in state})
+        raise StoreError(
+            f"nothing in {str(path)!r} stands below prefix={prefix!r}: its names begin with "
+            f"{', '.join(tops[:5])}"
+        )
+    return below
 
 
 def _weights(found: Any, path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -300,6 +301,42 @@ def test_what_a_model_must_return(bench):
     ):
         with pytest.raises(pm.MultiplicityError, match=message):
             asked(model)
+
+
+class Answer(NamedTuple):
+    """As the classifiers of transformers return it."""
+
+    loss: None
+    logits: torch.Tensor
+
+
+class Answering(nn.Sequential):
+    def forward(self, batch):
+        return Answer(None, super().forward(batch))
+
+
+def test_a_model_may_return_an_object_that_has_logits(bench):
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    wrapped = Answering(*plain)
+    for under in (None, pm.PGD(0.1)):
+        tensors, objects = (
+            bench.family(lambda config, m=m: m).candidates[0].logits(bench.test, under=under)
+            for m in (plain, wrapped)
+        )
+        assert torch.allclose(tensors, objects, atol=1e-6)  # only the first may be fused
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_callable_may_return_an_array(bench, dtype):
+    def answer(batch):
+        return batch.flatten(1).numpy().astype(dtype)[:, :2]
+
+    candidate = bench.family(lambda config: answer).candidates[0]
+    logits = candidate.logits(bench.test)
+    assert logits.dtype is torch.float32
+    assert torch.equal(logits, bench.test.inputs.flatten(1)[:, :2])
+    with pytest.raises(InterventionError, match="has none with respect to its input"):
+        candidate.accuracy(bench.test, under=pm.PGD(0.1))
 
 
 def test_sick_and_lost_files_are_made_again(bench):

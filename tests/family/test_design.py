@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_multiplicity.errors import DefinitionError
-from pytest_multiplicity.family import make_design
+from pytest_multiplicity.family import Built, make_design
 
 DEFAULT = {"lr": 0.1, "optimizer": "sgd"}
 
@@ -48,6 +48,47 @@ def test_explicit_configurations_are_taken_as_they_are():
     assert design.ids == ("lr0.01-seed7", "optimizeradam-seed7")
     assert [c.lr for c in design.configs] == [0.01, 0.1]
     assert design.axes == {"lr": (0.1, 0.01), "optimizer": ("sgd", "adam")}
+
+
+RUNS = [
+    {"lr": 0.1, "seed": 11},
+    {"lr": 0.01, "seed": 3},
+    {"lr": 0.1, "seed": 3},
+    {"lr": 0.05, "seed": 11},
+]
+
+
+def built(design, seeds=5):
+    return Built(lambda config: None, {}, {}, seeds, design)
+
+
+def test_configurations_that_tell_their_seed_are_the_candidates():
+    design = built(RUNS).design()
+    assert design.ids == ("lr0.1-seed03", "lr0.1-seed11", "lr0.01-seed03", "lr0.05-seed11")
+    assert [vars(config) for config in design.configs] == [RUNS[i] for i in (2, 0, 1, 3)]
+    assert (design.axes, design.seeds) == ({"lr": (0.1, 0.01, 0.05)}, (3, 11))
+
+
+def test_fewer_seeds_of_configurations_that_tell_them():
+    design = built(RUNS).design(seeds=1)
+    assert design.ids == ("lr0.1-seed3", "lr0.01-seed3")
+    assert design.axes == {"lr": (0.1, 0.01)}
+    with pytest.raises(DefinitionError, match="lists only 2 seeds"):
+        built(RUNS).design(seeds=3)
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        ([*RUNS, {"lr": 0.5}], "has no 'seed', which others have"),
+        ([*RUNS, {"lr": 0.1, "seed": 3}], "is listed twice"),
+        ([{"lr": 0.1, "seed": 0.5}], r"seed 0\.5: seeds are integers"),
+        ([{"lr": 0.1, "seed": True}], "seed True: seeds are integers"),
+    ],
+)
+def test_seeds_that_make_no_candidates(design, message):
+    with pytest.raises(DefinitionError, match=message):
+        built(design).design()
 
 
 def test_axes_that_dont_vary_are_in_the_configuration_only():

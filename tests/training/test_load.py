@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
@@ -30,6 +30,29 @@ def test_weights_are_found_beside_what_frameworks_save(tmp_path):
     source = module()
     torch.save({"epoch": 3, "state_dict": source.state_dict()}, tmp_path / "run.ckpt")
     assert torch.equal(load(tmp_path / "run.ckpt", into=module()).bias, source.bias)
+
+
+@pytest.mark.parametrize("prefix", ["net.", "module.", "a.b."])
+def test_weights_are_found_below_the_name_that_a_module_had(tmp_path, prefix):
+    source = module()
+    state = {prefix + name: each for name, each in source.state_dict().items()}
+    torch.save({"state_dict": state | {"loss.weight": torch.ones(2)}}, tmp_path / "run.ckpt")
+    loaded = load(tmp_path / "run.ckpt", into=module(), prefix=prefix)
+    assert torch.equal(loaded.weight, source.weight)
+    with pytest.raises(StoreError, match=r"below prefix='model.': its names begin with .*loss\."):
+        load(tmp_path / "run.ckpt", into=module(), prefix="model.")
+
+
+def test_what_stands_in_the_way_of_loading_is_named(tmp_path):
+    hyperparameters = {"out": PurePosixPath("runs")}
+    torch.save(
+        {"state_dict": module().state_dict(), "hyper_parameters": hyperparameters},
+        tmp_path / "run.ckpt",
+    )
+    with pytest.raises(StoreError, match=r"more than weights \(pathlib\.PurePosixPath\), and"):
+        load(tmp_path / "run.ckpt", into=module())
+    with torch.serialization.safe_globals([PurePosixPath]):
+        load(tmp_path / "run.ckpt", into=module())
 
 
 def test_a_relative_path_is_taken_from_the_file_that_calls(tmp_path):
