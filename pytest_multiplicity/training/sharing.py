@@ -53,7 +53,7 @@ class Sharing:
             UnsharableError: some part of it can't be pickled; the message says which.
         """
         buffer = io.BytesIO()
-        with _project_code_by_value():
+        with project_code_by_value():
             try:
                 _Pickler(self, buffer).dump(value)
             except Exception as error:
@@ -123,9 +123,12 @@ def _remove_orphans(place: Path) -> None:
 
 
 @contextmanager
-def _project_code_by_value() -> Iterator[None]:
-    """Have modules that another process can't import, or shouldn't, pickled with their code."""
-    modules = [sys.modules[name] for name in _local_modules(len(sys.modules))]
+def project_code_by_value(*, far: bool = False) -> Iterator[None]:
+    """Have modules that another process can't import, or shouldn't, pickled with their code.
+
+    ``far``: that process is on another machine, and has what is installed, nothing of the project.
+    """
+    modules = [sys.modules[name] for name in _local_modules(len(sys.modules), far)]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -136,12 +139,12 @@ def _project_code_by_value() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _local_modules(count: int) -> list[str]:
+def _local_modules(count: int, far: bool) -> list[str]:
     """Give their names. It takes a tenth of a second, so look again only when there are more."""
-    return [name for name, module in list(sys.modules.items()) if _is_local(name, module)]
+    return [name for name, module in list(sys.modules.items()) if _is_local(name, module, far)]
 
 
-def _is_local(name: str, module: ModuleType | None) -> bool:
+def _is_local(name: str, module: ModuleType | None, far: bool) -> bool:
     file = getattr(module, "__file__", None)
     if file is None or name == "__main__" or name.split(".")[0] == "pytest_multiplicity":
         return False
@@ -149,6 +152,8 @@ def _is_local(name: str, module: ModuleType | None) -> bool:
         return False
     last = name.rpartition(".")[2]
     is_test = last == "conftest" or last.startswith("test_") or last.endswith("_test")
+    if far and name.partition(".")[0] not in sys.stdlib_module_names:
+        return True
     return is_test or not _importable(name, file)
 
 

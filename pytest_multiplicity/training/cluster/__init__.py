@@ -1,0 +1,1 @@
+"""Tasks on a Ray cluster. Modules here that import ray are imported when that engine is chosen."""
