@@ -26,17 +26,21 @@ def same(reports, one, other):
         ["-n2", "--dist=worksteal"],
         ["-n2", "--dist=loadscope"],
         ["-n2", "--dist=loadfile"],
+        ["-n2", "--dist=loadgroup"],
         ["-n2", "--dist=no"],
         ["--tx=2*popen", "--dist=each"],
     ],
     ids=" ".join,
 )
-def test_however_it_is_distributed_the_report_is_the_same(project, reports, alone, args):
-    result, shared = project().report(*args)
+def test_however_it_is_distributed_the_report_is_the_same(trained, reports, alone, args):
+    result, shared = trained.report(*args)
     assert result.ret == pytest.ExitCode.OK
     assert same(reports, alone.setdefault("report", shared), shared) == []
     assert shared["complete"]
     assert [gate["outcome"] for gate in shared["gates"]] == ["passed"]
+    (family,) = shared["families"]
+    assert (family["trained"], family["from_store"]) == (6, 0)
+    assert [spec["judged"] for spec in family["specs"]] == [6, 6, 6]
     if args != ["-n0"]:
         result.stdout.no_fnmatch_line("collected *")
 
@@ -139,3 +143,22 @@ def test_without_a_family_the_controller_collects_nothing(pytester):
     result = pytester.runpytest_subprocess("-n2", "-s")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*was here*")
+
+
+def test_screened_by_workers_the_same_survive(trained):
+    _, alone = trained.report("--multiplicity-screen", "--multiplicity-store=one")
+    for number, args in enumerate((["-n2"], ["-n2", "--dist=loadfile"], ["-n2", "--dist=each"])):
+        result, shared = trained.report(
+            "--multiplicity-screen", f"--multiplicity-store=more{number}", *args
+        )
+        assert result.ret == pytest.ExitCode.OK
+        assert shared["complete"]
+        assert [each["outcome"] for each in shared["gates"]] == ["passed"]
+        status = [[c["status"] for c in r["families"][0]["candidates"]] for r in (alone, shared)]
+        assert status[0] == status[1]
+        assert "survivor" in status[0]
+        assert "rejected" in status[0]
+        specs = shared["families"][0]["specs"]
+        assert all(each["judged"] + each["screened"] == 6 for each in specs)
+        for pair in shared["families"][0]["sheets"]:
+            assert pair["before"]["count"] + pair["screened"] == 6
