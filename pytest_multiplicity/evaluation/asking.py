@@ -38,6 +38,16 @@ class Asked(NamedTuple):
         return self.source.targets[self.rows]
 
     @property
+    def logits(self) -> str:
+        """What of its data and interventions decides on logits: ``test under PGD(0.005)``."""
+        return " ".join([self.source.name, *map(repr, self.under.inputs)])
+
+    @property
+    def passes(self) -> int:
+        """How many samples go through a model for them, forwards or backwards, about."""
+        return len(self.source) * self.under.passes
+
+    @property
     def plain(self) -> bool:
         """Whether it is about a whole data set without intervention."""
         return not self.under.steps and self.data.root is self.data

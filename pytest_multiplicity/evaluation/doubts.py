@@ -65,9 +65,7 @@ class BeyondDoubt:
                 "have: compare the score itself"
             )
         self._score = score
-        alive = np.flatnonzero(~np.isnan(metric.scores))
-        self._outcomes: npt.NDArray[np.generic] = metric.outcomes[:, alive]
-        self._position = int(np.flatnonzero(alive == score.index)[0])
+        self._own: npt.NDArray[np.generic] = metric.outcomes[:, score.index]
         self._candidates = len(metric.scores)
 
     def __repr__(self) -> str:
@@ -81,15 +79,15 @@ class BeyondDoubt:
 
     def within(self, eps: float) -> Doubted:
         """Whether no other candidate is more than ``eps`` better."""
-        return self._verdict(doubt.within(self._outcomes, eps))
+        return self._verdict(lambda outcomes: doubt.within(outcomes, eps))
 
     def in_top(self, k: float) -> Doubted:
         """Whether it is among the best ``ceil(k * n)``; rarely decided."""
-        return self._verdict(doubt.in_top(self._outcomes, k))
+        return self._verdict(lambda outcomes: doubt.in_top(outcomes, k))
 
-    @property
-    def _own(self) -> npt.NDArray[np.generic]:
-        return self._outcomes[:, self._position]
-
-    def _verdict(self, verdicts: Sequence[Verdict]) -> Doubted:
-        return Doubted(verdicts[self._position])
+    def _verdict(self, judge: Callable[[npt.NDArray[np.generic]], Sequence[Verdict]]) -> Doubted:
+        metric = self._score.metric.of_everybody()
+        assert metric.outcomes is not None  # as of those measured so far
+        alive = np.flatnonzero(~np.isnan(metric.scores))
+        verdicts = judge(metric.outcomes[:, alive])
+        return Doubted(verdicts[int(np.flatnonzero(alive == self._score.index)[0])])

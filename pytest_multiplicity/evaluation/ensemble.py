@@ -98,7 +98,7 @@ class Ensemble:
         if len(asked.groups) > 1:  # the one it serves worst
             return min(self.accuracy(each.data, each.under) for each in asked.groups)
         answers = self._answered(data, under)
-        family = self._population.accuracies(data, under)
+        family = self._population.accuracies(data, under).of_everybody()
         assert family.outcomes is not None  # of one group there are outcomes
         right = (self._vote(data, under).said == asked.targets).numpy()
         outcomes = np.column_stack([family.outcomes, right])[answers]
@@ -125,7 +125,7 @@ class Ensemble:
             logits, targets = each.logits(data, under)[answers], asked.targets[answers]
             scores[index] = apply_measure(fn, logits, targets, full, each.id)
         like = replace(
-            self._population.accuracies(data, under),
+            self._population.accuracies(data, under).of_everybody(),
             proportion=False,
             higher_is_better=higher_is_better,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Measuring:
-    """Measures all candidates that have a model; the others' scores are nan."""
+    """Measures the candidates at some positions, which have models; the others' scores are nan."""
 
     def __init__(self, models: Models) -> None:
         self._models, self._store = models, models.store
@@ -46,9 +46,9 @@ class Measuring:
         self._models.ready()
         return [i for i in range(len(self._models.made)) if i not in self._models.diverged]
 
-    def logits_of(self, index: int, asked: Asked) -> Tensor:
-        """One candidate's logits on the rows that are asked about, ``[n, C]``."""
-        return _answer(self._read(asked), index, asked)
+    def logits_of(self, index: int, asked: Asked, chosen: Sequence[int]) -> Tensor:
+        """One candidate's logits on the rows asked about, ``[n, C]``; all chosen are computed."""
+        return _answer(self.logits.of(asked, chosen), index, asked)
 
     def worst(self, measure: Callable[[Asked], Metric], asked: Asked, name: str) -> Metric:
         """A metric; where the worst of several groups is sought, each candidate's worst."""
@@ -60,12 +60,12 @@ class Measuring:
         scores = pick([metric.scores for metric in metrics], axis=0)
         return replace(metrics[0].bare(), name=name, scores=scores, under=asked.under.name)
 
-    def accuracies(self, asked: Asked) -> Metric:
+    def accuracies(self, asked: Asked, chosen: Sequence[int]) -> Metric:
         """The share of samples that each candidate classifies rightly."""
-        key = self._outcomes_key(asked)
+        key = self._outcomes_key(asked, chosen)
         name = f"accuracy on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
-            tensors = self._outcomes(asked)
+            tensors = self._outcomes(asked, chosen)
             self._store.put("scores", key, tensors, {"name": name})
         else:
             tensors = entry.tensors
@@ -75,8 +75,8 @@ class Measuring:
         else:
             predictions = tensors["predictions"].numpy()
             outcomes = (predictions == targets).T
-        scores = outcomes.mean(axis=0, dtype=np.float64)
-        scores[list(self._models.diverged)] = np.nan
+        means = outcomes.mean(axis=0, dtype=np.float64)
+        scores = self._of_all(chosen, lambda index: float(means[index]))
         return self._metric(
             name,
             scores,
@@ -86,12 +86,14 @@ class Measuring:
             outcomes=outcomes,
             predictions=predictions,
             targets=targets,
-            logits=self.logits.keys(asked, self.alive) if asked.plain else {},
+            logits=self.logits.keys(asked, chosen) if asked.plain else {},
         )
 
-    def measured(self, fn: Measure, asked: Asked, name: str, *, higher_is_better: bool) -> Metric:
+    def measured(
+        self, fn: Measure, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
+    ) -> Metric:
         """``fn`` of each candidate's logits and the targets."""
-        read, ids = self._read(asked), self._models.design.ids
+        read, ids = self.logits.of(asked, chosen), self._models.design.ids
 
         def score(index: int) -> float:
             with guarded(name):
@@ -100,26 +102,27 @@ class Measuring:
                 )
 
         def noise(positions: npt.NDArray[np.intp]) -> Noise | None:
-            read = self._read(asked)
+            read = self.logits.of(asked, positions.tolist())
             outputs = [_answer(read, index, asked).numpy() for index in positions.tolist()]
             return noise_of_measure(fn, np.stack(outputs), asked.targets.numpy())
 
         return self._metric(
             name,
-            self._of_all(score),
+            self._of_all(chosen, score),
             asked,
             higher_is_better=higher_is_better,
             proportion=False,
             noise_of=noise,
         )
 
-    def privacy_between(self, members: Asked, nonmembers: Asked, name: str) -> Metric:
+    def privacy_between(
+        self, members: Asked, nonmembers: Asked, chosen: Sequence[int], name: str
+    ) -> Metric:
         """How well the members hide among the non-members, the same for all candidates."""
         trained = np.repeat([True, False], [len(members.rows), len(nonmembers.rows)])
-        parts = [(asked, self._read(asked)) for asked in (members, nonmembers)]
+        parts = [(asked, self.logits.of(asked, chosen)) for asked in (members, nonmembers)]
         sureness = {
-            i: np.concatenate([_sureness(read, i, asked) for asked, read in parts])
-            for i in self.alive
+            i: np.concatenate([_sureness(read, i, asked) for asked, read in parts]) for i in chosen
         }
 
         def noise(positions: npt.NDArray[np.intp]) -> Noise:
@@ -128,27 +131,26 @@ class Measuring:
                 lambda values, labels: privacy(values, labels == 1), chosen, trained.astype(int)
             )
 
-        scores = self._of_all(lambda index: privacy(sureness[index], trained))
+        scores = self._of_all(chosen, lambda index: privacy(sureness[index], trained))
         return self._metric(name, scores, members, noise_of=noise)
 
-    def privacy_in(self, pool: Asked, name: str, *, references: bool) -> Metric:
+    def privacy_in(
+        self, pool: Asked, chosen: Sequence[int], name: str, *, references: bool
+    ) -> Metric:
         """How well each candidate's half of the recipes' data hides in the whole."""
-        read, alive = self._read(pool), self.alive
-        sureness = np.stack([_sureness(read, index, pool) for index in alive])  # [K, n]
+        read = self.logits.of(pool, chosen)
+        sureness = np.stack([_sureness(read, index, pool) for index in chosen])  # [chosen, n]
         trained = np.zeros(sureness.shape, dtype=bool)
-        for row, index in enumerate(alive):
+        for row, index in enumerate(chosen):
             trained[row, self._models.trained_half(index, pool.data).numpy()] = True
         if references:
             sureness = relative_to_references(sureness, trained)
-        found = {i: privacy(sureness[row], trained[row]) for row, i in enumerate(alive)}
-        return self._metric(name, self._of_all(found.__getitem__), pool)
+        found = {i: privacy(sureness[row], trained[row]) for row, i in enumerate(chosen)}
+        return self._metric(name, self._of_all(chosen, found.__getitem__), pool)
 
-    def _read(self, asked: Asked) -> Reader:
-        return self.logits.of(asked, self.alive)
-
-    def _of_all(self, score: Callable[[int], float]) -> Floats:
+    def _of_all(self, chosen: Sequence[int], score: Callable[[int], float]) -> Floats:
         scores = np.full(len(self._models.made), np.nan)
-        scores[self.alive] = [score(index) for index in self.alive]
+        scores[list(chosen)] = [score(index) for index in chosen]
         return scores
 
     def _metric(self, name: str, scores: Floats, asked: Asked, **more: Any) -> Metric:
@@ -163,17 +165,17 @@ class Measuring:
             **more,
         )
 
-    def _outcomes(self, asked: Asked) -> dict[str, Tensor]:
+    def _outcomes(self, asked: Asked, chosen: Sequence[int]) -> dict[str, Tensor]:
         """Predictions ``[K, n]``, or expected correctness where it has a closed form.
 
-        The rows of diverged candidates hold no class, and no correctness.
+        The rows of candidates that weren't chosen hold no class, and no correctness.
         """
-        read, targets = self._read(asked), asked.targets
+        read, targets = self.logits.of(asked, chosen), asked.targets
         size = len(self._models.made), len(targets)
         predictions = torch.full(size, NO_CLASS, dtype=torch.int32)
         expected = torch.zeros(size)
         exact = False
-        for index in self.alive:
+        for index in chosen:
             logits = read(index)[asked.rows]
             check_classes(asked.data, logits.shape[1])
             correct = _expected_correct(asked.under, logits, targets)
@@ -184,9 +186,10 @@ class Measuring:
         outcomes = {"expected": expected} if exact else {"predictions": predictions}
         return {**outcomes, "targets": targets}
 
-    def _outcomes_key(self, asked: Asked) -> str:
-        keys = [self._models.keys[i] for i in self.alive]
-        return fingerprint(["outcomes", keys, asked.data.fingerprint, list(asked.under.steps)])
+    def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
+        known = {i: self._models.keys[i] for i in chosen}
+        rows = [known.get(i) for i in range(len(self._models.made))]
+        return fingerprint(["outcomes", rows, asked.data.fingerprint, list(asked.under.steps)])
 
 
 def _answer(read: Reader, index: int, asked: Asked) -> Tensor:

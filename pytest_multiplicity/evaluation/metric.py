@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,8 @@ class Metric:
     ``n`` is the number of samples, None where unknown. ``proportion``: a share, shown as percent.
     ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
     over interventions found so far. ``logits`` holds, on a whole data set without intervention,
-    what the store knows each candidate's logits by.
+    what the store knows each candidate's logits by. ``complete`` measures the candidates that were
+    left out because specs had rejected them; None where nobody was.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     )
     proportion: bool = True
     searched: bool = False
+    complete: Callable[[], Metric] | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
@@ -60,6 +62,25 @@ class Metric:
     def best(self) -> float:
         """The best score of the family."""
         return float(np.nanmax(self.scores) if self.higher_is_better else np.nanmin(self.scores))
+
+    @property
+    def best_shown(self) -> str:
+        """``best 0.9444``, or that of the 12 measured where some were left out."""
+        of = "" if self.complete is None else f"of {len(self.measured)} measured "
+        return f"best {of}{self.best:.4f}"
+
+    @property
+    def measured(self) -> list[int]:
+        """Positions of the candidates that have a score."""
+        return np.flatnonzero(~np.isnan(self.scores)).tolist()
+
+    def of_everybody(self) -> Metric:
+        """The metric with the scores of the whole family: what comparisons within it need."""
+        return self if self.complete is None else self.complete()
+
+    def lacks(self, positions: Iterable[int]) -> bool:
+        """Whether any of these candidates has no score."""
+        return bool(np.isnan(self.scores[list(positions)]).any())
 
     def bare(self) -> Metric:
         """The scores alone, without the samples behind them."""

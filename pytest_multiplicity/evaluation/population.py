@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from pytest_multiplicity.errors import DataError, InterventionError, Measurement
 from pytest_multiplicity.evaluation.asking import Asked, Under, ask
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.content import Content
+from pytest_multiplicity.evaluation.effort import Effort
+from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
 from pytest_multiplicity.evaluation.measure import Measure, measure_name
 from pytest_multiplicity.evaluation.measuring import Measuring
@@ -22,12 +24,29 @@ from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.evaluation.sources import Models
 
 Observer = Callable[[Metric], None]
+Screened = Callable[[], Collection[int]]
+Measurement = Callable[[Sequence[int]], Metric]
+
+
+def nobody() -> Collection[int]:
+    """Nobody is left out: what is measured is measured for the whole family."""
+    return ()
 
 
 class Population:
-    """A family's candidates; each of its metrics is computed once and has a name of its own."""
+    """A family's candidates; each of its metrics is computed once and has a name of its own.
 
-    def __init__(self, models: Models, names: dict[str, str], leakage: Leakage) -> None:
+    ``screened`` says who needn't be measured now unless asked for by name, or by a comparison
+    within the family, which measures everybody. ``effort`` counts what all that takes.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        names: dict[str, str],
+        leakage: Leakage,
+        screened: Screened = nobody,
+    ) -> None:
         self.models, self.design = models, models.design
         self.candidates = tuple(Candidate(self, i) for i in range(len(self.design.ids)))
         self.unheard: list[Metric] = []  # what was measured while nobody observed
@@ -41,6 +60,8 @@ class Population:
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
         self._measuring = Measuring(models)
+        self._screened = screened
+        self.effort = Effort()
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -63,12 +84,13 @@ class Population:
                 f"logits under {asked.under.name}: only a score tells which group is the worst; "
                 "name one, as in Group('age < 30')"
             )
-        return self._measuring.logits_of(index, asked)
+        self.effort.note(asked)
+        return self._measuring.logits_of(index, asked, self._chosen([index]))
 
     def accuracy(self, index: int, data: Data, under: Under) -> Score:
         """One candidate's accuracy, after measuring it for the family."""
         self._need(index)
-        return self._observed(self.accuracies(data, under), index)
+        return self._observed(self._accuracies(data, under, [index]), index)
 
     def measure(
         self,
@@ -88,12 +110,17 @@ class Population:
             raise MeasurementError(
                 f"two different measures are named {full!r}: tell them apart with name="
             )
-        measure = partial(
-            self._measuring.measured, fn, name=full, higher_is_better=higher_is_better
-        )
-        return self._observed(
-            self._once(full, lambda: self._measuring.worst(measure, asked, full)), index
-        )
+
+        def measured(chosen: Sequence[int]) -> Metric:
+            return self._measuring.worst(
+                lambda each: self._measuring.measured(
+                    fn, each, chosen, full, higher_is_better=higher_is_better
+                ),
+                asked,
+                full,
+            )
+
+        return self._observed(self._once(full, [asked], [index], measured), index)
 
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool
@@ -109,14 +136,23 @@ class Population:
         name = f"membership privacy on {inside.name}"
         if nonmembers is None:
             name += " with references" if references else ""
+            needed = self.alive if references else [index]  # the others are the references
             metric = self._once(
-                name, lambda: self._measuring.privacy_in(inside, name, references=references)
+                name,
+                [inside],
+                needed,
+                lambda chosen: self._measuring.privacy_in(
+                    inside, chosen, name, references=references
+                ),
             )
         else:
             outside = self._known(nonmembers, None)
             name += f" against {outside.name}"
             metric = self._once(
-                name, lambda: self._measuring.privacy_between(inside, outside, name)
+                name,
+                [inside, outside],
+                [index],
+                lambda chosen: self._measuring.privacy_between(inside, outside, chosen, name),
             )
         return self._observed(metric, index)
 
@@ -128,13 +164,20 @@ class Population:
         )
 
     def accuracies(self, data: Data | str, under: Under = None) -> Metric:
-        """The accuracy of every candidate that has a model, as a metric."""
+        """The accuracy of every candidate that has a model and isn't screened, as a metric."""
         self.models.ready()
+        return self._accuracies(data, under, self._chosen([]))
+
+    def _accuracies(self, data: Data | str, under: Under, needed: Sequence[int]) -> Metric:
         asked = self.ask(data, under)
         name = f"accuracy on {asked.name}"
-        return self._once(
-            name, lambda: self._measuring.worst(self._measuring.accuracies, asked, name)
-        )
+
+        def measured(chosen: Sequence[int]) -> Metric:
+            return self._measuring.worst(
+                lambda each: self._measuring.accuracies(each, chosen), asked, name
+            )
+
+        return self._once(name, [asked], needed, measured)
 
     @property
     def alive(self) -> list[int]:
@@ -149,7 +192,7 @@ class Population:
     def facts(self) -> dict[str, Any]:
         """What reports say of the family beside its scores, as builtins."""
         return {
-            "device": str(self.models.device),
+            "device": self.models.device.type,
             "work": self.models.work.as_dict(),
         }
 
@@ -207,15 +250,47 @@ class Population:
         self.models.ready()
         self.models.refuse_diverged(index)
 
-    def _once(self, name: str, measure: Callable[[], Metric]) -> Metric:
-        """The metric of this name, measured on first sight; in a search, an example of it."""
-        if not self._measuring.logits.searching:
-            if name not in self.metrics:
-                self.metrics[name] = measure()
-            return self.metrics[name]
-        if name not in self._examples:
-            self._examples[name] = (self.metrics.get(name) or measure()).example()
-        return self._examples[name]
+    def _chosen(self, needed: Sequence[int]) -> list[int]:
+        """Whom to measure: those who are needed, and all that have a model and aren't screened."""
+        out = set(self._screened()).difference(needed)
+        return [index for index in self.alive if index not in out]
+
+    def _once(
+        self, name: str, asked: Sequence[Asked], needed: Sequence[int], measure: Measurement
+    ) -> Metric:
+        """The metric of this name, measured on first sight; in a search, an example of it.
+
+        It is measured again when a candidate is needed that was left out; logits are kept.
+        """
+        for each in asked:
+            self.effort.note(each)
+        searching = self._measuring.logits.searching
+        if searching and name in self._examples and not self._examples[name].lacks(needed):
+            return self._examples[name]
+        metric = self.metrics.get(name)
+        if metric is None or metric.lacks(needed):
+            before = [] if metric is None else metric.measured
+            metric = self._measured(name, asked, self._chosen([*needed, *before]), measure)
+        known = self._examples if searching else self.metrics
+        known[name] = metric.example() if searching else metric
+        return known[name]
+
+    def _measured(
+        self, name: str, asked: Sequence[Asked], chosen: Sequence[int], measure: Measurement
+    ) -> Metric:
+        metric = measure(chosen)
+        if len(chosen) == len(self.alive):
+            for each in asked:
+                self.effort.done(each)
+            return metric
+
+        @guarded("the evaluation")
+        def complete() -> Metric:
+            whole = self._once(name, asked, self.alive, measure)
+            self.observer(whole)
+            return whole
+
+        return replace(metric, complete=complete)
 
     def _observed(self, metric: Metric, index: int) -> Score:
         self.observer(metric)

@@ -36,7 +36,7 @@ class Score(float):
 
     def within(self, eps: float) -> bool:
         """Whether it is at most ``eps`` worse than the family's best, inclusive."""
-        metric = self.metric
+        metric = self.metric.of_everybody()
         kept = selection.within(metric.scores, eps, higher_is_better=metric.higher_is_better)
         return bool(kept[self.index])
 
@@ -46,7 +46,7 @@ class Score(float):
         Ties are kept. ``cells=True`` ranks the cells of all tables, as the paper does: the default
         configuration then counts once per table (star designs only).
         """
-        metric = self.metric
+        metric = self.metric.of_everybody()
         if cells and metric.design.kind != "star":
             raise MeasurementError(
                 f"in_top(cells=True) ranks the tables of a star design; this one is "
@@ -78,7 +78,7 @@ class Score(float):
         if self.metric.n is not None:
             low, high = self.interval()
             shown += f" [{low:.4f}, {high:.4f}]"
-        return f"{shown} ({visible(self.metric.name)}; best {self.metric.best:.4f})"
+        return f"{shown} ({visible(self.metric.name)}; {self.metric.best_shown})"
 
     def __reduce__(self) -> tuple[type[float], tuple[float]]:
         return float, (float(self),)  # a copy elsewhere is the number alone

@@ -118,7 +118,7 @@ class Survivors(Sequence[Candidate]):
     def expected_spread(self, data: Data | str, under: Under = None) -> float:
         """The spread that as many candidates, drawn at random from the family, show on average."""
         self._need(1)
-        scores = self._population.accuracies(data, under).scores
+        scores = self._population.accuracies(data, under).of_everybody().scores
         drawn = expected_range(scores[~np.isnan(scores)], len(self))
         return float(drawn.high - drawn.low)
 

@@ -82,6 +82,14 @@ class ModelIntervention(Intervention, ABC):
 
     needs_model: Literal[True] = True
 
+    @property
+    def passes(self) -> int:
+        """About how often a sample goes through the model for it, forwards or backwards.
+
+        That of another library's attack is not known: as many as of ten steps are assumed.
+        """
+        return 20
+
     @abstractmethod
     def perturb(
         self, model: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data

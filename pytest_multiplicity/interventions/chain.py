@@ -68,6 +68,12 @@ class Chain:
         """Whether inputs are changed for each model its own way."""
         return any(step.needs_model for step in self.inputs)
 
+    @property
+    def passes(self) -> int:
+        """About how often a sample goes through a model until its logits are known."""
+        attacks = (step for step in self.inputs if isinstance(step, ModelIntervention))
+        return 1 + sum(step.passes for step in attacks)
+
     def check(self, data: Data) -> None:
         """Raise a DataError or InterventionError where this can't be measured on `data`.
 

@@ -74,6 +74,11 @@ class PGD(JointIntervention):
                 "add random_start=True"
             )
 
+    @property
+    def passes(self) -> int:
+        """One forwards and one backwards a step, of every attempt."""
+        return 2 * self.steps * self.restarts * max(1, self.targeted)
+
     def check(self, data: Data) -> None:
         """Raise an InterventionError where eps is more than the bounds of `data` leave room for."""
         if data.bounds is None:

@@ -65,7 +65,8 @@ class Verdicts:
     """What every spec said of every candidate: all matrices are [specs, K].
 
     ``rejected`` holds what an unforeseen spec (one that is not ``enforced``, [specs]) would have
-    rejected. ``undecided`` pairs are also kept or rejected, as the user chose.
+    rejected. ``undecided`` pairs are also kept or rejected, as the user chose. ``screened`` pairs
+    were not judged, since another spec had rejected the candidate; None: nobody was screened.
     """
 
     names: tuple[str, ...]
@@ -73,6 +74,7 @@ class Verdicts:
     judged: Mask
     rejected: Mask
     undecided: Mask
+    screened: Mask | None = None
 
     @property
     def rejecting(self) -> Mask:
@@ -91,8 +93,9 @@ class FunnelRow:
     rejected: int
     """By an unforeseen spec: how many it would have rejected."""
     undecided: int
-    only_here: int
-    """Rejected by this enforced spec and by no other."""
+    only_here: int | None
+    """Rejected by this enforced spec and by no other; None where others didn't judge them all."""
+    screened: int = 0
 
 
 def survivors(verdicts: Verdicts) -> Mask:
@@ -105,6 +108,8 @@ def funnel(verdicts: Verdicts) -> tuple[FunnelRow, ...]:
     """One row per spec, in the order of the specs."""
     rejecting = verdicts.rejecting
     alone = rejecting & (rejecting.sum(axis=0) == 1)
+    screened = np.zeros_like(alone) if verdicts.screened is None else verdicts.screened
+    open_ = (screened & verdicts.enforced[:, None]).any(axis=0)  # who might be rejected by others
     rejected = verdicts.rejected & verdicts.judged
     undecided = verdicts.undecided & verdicts.judged
     return tuple(
@@ -115,7 +120,8 @@ def funnel(verdicts: Verdicts) -> tuple[FunnelRow, ...]:
             kept=int((verdicts.judged[s] & ~rejected[s]).sum()),
             rejected=int(rejected[s].sum()),
             undecided=int(undecided[s].sum()),
-            only_here=int(alone[s].sum()),
+            only_here=None if (alone[s] & open_).any() else int(alone[s].sum()),
+            screened=int(screened[s].sum()),
         )
         for s, name in enumerate(verdicts.names)
     )
@@ -128,7 +134,7 @@ def redundant(verdicts: Verdicts) -> tuple[str, ...]:
     them can go. A spec that rejects nobody is not listed: its row in the funnel says so.
     """
     return tuple(
-        row.name for row in funnel(verdicts) if row.enforced and row.rejected and not row.only_here
+        row.name for row in funnel(verdicts) if row.enforced and row.rejected and row.only_here == 0
     )
 
 

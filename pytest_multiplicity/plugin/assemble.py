@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,7 @@ class Predictions:
     targets: npt.NDArray[np.integer[Any]] | None
     logits: Mapping[int, str]
     optimistic: bool
+    measured: Bools
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,22 @@ class FamilyReport:
         """How the candidates were trained: ``20 fused in workers, 5 plain``."""
         ways = self.facts.get("ways", {})
         told = ", ".join(f"{count} {way}" for way, count in ways.items())
-        return [f"trained {told}"] if told else []
+        return [*([f"trained {told}"] if told else []), *self._screened()]
+
+    def _screened(self) -> list[str]:
+        """How much was screened, and what that doesn't change."""
+        left_out = sum(
+            record.verdict == "screened"
+            for spec in self.family.specs
+            for record in self._records(spec).values()
+        )
+        if not left_out:
+            return []
+        return [
+            f"screened: {left_out} of {self.family.pairs} pairs were not judged, since another "
+            "specification had rejected the candidate; comparisons within the family were made "
+            "with all of it"
+        ]
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -168,10 +184,12 @@ class FamilyReport:
         """What every spec said of every candidate, divergence apart."""
         specs = list(self.family.specs)
         shape = len(specs), len(self.family.design.ids)
-        judged, rejected, undecided = (np.zeros(shape, dtype=bool) for _ in range(3))
+        judged, rejected, undecided, screened = (np.zeros(shape, dtype=bool) for _ in range(4))
         for row, spec in enumerate(specs):
             for index, record in self._records(spec).items():
-                judged[row, index] = record.verdict != "failed" and not record.training
+                decided = record.verdict in ("kept", "rejected")
+                judged[row, index] = decided and not record.training
+                screened[row, index] = record.verdict == "screened" and index not in self.diverged
                 objected = record.objected and self.family.specs[spec].unforeseen
                 rejected[row, index] = record.verdict == "rejected" or objected
                 undecided[row, index] = record.undecided
@@ -181,6 +199,7 @@ class FamilyReport:
             judged=judged,
             rejected=rejected,
             undecided=undecided,
+            screened=screened,
         )
 
     @cached_property
@@ -207,7 +226,7 @@ class FamilyReport:
         records = self._of(index).values()
         if index in self.diverged or any(record.verdict == "rejected" for record in records):
             return "rejected"
-        if any(record.verdict == "failed" for record in records):
+        if any(record.verdict in ("failed", "screened") for record in records):
             return "failed"
         return "survivor" if records else "not judged"
 
@@ -230,6 +249,9 @@ class FamilyReport:
                 self.names[spec]: record.reason for spec, record in records.items() if record.reason
             },
             undecided=[self.names[spec] for spec, record in records.items() if record.undecided],
+            screened=[
+                self.names[spec] for spec, record in records.items() if record.verdict == "screened"
+            ],
             diverged=self.diverged.get(index),
             scores={name: metric["scores"][index] for name, metric in self.metrics.items()},
             history=self.facts.get("history", {}).get(index, ()),
@@ -268,6 +290,7 @@ class FamilyReport:
             rejected=row.rejected if row.enforced else 0,
             undecided=row.undecided,
             failed=sum(record.verdict == "failed" for record in records),
+            screened=row.screened,
             only_here=row.only_here,
             would_reject=0 if row.enforced else row.rejected,
             metrics=self._metrics(spec.nodeid),
@@ -279,13 +302,16 @@ class FamilyReport:
     def _pair(self, name: str) -> report.SheetPair:
         before = self._sheet(name)
         metric = self.metrics[name]
+        screened = int((self.alive & ~before.present).sum())
+        after = _sheet(before.subset(self.survivors), before)
         return report.SheetPair(
             metric=name,
-            before=_sheet(before),
-            after=_sheet(before.subset(self.survivors), before),
+            before=_unknown(_sheet(before)) if screened else _sheet(before),
+            after=_without_chance(after) if screened else after,
+            screened=screened,
             kind="enforced" if name in self._enforced_metrics else "unforeseen",
             definition=_definition(name, metric),
-            sources=_sources(before),
+            sources="" if screened else _sources(before),
             optimistic=name in self._enforced_metrics,
             percent=metric["proportion"],
             higher_is_better=metric["higher_is_better"],
@@ -345,10 +371,18 @@ class FamilyReport:
             if "predictions" in tensors and metric["whole"] and not metric["under"]:
                 said, targets = tensors["predictions"], tensors["targets"]
                 selected = name in self._enforced_metrics
-                found.append(Predictions(metric["data"], said, targets, metric["logits"], selected))
+                measured = np.array([score is not None for score in metric["scores"]])
+                found.append(
+                    Predictions(metric["data"], said, targets, metric["logits"], selected, measured)
+                )
         return found + [
             Predictions(
-                metric.where, metric.predictions, metric.targets, metric.logits, optimistic=False
+                metric.where,
+                metric.predictions,
+                metric.targets,
+                metric.logits,
+                optimistic=False,
+                measured=~np.isnan(metric.scores),
             )
             for metric in self._gated
             if metric.predictions is not None
@@ -390,24 +424,28 @@ class FamilyReport:
         logits = [self.state.store.get("logits", on.logits[i]) for i in sorted(on.logits)]
         tensors = [entry.tensors["logits"] for entry in logits if entry is not None]
         size = sum(each.numel() for each in tensors)
-        if on.targets is None or len(tensors) != self.alive.sum() or not 0 < size <= MOST_LOGITS:
+        if on.targets is None or len(tensors) != on.measured.sum() or not 0 < size <= MOST_LOGITS:
             return []
         probabilities = np.stack([each.softmax(dim=1).numpy() for each in tensors])
-        kept = self.survivors[self.alive]
-        before = means(probabilities, on.targets)
+        kept = self.survivors[on.measured]
+        before = means(probabilities, on.targets) if self._whole(on) else {}
         after = means(probabilities[kept], on.targets) if kept.any() else {}
         return [
             report.Predictive(
                 metric=name,
                 data=on.data,
-                before=value,
+                before=before.get(name),
                 after=after.get(name),
                 definition=f"mean over the samples of: {DEFINITIONS[name]}",
                 optimistic=on.optimistic and self._selected,
                 percent=name == "viable_prediction_range",
             )
-            for name, value in before.items()
+            for name in before | after
         ]
+
+    def _whole(self, on: Predictions) -> bool:
+        """Whether everybody who has a model was measured."""
+        return not (self.alive & ~on.measured).any()
 
     @property
     def _selected(self) -> bool:
@@ -417,17 +455,18 @@ class FamilyReport:
     def _numbers(self, on: Predictions) -> list[report.Predictive]:
         from pytest_multiplicity.multiplicity import predictive
 
-        before, after = on.predictions[self.alive], on.predictions[self.survivors]
+        before = on.predictions[self.alive] if self._whole(on) else None
+        after = on.predictions[self.survivors]
         expected: dict[str, float] = {}
-        if len(after):
+        if before is not None and len(after):
             expected["ambiguity"] = float(chance.expected_ambiguity(before, len(after)))
-        if len(after) > 1:  # a mean over pairs: random candidates keep it
+        if before is not None and len(after) > 1:  # a mean over pairs: random candidates keep it
             expected["disagreement"] = float(predictive.disagreement(before))
         return [
             report.Predictive(
                 metric=name,
                 data=on.data,
-                before=float(getattr(predictive, name)(before)),
+                before=None if before is None else float(getattr(predictive, name)(before)),
                 after=float(getattr(predictive, name)(after)) if len(after) else None,
                 expected_after=expected.get(name),
                 definition=DEFINITIONS[name],
@@ -477,6 +516,24 @@ def _sheet(sheet: Sheet, before: Sheet | None = None) -> report.Sheet:
         expected_high=None if expected is None else float(expected.high),
         tables={axis: _table(sheet, axis) for axis in (before or sheet).tables},
     )
+
+
+def _unknown(sheet: report.Sheet) -> report.Sheet:
+    """A sheet in which candidates are missing: its scores, and nothing of what all would show."""
+    tables = {
+        axis: replace(
+            table,
+            delta_by_seed=[None] * len(table.seeds),
+            delta_by_option=[None] * len(table.options),
+        )
+        for axis, table in sheet.tables.items()
+    }
+    return report.Sheet(count=sheet.count, delta_all=None, tables=tables)
+
+
+def _without_chance(sheet: report.Sheet) -> report.Sheet:
+    """What random candidates would show takes the scores of all."""
+    return replace(sheet, expected_delta_all=None, expected_low=None, expected_high=None)
 
 
 def _definition(name: str, metric: Mapping[str, Any]) -> str:

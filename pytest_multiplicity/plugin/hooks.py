@@ -18,6 +18,7 @@ from pytest_multiplicity.plugin import (
     gates,
     outcomes,
     run,
+    screening,
     summary,
 )
 
@@ -46,13 +47,24 @@ def pytest_collection_modifyitems(
     collection.note_items(config, items)
     yield
     gates.order(config, items)
+    screening.order(config, items)
     foresight.keep_one_of_each(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip gates that can't be evaluated."""
+    """Skip gates that can't be evaluated, and pairs that are decided."""
     gates.setup(item)
+    screening.setup(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Order the specs that are left, once their costs are known."""
+    yield
+    screening.teardown(item, nextitem)
 
 
 @pytest.hookimpl(tryfirst=True)

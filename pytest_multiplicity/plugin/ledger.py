@@ -6,11 +6,11 @@ float or a str enum kills the run. So each record is made of builtins, once, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-Verdict = Literal["kept", "rejected", "failed"]
+Verdict = Literal["kept", "rejected", "failed", "screened"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class PairRecord:
     """The verdict of one spec on one candidate.
 
     ``reason`` says why it was rejected, or would have been by a spec that rejects nobody;
-    ``training`` marks a candidate whose training diverged.
+    ``training`` marks a candidate whose training diverged. A pair is ``screened`` when it was not
+    judged, since another spec had rejected the candidate.
     """
 
     family: str
@@ -65,6 +66,7 @@ class Ledger:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     work: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     gates: dict[str, GateRecord] = field(default_factory=dict)
+    _rejected: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
 
     def enter(self, record: PairRecord, process: str = "") -> None:
         """Add a verdict; a later one of the same pair (a rerun) replaces it.
@@ -72,11 +74,23 @@ class Ledger:
         ``process`` is the worker that judged: each counts its own work.
         """
         pairs = self.pairs.setdefault((record.family, record.spec), {})
+        if record.verdict == "screened" and record.candidate in pairs:
+            return  # another process has judged the same pair
         pairs[record.candidate] = replace(record, news={})  # which goes where it belongs:
+        self._note_rejection(record)
         known = self.metrics.setdefault(record.family, {})
         for name, metric in record.news.get("metrics", {}).items():
             known[name] = _merged(known.get(name), metric)
         self._learn(record.family, record.news.get("facts", {}), process)
+
+    def _note_rejection(self, record: PairRecord) -> None:
+        family = self._rejected.setdefault(record.family, {})
+        specs = family.setdefault(record.candidate, {})
+        specs.pop(record.spec, None)
+        if record.verdict == "rejected":
+            specs[record.spec] = None
+        if not specs:
+            del family[record.candidate]
 
     def _learn(self, family: str, facts: Mapping[str, Any], process: str) -> None:
         known = self.facts.setdefault(family, {})
@@ -88,18 +102,17 @@ class Ledger:
             known["work"] = _total(works.values())
 
     def judged(self, family: str, spec: str) -> dict[int, PairRecord]:
-        """The pairs of one spec that have a verdict."""
-        records = self.pairs.get((family, spec), {})
-        return {i: record for i, record in records.items() if record.verdict != "failed"}
+        """The pairs of one spec that have a verdict, or need none: somebody rejected them."""
+        records, out = self.pairs.get((family, spec), {}), self.rejected(family)
+        return {
+            i: record
+            for i, record in records.items()
+            if record.verdict != "failed" and (record.verdict != "screened" or i in out)
+        }
 
-    def rejected(self, family: str) -> dict[int, list[str]]:
+    def rejected(self, family: str) -> Mapping[int, Collection[str]]:
         """Rejected candidates -> the specs that rejected them."""
-        found: dict[int, list[str]] = {}
-        for (name, spec), records in self.pairs.items():
-            for index, record in records.items():
-                if name == family and record.verdict == "rejected":
-                    found.setdefault(index, []).append(spec)
-        return found
+        return self._rejected.get(family, {})
 
 
 def _total(works: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -111,9 +124,14 @@ def _total(works: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _merged(known: dict[str, Any] | None, metric: dict[str, Any]) -> dict[str, Any]:
-    """Two processes searched different examples: the worst of both is the worst found."""
-    if known is None or not metric["searched"]:
+    """Two processes searched different examples: the worst of both is the worst found.
+
+    Of what they measured for different candidates, the more, with what it was computed from.
+    """
+    if known is None:
         return metric
+    if not metric["searched"]:
+        return max(metric, known, key=lambda each: len(each["scores"]) - each["scores"].count(None))
     pick = min if metric["higher_is_better"] else max
     scores = [
         b if a is None else a if b is None else pick(a, b)

@@ -60,6 +60,7 @@ VALUES = {
     "export": ("DIR", "write the survivors to this folder: weights, scores, verdicts, the sheet"),
 }
 PLAN = "say what would be trained, how and how long, and train nothing"
+SCREEN = "judge cheap specs first, and no candidate again that was rejected"
 UPDATE_LOCK = "write the file of --multiplicity-lock anew, where the run drifted from it"
 INIS = {
     "multiplicity_partial": ("gates on a partial run: skip or fail", "skip"),
@@ -93,6 +94,7 @@ class Options:
     lock: Path | None
     update_lock: bool
     plan: bool
+    screen: bool
     lock_tolerance: float
     partial: Partial
     undecided: Undecided
@@ -119,14 +121,15 @@ def add(parser: pytest.Parser) -> None:
             f"--multiplicity-{name}", dest=f"multiplicity_{name}", metavar=metavar, help=text
         )
         parser.addini(f"multiplicity_{name}", f"{text} (--multiplicity-{name})", default="")
-    group.addoption(
-        "--multiplicity-update-lock",
-        dest="multiplicity_update_lock",
-        action="store_true",
-        default=None,
-        help=UPDATE_LOCK,
-    )
-    parser.addini("multiplicity_update_lock", UPDATE_LOCK, type="bool", default=False)
+    for name, text in {"update_lock": UPDATE_LOCK, "screen": SCREEN}.items():
+        group.addoption(
+            f"--multiplicity-{name.replace('_', '-')}",
+            dest=f"multiplicity_{name}",
+            action="store_true",
+            default=None,
+            help=text,
+        )
+        parser.addini(f"multiplicity_{name}", text, type="bool", default=False)
     group.addoption(
         "--multiplicity-plan",
         dest="multiplicity_plan",
@@ -140,7 +143,7 @@ def add(parser: pytest.Parser) -> None:
 
 def given(config: pytest.Config) -> bool:
     """Whether any option is set, on the command line or in the ini file."""
-    named = [*VALUES, *PATHS, "update_lock"]
+    named = [*VALUES, *PATHS, "update_lock", "screen"]
     if any(config.getoption(f"multiplicity_{name}") is not None for name in [*named, "plan"]):
         return True
     if any(config.getini(f"multiplicity_{name}") for name in named):
@@ -166,6 +169,7 @@ def read(config: pytest.Config) -> Options:
         lock=_path(config, "lock"),
         update_lock=_flag(config, "update_lock"),
         plan=bool(config.getoption("multiplicity_plan")),
+        screen=_flag(config, "screen"),
         lock_tolerance=_tolerance(config.getini("multiplicity_lock_tolerance")),
         partial=_choice(Partial, "multiplicity_partial", config.getini("multiplicity_partial")),
         undecided=_choice(

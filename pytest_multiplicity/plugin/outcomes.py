@@ -15,6 +15,7 @@ from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
+from pytest_multiplicity.plugin.screening import DECIDED
 from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report.text import inert
 
@@ -26,6 +27,7 @@ STATUS: dict[str, Status] = {
     "rejected": ("rejected", "r", ("REJECTED", {"yellow": True})),
     "undecided": ("undecided", "u", ("UNDECIDED", {"yellow": True})),
     "measured": ("measured", "m", ("MEASURED", {"cyan": True})),
+    "screened": ("screened", "-", ("SCREENED", {"cyan": True})),
 }
 
 
@@ -70,8 +72,11 @@ def judge(
             report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
         return report
     pair = item.stash.get(PAIR, None)
-    if pair is None or (report.when != "call" and not report.failed):
+    screened = report.when == "setup" and DECIDED in item.stash
+    if pair is None or (report.when != "call" and not report.failed and not screened):
         return report
+    if screened:
+        return _screened(report, pair)
     state = item.config.stash[STATE]
     record = _record(item, pair, call, report)
     if report.when == "call" or record.training:
@@ -82,6 +87,15 @@ def judge(
         for name, metric in recorder.metrics.items():
             item.user_properties.append((inert(name), float(metric.scores[pair.candidate])))
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
+    if state.options.screen:
+        state.screening.end(pair, record)
+    report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
+    return report
+
+
+def _screened(report: pytest.TestReport, pair: Pair) -> pytest.TestReport:
+    record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "screened")
+    report.multiplicity_category = "screened"  # type: ignore[attr-defined]
     report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
     return report
 

@@ -71,9 +71,9 @@ class Recorder:
         once = {} if ONCE in told else self.population.facts_of_training()
         if once:
             told.add(ONCE)
-        fresh = {name: m for name, m in self.metrics.items() if name not in told or m.searched}
-        state.metrics.setdefault(key, {}).update(fresh)
-        told.update(fresh)
+        known = state.metrics.setdefault(key, {})
+        fresh = {n: m for n, m in self.metrics.items() if known.get(n) is not m or m.searched}
+        known.update(fresh)
         return {
             "metrics": {name: metric.wire() for name, metric in fresh.items()},
             "facts": {**facts, **once, "warnings": list(state.warnings)},
@@ -81,7 +81,7 @@ class Recorder:
 
     def _observe(self, metric: Metric) -> None:
         if self._search is None:
-            self.metrics.setdefault(metric.name, metric)
+            self.metrics[metric.name] = metric  # perhaps with more candidates than before
         else:
             self._search.add(metric)
 

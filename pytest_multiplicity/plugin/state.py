@@ -6,7 +6,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
     from pytest_multiplicity.evaluation.survivors import Survivors
+    from pytest_multiplicity.plugin.screening import Screening
     from pytest_multiplicity.report import model as report
     from pytest_multiplicity.store import Store
     from pytest_multiplicity.training import Progress
@@ -60,6 +61,13 @@ class State:
         manager = self.config.pluginmanager.getplugin("dsession")
         shared = getattr(getattr(manager, "nodemanager", None), "testrunuid", None)
         return str(shared or secrets.token_hex(16))
+
+    @cached_property
+    def screening(self) -> Screening:
+        """Who needn't be judged any more, where that is asked for."""
+        from pytest_multiplicity.plugin.screening import Screening
+
+        return Screening(self)
 
     @cached_property
     def store(self) -> Store:
@@ -142,7 +150,10 @@ class State:
             work=Work(),
             run_id=self.run_id,
         )
-        return Population(models, self.names, self.leakage)
+        if not self.options.screen:
+            return Population(models, self.names, self.leakage)
+        screened = partial(self.screening.screened, family)
+        return Population(models, self.names, self.leakage, screened)
 
     def survivors(self, request: pytest.FixtureRequest) -> Survivors:
         """The survivors of the gate's family, on the verdicts so far."""

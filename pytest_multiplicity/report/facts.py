@@ -24,7 +24,7 @@ class Step:
     name: str
     kept: int
     rejected: int
-    only_here: int
+    only_here: int | None
     left: int
     """Candidates that neither this step nor one above it rejected."""
     spec: Spec | None = None
@@ -97,14 +97,21 @@ def partial(run: Run) -> str:
 
 def narrowed(pair: SheetPair) -> bool:
     """Whether selection left fewer candidates in the sheet than there were."""
-    return pair.after.count < pair.before.count
+    return pair.after.count < pair.before.count + pair.screened
+
+
+def screened(pair: SheetPair) -> str:
+    """``screened: not measured for 12 rejected candidates``, or nothing."""
+    count = plural(pair.screened, "rejected candidate")
+    return f"screened: not measured for {count}" if pair.screened else ""
 
 
 def marks(pair: SheetPair) -> tuple[str, ...]:
     """What a reader must know to read the metric's numbers."""
     noise = ("within test-set noise",) if pair.before.within_noise else ()
+    missed = (screened(pair),) if pair.screened else ()
     optimistic = ("optimistic",) if pair.optimistic and narrowed(pair) else ()
-    return noise + optimistic
+    return noise + missed + optimistic
 
 
 def definitions(family: Family) -> dict[str, list[str]]:

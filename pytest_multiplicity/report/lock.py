@@ -17,6 +17,7 @@ NAMED = 20
 MOST_SAMPLES = 100_000
 """Of larger data sets no predictions are kept."""
 KEPT = "survivor"
+EVERYBODY = ", all"
 
 Numbers = tuple[float, ...]
 
@@ -41,6 +42,8 @@ class Locked:
     scores: Mapping[str, Numbers] = field(default_factory=dict)
     """``accuracy on test, survivors`` -> lowest and highest; ``ambiguity on test`` -> value."""
     samples: Mapping[str, Samples] = field(default_factory=dict)
+    screened: bool = False
+    """Not every spec judged every candidate: who else rejects it, and what it scores, is open."""
 
 
 Lock = Mapping[str, Locked]
@@ -98,6 +101,7 @@ def of_run(
                 for data, each in samples.get(family.name, {}).items()
                 if len(each.majority) <= MOST_SAMPLES
             },
+            screened=any(each.screened for each in family.specs),
         )
         for family in run.families
     }
@@ -111,9 +115,9 @@ def _scores(family: Family, searched: Collection[str]) -> Iterator[tuple[str, Nu
     for pair in family.sheets:
         if pair.metric in searched:
             continue
-        for who, sheet in (("all", pair.before), ("survivors", pair.after)):
+        for who, sheet in ((EVERYBODY, pair.before), (", survivors", pair.after)):
             if (ends := _ends(sheet)) is not None:
-                yield f"{pair.metric}, {who}", ends
+                yield f"{pair.metric}{who}", ends
     for row in family.predictive:
         if known(row.after):
             yield f"{row.metric} on {row.data}", (_rounded(row.after),)
@@ -150,8 +154,14 @@ def compare(locked: Lock, now: Lock, tolerance: float) -> Drift:
 def _verdicts(locked: Locked, now: Locked) -> Iterator[str]:
     for candidate in {**locked.verdicts, **now.verdicts}:
         before, after = locked.verdicts.get(candidate), now.verdicts.get(candidate)
-        if before != after:
+        open_ = _screened(locked, now) and KEPT not in (before, after)
+        if before != after and not (open_ and before and after):
             yield f"{inert(candidate)}: {_became(before, after)}"
+
+
+def _screened(locked: Locked, now: Locked) -> bool:
+    """Whether one of the two leaves open what becomes of candidates once they are rejected."""
+    return locked.screened or now.screened
 
 
 def _became(before: str | None, after: str | None) -> str:
@@ -164,7 +174,8 @@ def _drifts(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
     for name in {**locked.scores, **now.scores}:
         before, after = locked.scores.get(name), now.scores.get(name)
         if before is None or after is None:
-            yield f"{inert(name)}: {'new' if before is None else 'gone'}"
+            if not (_screened(locked, now) and name.endswith(EVERYBODY)):
+                yield f"{inert(name)}: {'new' if before is None else 'gone'}"
         elif drifted(before, after, tolerance):
             yield f"{inert(name)}: {_moved(before, after)}"
 
@@ -234,4 +245,4 @@ def _merged(locked: Locked, now: Locked, tolerance: float) -> Locked:
         for name, numbers in now.scores.items()
     }
     still = {} if any(_flips(locked, now, tolerance)) else locked.samples
-    return Locked(now.verdicts, scores, {**now.samples, **still})
+    return Locked(now.verdicts, scores, {**now.samples, **still}, now.screened)

@@ -42,7 +42,8 @@ def _family(family: Locked) -> dict[str, Any]:
         for name, each in family.samples.items()
     }
     scores = {name: list(numbers) for name, numbers in family.scores.items()}
-    return {"candidates": dict(family.verdicts), "scores": scores, "samples": samples}
+    screened = {"screened": True} if family.screened else {}
+    return {"candidates": dict(family.verdicts), "scores": scores, "samples": samples} | screened
 
 
 def _locked(family: Mapping[str, Any]) -> Locked:
@@ -50,6 +51,7 @@ def _locked(family: Mapping[str, Any]) -> Locked:
         verdicts={str(name): str(verdict) for name, verdict in family["candidates"].items()},
         scores={name: tuple(map(float, ends)) for name, ends in family["scores"].items()},
         samples={name: _decode(each) for name, each in family["samples"].items()},
+        screened=bool(family.get("screened", False)),
     )
 
 

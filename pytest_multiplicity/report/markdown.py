@@ -84,14 +84,20 @@ def _verdict(family: Family, *, alone: bool) -> str:
 
 
 def _funnel(family: Family) -> str:
-    rows: list[Sequence[object]] = [
-        (_code(step.name), step.kept, step.rejected, step.only_here, f"**{step.left}**")
-        for step in facts.funnel(family)
-    ]
+    screened = any(spec.screened for spec in family.specs)
+    rows: list[Sequence[object]] = []
+    for step in facts.funnel(family):
+        alone = "?" if step.only_here is None else step.only_here
+        missed = [step.spec.screened if step.spec else 0] if screened else []
+        rows.append(
+            (_code(step.name), step.kept, step.rejected, alone, *missed, f"**{step.left}**")
+        )
     for spec in facts.unforeseen(family):
         kept, would = spec.judged - spec.would_reject, f"({spec.would_reject})"
-        rows.append((f"{_code(spec.name)} unforeseen", kept, would, "", ""))
-    return _table(("specification", "kept", "rejected", "alone", "left"), rows)
+        missed = [spec.screened] if screened else []
+        rows.append((f"{_code(spec.name)} unforeseen", kept, would, "", *missed, ""))
+    column = ["screened"] if screened else []
+    return _table(("specification", "kept", "rejected", "alone", *column, "left"), rows)
 
 
 def _multiplicity(family: Family) -> str:
@@ -138,6 +144,7 @@ def _sheet(family: Family, pair: SheetPair) -> str:
         facts.in_words(pair.before, percent=pair.percent),
         _prose(pair.sources),
     ]
+    below = [*below, facts.screened(pair)]
     below += [f"default {_code(assignment(family.default))}"]
     below += ["× rejected"] if facts.narrowed(pair) and tables else []  # noqa: RUF001
     text = " · ".join(part for part in below if part)

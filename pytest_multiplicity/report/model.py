@@ -42,6 +42,8 @@ class Candidate:
     """Spec name -> why, in short: ``0.93 >= 0.95``. Also of unforeseen specs that would reject."""
     undecided: Sequence[str] = ()
     """Names of the specs whose verdict the data did not decide."""
+    screened: Sequence[str] = ()
+    """Names of the specs that didn't judge it, since another one had rejected it."""
     diverged: str | None = None
     """``diverged at epoch 3: loss is nan``, or None."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
@@ -72,8 +74,10 @@ class Spec:
     undecided: int = 0
     failed: int = 0
     """Pairs that ended in an error or a skip: no verdict."""
-    only_here: int = 0
-    """Candidates rejected by this spec and no other."""
+    screened: int = 0
+    """Candidates that it didn't judge, since another spec had rejected them."""
+    only_here: int | None = 0
+    """Candidates rejected by this spec and no other; None where others didn't judge them all."""
     would_reject: int = 0
     """For an unforeseen spec: how many candidates it would have rejected if enforced."""
     redundant: bool = False
@@ -147,6 +151,9 @@ class SheetPair:
     """Where it comes from: ``81% seed, mostly the test set; no axis stands out``."""
     optimistic: bool = False
     """Its data also selected the survivors: ``after`` is optimistic."""
+    screened: int = 0
+    """Candidates that it wasn't measured for, since specs had rejected them: what all of them would
+    show ``before`` is then unknown."""
     percent: bool = True
     """Scores are fractions shown as percent. False: shown as they are (a loss, an error)."""
     higher_is_better: bool = True

@@ -124,6 +124,11 @@ class FamilyView:
         """Whether the data left any verdict open."""
         return any(spec.undecided for spec in self.family.specs)
 
+    @property
+    def screened(self) -> bool:
+        """Whether any pair was not judged, since the candidate had been rejected."""
+        return any(spec.screened for spec in self.family.specs)
+
 
 def _view(index: int, family: Family) -> FamilyView:
     sheets = list(_sheets(family))
@@ -195,7 +200,8 @@ def _candidate(family: Family, candidate: Candidate) -> CandidateView:
     spoken = {name for name, _, _ in verdicts}
     judged = candidate.status in ("survivor", "rejected")
     enforced = [spec for spec in family.specs if spec.kind == "enforced"]
-    kept = sum(spec.name not in spoken for spec in enforced) if judged else 0
+    silent = {*spoken, *candidate.screened}
+    kept = sum(spec.name not in silent for spec in enforced) if judged else 0
     return CandidateView(candidate, verdicts, kept, pictures.curves(candidate.history))
 
 

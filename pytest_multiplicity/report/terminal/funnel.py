@@ -22,12 +22,16 @@ def block(page: Page, family: Family) -> RenderableType | None:
     if not family.specs and not steps:
         return None
     undecided = any(spec.undecided for spec in family.specs)
+    screened = any(spec.screened for spec in family.specs)
     table = calm_table(page, "specification")
-    for heading in ("kept", "rejected", "alone", *(["undecided"] if undecided else []), "left", ""):
+    for heading in ("kept", "rejected", "alone", *(["undecided"] if undecided else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in (*(["screened"] if screened else []), "left", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for step in steps:
         of = step.spec.undecided if step.spec else 0
         numbers = [step.kept, step.rejected, step.only_here, *([of] if undecided else [])]
+        numbers += [step.spec.screened if step.spec else 0] if screened else []
         left = Text(str(step.left), BOLD)
         bar = _bar(page, step.left, len(family.candidates))
         add(table, page.name(step.name), *(_count(page, n) for n in numbers), left, bar)
@@ -36,12 +40,15 @@ def block(page: Page, family: Family) -> RenderableType | None:
         kept = spec.judged - spec.would_reject
         cells = [str(kept) if spec.judged else _count(page, 0), would, ""]
         cells += [_count(page, spec.undecided)] if undecided else []
+        cells += [_count(page, spec.screened)] if screened else []
         add(table, page.name(spec.name), *cells, "", "unforeseen", style=DIM)
     return Group(table, *_remarks(page, family.specs))
 
 
-def _count(page: Page, number: int) -> str:
+def _count(page: Page, number: int | None) -> str:
     """A nought is a dot, so that what happened stands out."""
+    if number is None:
+        return "?"
     return str(number) if number else page.glyph("·", ".")
 
 
@@ -61,6 +68,8 @@ def _remarks(page: Page, specs: Sequence[Spec]) -> list[RenderableType]:
     for spec in specs:
         if others := [page.name(name, 40) for name in spec.conflicts_with if name > spec.name]:
             remarks.append(f"{page.name(spec.name, 40)} with {listed(others)}: nobody is left")
+    if any(spec.only_here is None for spec in specs):
+        remarks.append("?: others did not judge them all; screened: not judged, rejected before")
     if any(spec.would_reject for spec in specs):
         remarks.append("(n): would have rejected n, had it been enforced")
     failed = [f"{page.name(spec.name, 40)} {spec.failed}" for spec in specs if spec.failed]

@@ -64,6 +64,11 @@ class Page:
         """Marks the score of a rejected candidate."""
         return self.glyph("\N{MULTIPLICATION SIGN}", "x")
 
+    @property
+    def screened(self) -> str:
+        """Marks a metric that was not measured for everybody."""
+        return self.glyph("†", "+")
+
     def name(self, text: str, limit: int = 72) -> str:
         """A name on one line, inert, at most ``limit`` characters."""
         short = inert(text, limit, unicode=self.unicode)

@@ -44,6 +44,7 @@ def _foot(page: Page, family: Family, pair: SheetPair) -> Text:
     gone = [f"{page.gone} rejected"] if facts.narrowed(pair) and pair.before.tables else []
     optimistic = "optimistic" in facts.marks(pair)
     asides = [facts.in_words(pair.before, percent=pair.percent), page.prose(pair.sources)]
+    asides += [facts.screened(pair)]
     asides += ["on the data that selected: optimistic"] if optimistic else []
     lines = [Text(_deltas(page, pair), BOLD), *(Text(aside, DIM) for aside in asides)]
     lines += [Text(page.dot.join([*gone, default]), DIM)]
@@ -55,7 +56,9 @@ def _deltas(page: Page, pair: SheetPair) -> str:
     before, after = pair.before, pair.after
     values = (before.delta_all, after.delta_all, after.expected_delta_all)
     delta, kept, chance = (page.number(value, percent=pair.percent) for value in values)
-    narrowed = f", {kept} among {after.count} of {before.count} ({chance} by chance)"
+    narrowed = (
+        f", {kept} among {after.count} of {before.count + pair.screened} ({chance} by chance)"
+    )
     return f"{page.delta} all {delta}" + (narrowed if facts.narrowed(pair) else "")
 
 

@@ -54,6 +54,7 @@ def _add_metric(page: Page, table: Table, pair: SheetPair) -> None:
     values = (before.delta_all, after.delta_all, after.expected_delta_all)
     deltas = _deltas(page, values, percent=pair.percent)
     mark = (page.noise if before.within_noise else "") + ("*" if _optimistic(pair) else "")
+    mark += page.screened if pair.screened else ""
     add(table, page.name(pair.metric), *(Text(r, DIM) for r in shown), *deltas, Text(mark, CARE))
 
 
@@ -80,6 +81,8 @@ def _legend(page: Page, family: Family) -> RenderableType:
     notes += ["chance: as many random candidates"]
     if any(pair.before.within_noise for pair in pairs):
         notes += [f"{page.noise} within test-set noise"]
+    if any(pair.screened for pair in pairs):
+        notes += [f"{page.screened} screened: not measured for all, so unknown before"]
     if any(map(_optimistic, pairs)) or any(row.optimistic for row in family.predictive):
         notes += ["* on the data that selected: optimistic"]
     return indented(Text(page.dot.join(notes), DIM))
