@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -47,6 +49,7 @@ def train_plain(
     module: nn.Module | None = None,
     way: str = "plain",
     channels_last: bool = False,
+    compiled: bool = False,
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> Trained | Diverged:
@@ -57,9 +60,11 @@ def train_plain(
     Raises:
         RecipeError: what the recipe's functions give can't be trained.
     """
-    with preserved_rng(), precision(job.recipe, device):
+    with preserved_rng(), precision(job.recipe, device), compiling(compiled):
         module = module or initial_module(job.recipe, job.seeds)
-        training = PlainTraining(job, module, feed, device, channels_last=channels_last)
+        training = PlainTraining(
+            job, module, feed, device, channels_last=channels_last, compiled=compiled
+        )
         keeper = keeper or Keeper()
         for saved in keeper.saved:
             training.restore(saved)
@@ -76,6 +81,15 @@ def train_plain(
         return sick or Trained(state, training.history, way)
 
 
+@contextmanager
+def compiling(compiled: bool) -> Iterator[None]:
+    """Keep to itself what the compiler warns of while it is at work: it is not the user's doing."""
+    with warnings.catch_warnings():
+        if compiled:
+            warnings.simplefilter("ignore")
+        yield
+
+
 def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     """Give the optimizer's step: of torch's own ones without the wrappers for the compiler.
 
@@ -85,6 +99,16 @@ def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], ob
         return optimizer.step
     step = inspect.unwrap(type(optimizer).step)
     return torch.no_grad()(partial(step, optimizer))
+
+
+def _compiled(module: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Give the module's forward pass compiled: once for all modules of the same code and shapes.
+
+    On a GPU the launches of small kernels are recorded and replayed as graphs.
+    """
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    compiled: Callable[[Tensor], Tensor] = torch.compile(module, mode=mode)
+    return compiled
 
 
 class PlainTraining:
@@ -98,10 +122,12 @@ class PlainTraining:
         device: torch.device,
         *,
         channels_last: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.job, self.feed, self.device = job, feed, device
         self.format = torch.channels_last if channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
+        self.model = _compiled(self.module, device) if compiled else self.module
         self.optimizer = build_optimizer(job.recipe, self.module)
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)
@@ -183,7 +209,7 @@ class PlainTraining:
 
     def _logits(self, inputs: Tensor) -> Tensor:
         try:
-            logits: Tensor = self.module(inputs)
+            logits: Tensor = self.model(inputs)
         except ValueError as error:
             if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
                 raise

@@ -42,6 +42,9 @@ KIND = "plans"
 VERSION = 1  # of what a plan means: a new one forgets the recorded ones
 WORKERS_PAY = 4.0  # seconds of plain training, below which starting processes costs more
 PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here, or one way there
+COMPILES = {"cuda"}  # devices; on a CPU it won less than a tenth where it won anything
+COMPILE_SECONDS = 30.0  # that compiling takes, about: 22 for a small residual network
+COMPILE_SHARE = 0.1  # of a group's training, that compiling may cost in vain
 TRIAL_SHARE = 1 / 16  # of all steps, that a try may cost
 MOST_LANES = 16
 MEMORY_SHARE = 0.5
@@ -100,8 +103,10 @@ class Planner:
 
     def _made(self, groups: Sequence[Group]) -> dict[Group, Plan]:
         threads = torch.get_num_threads()
-        probes = {group: self._probe_here(group, threads) for group in groups}
+        probes = {group: self._probe_here(group, self._first(group, threads)) for group in groups}
         best = {group: self._best(group, probes[group], alone=True) for group in groups}
+        if self.device.type in COMPILES:
+            best = {group: self._compiled(plan, probes[group]) for group, plan in best.items()}
         if self.device.type != "cpu":
             return best
         total = sum(plan.seconds for plan in best.values())
@@ -113,9 +118,22 @@ class Planner:
             return self._made_with_workers(probes, share)
         for group in groups if threads > 1 else ():
             if _is_affordable(threads, group.steps * len(group.jobs)):
-                probes[group].probed.extend(self._probe_here(group, 1).probed)
+                probes[group].probed.extend(self._probe_here(group, [Way("plain")]).probed)
                 best[group] = self._best(group, probes[group], alone=True)
         return best
+
+    def _first(self, group: Group, threads: int) -> list[Way]:
+        """Give the ways to try first: what everybody does, and what an accelerator may like."""
+        plain = Way("plain", threads=threads)
+        return [plain] if self.device.type == "cpu" else self._ways(group, plain, 1)
+
+    def _compiled(self, plan: Plan, found: Probe) -> Plan:
+        """Try the compiler too, where there is so much to do that it may pay."""
+        if COMPILE_SHARE * plan.seconds < COMPILE_SECONDS:
+            return plan
+        way = replace(plan.way, kind="plain", lanes=1, compiled=True)
+        found.probed.extend(self._probe_here(plan.group, [way]).probed)
+        return self._best(plan.group, found, alone=True)
 
     def _made_with_workers(
         self, probes: dict[Group, Probe], seconds: dict[Group, float]
@@ -151,15 +169,12 @@ class Planner:
         portable = [self.crew.portable(job) for job in jobs]
         return check_task(jobs, portable, plan.way, self.check)
 
-    def _probe_here(self, group: Group, threads: int) -> Probe:
-        """Probe the ways that need no worker process, with so many threads.
+    def _probe_here(self, group: Group, ways: Sequence[Way]) -> Probe:
+        """Probe ways that need no worker process.
 
         Raises:
             StalledError: a job hangs; it names the jobs that were tried.
         """
-        ways = [Way("plain", threads=threads)]
-        if self.device.type != "cpu":
-            ways = self._ways(group, ways[0], 1)
         jobs = group.jobs[:MOST_LANES]
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
         source = feed(jobs[0].recipe.data, self.device)

@@ -20,7 +20,7 @@ from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing
 from pytest_multiplicity.training.fused_training import FusedTraining
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.memory import peak_bytes
-from pytest_multiplicity.training.plain import PlainTraining
+from pytest_multiplicity.training.plain import PlainTraining, compiling
 from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import Probed, Way, threads
 
@@ -29,6 +29,7 @@ LEAST_STEPS, MOST_STEPS = 2, 20
 HOPELESS = 3.0  # times slower than the best so far in its first step: not worth a second one
 CHECKED = 16  # samples on which gradients are compared
 TOLERANCE = 1e-10
+COMPILED_TOLERANCE = 0.02  # of the gradient's length: bf16 rounds to 0.004, elsewhere than before
 T = TypeVar("T")
 
 
@@ -61,17 +62,19 @@ def probe(
         for way in ways:
             best = min((p.seconds / p.way.lanes for p in probed), default=math.inf)
             try:
-                with threads(way.threads):
+                with threads(way.threads), compiling(way.compiled):
                     step = _stepper(jobs, modules, way, feed, device)
+                    setup = _seconds(step, 0, device) if way.compiled else 0.0
                     limit = HOPELESS * best * way.lanes
                     found = _measure(step, device, seconds, limit, most_steps)
-                    probed.append(Probed(way, *found))
+                    probed.append(Probed(way, *found, setup))
             except MultiplicityError:
                 raise  # a recipe that can't be trained at all
             except Exception as error:
-                if way.kind == "plain":
+                if way.kind == "fused":
+                    obstacle = obstacle or _reason(error)
+                elif not way.compiled:
                     raise
-                obstacle = obstacle or _reason(error)
     return Probe(probed, obstacle)
 
 
@@ -92,7 +95,7 @@ def why_not(
     """Give the reason not to take a way: it computes something else than the plain one does.
 
     A fused step is compared with the plain one in float64, and neighbours with other neighbours
-    bitwise; channels last is compared with the usual layout.
+    bitwise; channels last and what is compiled with the plain way, too.
     """
     with preserved_rng(), precision(jobs[0].recipe, device):
         try:
@@ -100,6 +103,9 @@ def why_not(
                 _check_agreement(jobs, modules, way, feed, device)
                 if check:
                     _check_independence(jobs, modules, way, feed, device)
+            elif way.compiled:
+                with compiling(way.compiled):
+                    _check_compiled(jobs[0], modules[0], way, feed, device)
             elif way.channels_last:
                 _check_channels_last(jobs[0], modules[0], feed, device)
         except MultiplicityError:
@@ -188,19 +194,53 @@ def _one_of_each_size(training: FusedTraining) -> Iterator[tuple[Tensor, Tensor]
 
 def _check_channels_last(job: Job, module: nn.Module, feed: Feed, device: torch.device) -> None:
     """Raise `Unfusable` unless gradients are the same: masks drawn in memory order change them."""
-    grads = []
-    for channels_last in (False, True):
-        double = copy.deepcopy(module).double()
-        training = PlainTraining(
-            _without_augmentation(job), double, feed, device, channels_last=channels_last
-        )
-        size = min(CHECKED, job.recipe.batch_size)
-        inputs, targets = next(feed.batches(training.rows, size))
-        loss, _ = training.forward(0, 0, inputs.double(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        grads.append([p.grad for p in training.module.parameters() if p.grad is not None])
-    if not all(_close(got, expected) for expected, got in zip(*grads, strict=True)):
+    size = min(CHECKED, job.recipe.batch_size)
+    usual, other = (
+        _gradients(job, module, Way("plain", channels_last=last), feed, device, size, torch.float64)
+        for last in (False, True)
+    )
+    if not all(_close(got, expected) for expected, got in zip(usual, other, strict=True)):
         raise Unfusable("channels last changes the gradients")
+
+
+def _check_compiled(
+    job: Job, module: nn.Module, way: Way, feed: Feed, device: torch.device
+) -> None:
+    """Raise `Unfusable` unless gradients agree, of a whole batch as it is: others compile anew."""
+    size = job.recipe.batch_size
+    plain, compiled = (
+        torch.cat([grad.flatten() for grad in found])
+        for found in (
+            _gradients(job, module, each, feed, device, size, torch.float32)
+            for each in (replace(way, compiled=False), way)
+        )
+    )
+    if not (plain - compiled).norm() <= COMPILED_TOLERANCE * plain.norm():
+        raise Unfusable("compiling changes the gradients")
+
+
+def _gradients(
+    job: Job,
+    module: nn.Module,
+    way: Way,
+    feed: Feed,
+    device: torch.device,
+    size: int,
+    dtype: torch.dtype,
+) -> list[Tensor]:
+    """Give the gradients of so many samples' first step, one module's plain way."""
+    training = PlainTraining(
+        _without_augmentation(job),
+        copy.deepcopy(module).to(dtype),
+        feed,
+        device,
+        channels_last=way.channels_last,
+        compiled=way.compiled,
+    )
+    inputs, targets = next(feed.batches(training.rows, size))
+    loss, _ = training.forward(0, 0, inputs.to(dtype), targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return [p.grad for p in training.module.parameters() if p.grad is not None]
 
 
 def _stepper(
@@ -217,9 +257,8 @@ def _stepper(
         fused = FusedTraining(chosen, copies, feed, device, channels_last=way.channels_last)
         inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
         return lambda step: fused.step(0, step, inputs, targets)
-    plain = PlainTraining(
-        jobs[0], copy.deepcopy(modules[0]), feed, device, channels_last=way.channels_last
-    )
+    module, last = copy.deepcopy(modules[0]), way.channels_last
+    plain = PlainTraining(jobs[0], module, feed, device, channels_last=last, compiled=way.compiled)
     x, y = next(feed.batches(plain.rows, jobs[0].recipe.batch_size))
     return lambda step: plain.step(0, step, x, y)
 
@@ -240,14 +279,18 @@ def _measure(
     begun = time.perf_counter()
     least = min(LEAST_STEPS, most_steps)
     while len(times) < least or (len(times) < most_steps and time.perf_counter() - begun < seconds):
-        start = time.perf_counter()
-        step(len(times))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+        times.append(_seconds(step, len(times), device))
         if times[0] > limit:
             break
     return statistics.median(times[1:] or times), peak_bytes(device) - before
+
+
+def _seconds(step: Callable[[int], object], number: int, device: torch.device) -> float:
+    start = time.perf_counter()
+    step(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
 
 
 def _orders(jobs: Sequence[Job], rows: Sequence[Tensor]) -> Tensor:

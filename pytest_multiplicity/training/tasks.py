@@ -98,6 +98,7 @@ def train_way(
         module=modules[0],
         way=str(way),
         channels_last=way.channels_last,
+        compiled=way.compiled,
         keeper=keeper,
         advance=advance,
     )

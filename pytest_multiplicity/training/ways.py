@@ -18,7 +18,8 @@ class Way:
     """How the candidates of a group are trained.
 
     ``plain``: each by itself, in this process with so many ``threads`` or in worker processes of
-    one thread. ``fused``: ``lanes`` of them side by side.
+    one thread. ``fused``: ``lanes`` of them side by side. ``compiled``: by torch's compiler, on a
+    GPU with its launches recorded as graphs.
     """
 
     kind: Kind
@@ -26,6 +27,7 @@ class Way:
     channels_last: bool = False
     threads: int = 1
     in_workers: bool = False
+    compiled: bool = False
 
     def __str__(self) -> str:
         text = f"fused by {self.lanes}" if self.kind == "fused" else "plain"
@@ -33,7 +35,7 @@ class Way:
             text += " in workers"
         elif self.kind == "plain":
             text += f", {self.threads} thread{'s' * (self.threads > 1)}"
-        return text + ", channels last" * self.channels_last
+        return text + ", channels last" * self.channels_last + ", compiled" * self.compiled
 
     def to_meta(self) -> dict[str, Any]:
         """Give it as what a store keeps."""
@@ -42,11 +44,15 @@ class Way:
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe of a way saw: seconds a step takes (all its lanes), bytes a step adds."""
+    """What a probe of a way saw: seconds a step takes (all its lanes), bytes a step adds.
+
+    ``setup``: seconds that it takes once, before all steps.
+    """
 
     way: Way
     seconds: float
     bytes: int
+    setup: float = 0.0
 
     def total_seconds(self, jobs: int, steps: int, workers: int, *, alone: bool) -> float:
         """Estimate how long so many jobs of so many steps take.
@@ -56,7 +62,7 @@ class Probed:
         rounds: float = math.ceil(jobs / self.way.lanes)
         if self.way.in_workers:
             rounds = math.ceil(rounds / workers) if alone else rounds / workers
-        return rounds * steps * self.seconds
+        return self.setup + rounds * steps * self.seconds
 
     def peak_bytes(self, jobs: int, workers: int) -> int:
         """Estimate the memory that all its simultaneous steps take."""

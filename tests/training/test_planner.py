@@ -250,7 +250,7 @@ def test_what_cannot_travel_is_trained_here(job: Make, store: Any, monkeypatch: 
     assert "cannot pickle '_thread.lock' object" in str(made.reason)
 
 
-def _hopelessly_slow(self: Planner, group: Any, threads: int) -> Any:
+def _hopelessly_slow(self: Planner, group: Any, ways: Any) -> Any:
     return planner.Probe([Probed(Way("plain", threads=4), 1e6, 0)])
 
 
