@@ -27,7 +27,16 @@ from pytest_multiplicity.evaluation.inference import Model, frozen
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.family import Built, Design
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training import Diverged, Job, Plan, Progress, Recipe, Seeds, Trained
+from pytest_multiplicity.training import (
+    Cluster,
+    Diverged,
+    Job,
+    Plan,
+    Progress,
+    Recipe,
+    Seeds,
+    Trained,
+)
 
 HELD_BYTES = 1 << 29  # of trained modules that wait in memory for the next question
 
@@ -38,7 +47,8 @@ class Models:
     Recipes are trained together, on the first use of any of them; what the store holds is not
     trained again. Weights are read from the store when a model is used, and a bounded number kept.
     Work that makes no progress for ``patience`` seconds is given up; 0 is none. One process at a
-    time computes, with so many ``threads``, by default as many as torch uses now.
+    time computes, with so many ``threads``, by default as many as torch uses now, and with the
+    workers of a ``cluster`` where there is one.
     """
 
     def __init__(
@@ -55,12 +65,13 @@ class Models:
         run_id: str,
         patience: float = 0.0,
         threads: int | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
         self.store, self.device, self.progress, self.work = store, device, progress, work
         self.run_id, self.patience = run_id, patience
-        self._threads = threads or torch.get_num_threads()
+        self._threads, self.cluster = threads or torch.get_num_threads(), cluster
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
@@ -163,7 +174,13 @@ class Models:
         jobs = [self._job(i) for i in recipes if not self._recall(i)]
         if not jobs:
             return []
-        return training.plan(jobs, device=self.device, store=self.store, patience=self.patience)
+        return training.plan(
+            jobs,
+            device=self.device,
+            store=self.store,
+            patience=self.patience,
+            cluster=self.cluster,
+        )
 
     @property
     def ways(self) -> dict[str, int]:
@@ -197,6 +214,7 @@ class Models:
                 store=self.store,
                 progress=self.progress,
                 patience=self.patience,
+                cluster=self.cluster,
             ):
                 self._keep(jobs[job.key], outcome)
                 self.work.trained += 1

@@ -44,6 +44,13 @@ class Undecided(Enum):
     FAIL = "fail"
 
 
+class Engine(Enum):
+    """Who trains and evaluates."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 Choice = TypeVar("Choice", bound=Enum)
 
 PATHS = {
@@ -55,6 +62,7 @@ VALUES = {
     "sheets": ("{none,summary,full}", "how much of the sheets the terminal shows"),
     "seeds": ("N", "use the first N seeds of every family"),
     "device": ("{auto,cpu,cuda,...}", "where candidates are trained and evaluated"),
+    "engine": ("{local,ray}", "who does it: this machine, or a Ray cluster, that of RAY_ADDRESS"),
     "store": ("DIR", "where trained candidates and logits are kept (default: .multiplicity)"),
     "lock": ("PATH", "compare the run with this committed file; what drifted fails the run"),
     "export": ("DIR", "write the survivors to this folder: weights, scores, verdicts, the sheet"),
@@ -87,6 +95,7 @@ class Options:
     sheets: Sheets | None
     seeds: int | None
     device: str
+    engine: Engine
     store: Path
     store_size: int  # bytes
     timeout: float  # seconds
@@ -162,6 +171,7 @@ def read(config: pytest.Config) -> Options:
         sheets=_choice(Sheets, "--multiplicity-sheets", sheets) if sheets else None,
         seeds=_seeds(_value(config, "seeds")),
         device=_value(config, "device") or "auto",
+        engine=_choice(Engine, "--multiplicity-engine", _value(config, "engine") or "local"),
         store=_path(config, "store") or config.rootpath / ".multiplicity",
         store_size=_size(config.getini("multiplicity_store_size")),
         timeout=_seconds(config.getini("multiplicity_timeout")),

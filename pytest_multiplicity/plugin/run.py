@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin import options
+from pytest_multiplicity.plugin import clusters, options
 from pytest_multiplicity.plugin.ledger import GateRecord, PairRecord
+from pytest_multiplicity.plugin.options import Engine
 from pytest_multiplicity.plugin.state import STATE, State
 
 
@@ -16,6 +17,9 @@ def configure(config: pytest.Config) -> None:
     state = config.stash[STATE] = State(config, options.read(config))
     if not state.worker and state.options.device not in ("auto", "cpu"):  # which are everywhere
         state.device  # noqa: B018 - raises pytest.UsageError, now rather than after collection
+    if not state.worker and state.options.engine is Engine.RAY:
+        clusters.check()
+        config.pluginmanager.register(clusters.Sharing(), "multiplicity-cluster")
     config.pluginmanager.register(Log(state), "multiplicity-log")
 
 

@@ -15,7 +15,7 @@ from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.family import Built, Recorded
 from pytest_multiplicity.plugin.families import Families, Family
 from pytest_multiplicity.plugin.ledger import Ledger
-from pytest_multiplicity.plugin.options import Options, SameData
+from pytest_multiplicity.plugin.options import Engine, Options, SameData
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.report import model as report
     from pytest_multiplicity.store import Store
     from pytest_multiplicity.training import Progress
+    from pytest_multiplicity.training.cluster.connection import RayCluster
 
 
 class State:
@@ -82,6 +83,15 @@ class State:
         from pytest_multiplicity.plugin.device import choose
 
         return choose(self.options.device, self.process)
+
+    @cached_property
+    def cluster(self) -> RayCluster | None:
+        """Who trains and evaluates for us, if not this machine; not connected to yet."""
+        if self.options.engine is Engine.LOCAL:
+            return None
+        from pytest_multiplicity.plugin.clusters import make
+
+        return make(self.config)
 
     @cached_property
     def process(self) -> int:
@@ -147,6 +157,7 @@ class State:
             progress=self.progress,
             patience=self.options.timeout,
             threads=self.threads,
+            cluster=self.cluster,
             work=Work(),
             run_id=self.run_id,
         )
@@ -179,7 +190,9 @@ class State:
         return {m["data"]: m["data_key"] for m in metrics if m["data"] is not None}
 
     def close(self) -> None:
-        """End this run's use of the store, and keep the store to its size."""
+        """End this run's use of the cluster and the store, and keep the store to its size."""
+        if (cluster := vars(self).get("cluster")) is not None:
+            cluster.close()
         if "store" not in vars(self):
             return
         if not self.worker:

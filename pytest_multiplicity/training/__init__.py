@@ -20,12 +20,14 @@ from pytest_multiplicity.training.engine import plan, train
 from pytest_multiplicity.training.fused import FusedModule, stack, structure
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.planner import Plan, describe
+from pytest_multiplicity.training.pools import Cluster
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds, training_rows
 from pytest_multiplicity.training.watch import StalledError, named, watched
 from pytest_multiplicity.training.ways import device_class, threads
 
 __all__ = [
+    "Cluster",
     "Diverged",
     "FusedModule",
     "Job",

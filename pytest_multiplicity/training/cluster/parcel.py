@@ -22,6 +22,11 @@ from torch import Tensor
 from pytest_multiplicity.training.feed import Samples
 from pytest_multiplicity.training.sharing import UnsharableError, project_code_by_value
 
+DATA = {
+    "pytest_multiplicity.data.dataset.Data",
+    "pytest_multiplicity.data.sources.InMemory",
+    "pytest_multiplicity.data.sources.Selected",
+}
 SMALLEST_PART = 1 << 16  # bytes; what is smaller travels in the pickle
 T = TypeVar("T")
 
@@ -94,7 +99,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is Tensor:
             if id(obj) in self._data and obj.nbytes >= SMALLEST_PART:
                 return "data", self._part(obj, obj.contiguous().numpy())
-        elif type(obj) is Samples or _is_memory(obj):
+        elif type(obj) is Samples or _is_data(obj):
             self._data.update(id(value) for value in vars(obj).values() if type(value) is Tensor)
         return None
 
@@ -105,10 +110,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return self._positions[id(owner)]
 
 
-def _is_memory(obj: object) -> bool:
-    """Whether it is the memory of a data set. By name, since workers train without those."""
-    kind = type(obj)
-    return kind.__name__ == "InMemory" and kind.__module__ == "pytest_multiplicity.data.sources"
+def _is_data(obj: object) -> bool:
+    """Whether it is of a data set. By name: workers train without those, and start sooner."""
+    return f"{type(obj).__module__}.{type(obj).__name__}" in DATA
 
 
 class _Unpickler(pickle.Unpickler):

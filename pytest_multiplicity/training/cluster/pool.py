@@ -20,6 +20,7 @@ from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.training.cluster.parcel import Part, pack
 from pytest_multiplicity.training.cluster.task import work
 from pytest_multiplicity.training.sharing import UnsharableError
+from pytest_multiplicity.training.ways import device_class
 from pytest_multiplicity.training.worker import Work
 from pytest_multiplicity.training.workers import (
     ENVIRONMENT,
@@ -132,7 +133,7 @@ class RayPool:
         parcel = pack(task)
         parts = [self._ref(part) for part in parcel.parts]
         needs = {"memory": min(memory, most_memory())} if memory else {}
-        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else ""
+        name = device_class(self._device) if self._device.type == "cuda" else ""
         paths = [str(path) for path in sys.path]
         return self._work.options(**needs).remote(parcel.payload, paths, name, *parts)
 

@@ -1,0 +1,49 @@
+"""Which cluster ``--multiplicity-engine=ray`` means: the user's, or one for this run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_multiplicity.plugin.state import STATE
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.training.cluster.connection import RayCluster
+
+ADDRESS = "RAY_ADDRESS"
+SHARED = "multiplicity_cluster"  # what a controller tells its workers
+
+
+def check() -> None:
+    """Raise pytest.UsageError where Ray isn't installed, or nothing answers at its address."""
+    if importlib.util.find_spec("ray") is None:
+        raise pytest.UsageError(
+            "--multiplicity-engine=ray needs Ray: pip install 'pytest-multiplicity[ray]'"
+        )
+    from pytest_multiplicity.training.cluster.address import silence
+
+    if why := silence(os.environ.get(ADDRESS, "")):
+        raise pytest.UsageError(f"--multiplicity-engine=ray: {why}")
+
+
+def make(config: pytest.Config) -> RayCluster:
+    """Give the cluster of this process: a worker of pytest-xdist has that of its controller."""
+    from pytest_multiplicity.training import available_cores
+    from pytest_multiplicity.training.cluster.connection import RayCluster
+
+    shared = getattr(config, "workerinput", {}).get(SHARED)
+    return RayCluster(shared or os.environ.get(ADDRESS, ""), available_cores())
+
+
+class Sharing:
+    """Has all workers of pytest-xdist use the controller's cluster."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where it is: started now, since later nobody could tell."""
+        cluster = node.config.stash[STATE].cluster
+        if cluster is not None and not os.environ.get(ADDRESS):
+            node.workerinput[SHARED] = cluster.address
