@@ -6,15 +6,16 @@ import pytest
 import torch
 
 
-def choose(text: str, process: int = 0) -> torch.device:
-    """``auto`` is the GPU where there is one; where there are several, each process has its own.
+def choose(text: str, process: int | None = None) -> torch.device:
+    """``auto`` is the GPU where there is one; ``cuda`` without a number is all that there are.
 
-    ``process`` counts the workers of pytest-xdist. GPUs are counted among those that are visible:
-    ``CUDA_VISIBLE_DEVICES`` is left as it is. Raises pytest.UsageError for a device that isn't.
+    ``process`` counts the workers of pytest-xdist, of which each has a GPU of its own. GPUs are
+    counted among those that are visible: ``CUDA_VISIBLE_DEVICES`` is left as it is. Raises
+    pytest.UsageError for a device that isn't.
     """
     if text == "auto":
         text = "cuda" if torch.cuda.is_available() else "cpu"
-    if text == "cuda" and (count := torch.cuda.device_count()) > 1:
+    if text == "cuda" and process is not None and (count := torch.cuda.device_count()) > 1:
         return torch.device("cuda", process % count)
     try:
         device = torch.device(text)

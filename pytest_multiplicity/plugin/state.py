@@ -82,7 +82,7 @@ class State:
         """Where candidates are trained and evaluated. Raises pytest.UsageError."""
         from pytest_multiplicity.plugin.device import choose
 
-        return choose(self.options.device, self.process)
+        return choose(self.options.device, self.process if self.worker else None)
 
     @cached_property
     def cluster(self) -> RayCluster | None:

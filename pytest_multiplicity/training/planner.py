@@ -230,7 +230,9 @@ class Planner:
         room = MEMORY_SHARE * self.crew.room
 
         def seconds(probed: Probed) -> float:
-            return probed.total_seconds(jobs, group.steps, workers, alone=alone)
+            spread = self.crew.takes(probed.way) and not probed.way.in_workers  # over GPUs
+            needed = probed.total_seconds(jobs, group.steps, workers, alone=alone)
+            return needed / workers if spread else needed
 
         fitting = [p for p in found.probed if p.peak_bytes(jobs, workers) <= room]
         best = min(fitting or found.probed[:1], key=seconds)

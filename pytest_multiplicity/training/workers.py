@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
@@ -84,12 +84,16 @@ _OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
 class Workers:
     """Processes that perform tasks, as many at once as there are workers.
 
-    A task that says nothing for ``patience`` seconds (0: for ever) is ended. There are none on
-    Windows, which can't pass a connection on this way.
+    A task that says nothing for ``patience`` seconds (0: for ever) is ended. ``places`` are
+    variables of the environment that tell workers apart, at most one worker for each. There are
+    none on Windows, which can't pass a connection on this way.
     """
 
-    def __init__(self, count: int, patience: float = 0.0) -> None:
+    def __init__(
+        self, count: int, patience: float = 0.0, places: Sequence[Mapping[str, str]] = ()
+    ) -> None:
         self.count, self.patience = count, patience
+        self._places = places or [{}] * count
         self.sharing = Sharing()
         self._processes: list[_Process] = []
 
@@ -148,7 +152,10 @@ class Workers:
 
     def _start(self, count: int) -> None:
         """Start processes up to a count; those that are still there stay."""
-        self._processes += [_Process() for _ in range(count - len(self._processes))]
+        free = list(self._places)
+        for process in self._processes:
+            free.remove(process.place)
+        self._processes += [_Process(place) for place in free[: count - len(self._processes)]]
 
     def _news(self, running: Collection[_Process]) -> list[tuple[_Process, str, Any]]:
         """Wait for messages, or for the end of our patience with a running process."""
@@ -198,7 +205,8 @@ class Workers:
 class _Process:
     """One worker and the connection to it, a socket pair that breaks when either side dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Mapping[str, str]) -> None:
+        self.place = place
         self.ready = False  # until it has imported everything, a task could block who gives it
         self.heard = time.monotonic()  # when it was last known to live
         self.connection, theirs = Pipe()
@@ -206,7 +214,7 @@ class _Process:
             arguments = [str(theirs.fileno()), json.dumps(sys.path)]
             self.popen = subprocess.Popen(
                 [sys.executable, "-c", BOOT, *arguments],
-                env=os.environ | ENVIRONMENT,
+                env={**os.environ, **ENVIRONMENT, **place},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

@@ -34,6 +34,12 @@ def test_workers_take_turns_on_the_gpus_that_are_visible(gpus, monkeypatch, text
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7,9"
 
 
+def test_one_process_has_all_gpus(gpus, monkeypatch):
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    gpus(3)
+    assert choose("auto") == choose("cuda") == torch.device("cuda")
+
+
 def test_a_device_that_was_named_is_every_workers(monkeypatch):
     monkeypatch.setattr(torch, "empty", lambda *size, device: None)
     assert {str(choose("cuda:1", process)) for process in range(3)} == {"cuda:1"}

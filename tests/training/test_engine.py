@@ -27,17 +27,22 @@ from pytest_multiplicity.training import (
     train,
 )
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
+from pytest_multiplicity.training.crew import Crew
 from pytest_multiplicity.training.feed import feed
 from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
 from pytest_multiplicity.training.plain import PlainTraining, train_plain
 from pytest_multiplicity.training.planner import Planner
 from pytest_multiplicity.training.ways import Way
-from pytest_multiplicity.training.workers import Crashed, Failed
+from pytest_multiplicity.training.workers import Crashed, Failed, Workers
 
 CPU = torch.device("cpu")
 Make = Callable[..., Job]
 FUSED = Way("fused", 4, in_workers=True)
 WORKERS = Way("plain", in_workers=True)
+
+
+def collect(into: list[Job], results: Any) -> None:
+    into.extend(made for made, _ in results)
 
 
 def modules(jobs: list[Job]) -> list[nn.Module]:
@@ -221,10 +226,9 @@ def test_a_job_that_hangs_is_named_and_all_others_are_trained(
 ) -> None:
     by_way(way, monkeypatch)
     jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(3)]
-    trained = []
+    trained: list[Job] = []
     with pytest.raises(StalledError, match=r"training job-seed1: no progress in 2 s") as error:
-        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0):
-            trained.append(made)
+        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0))
     assert {made.id for made in trained} == {"job-seed0", "job-seed2"}
     assert error.value.jobs == (jobs[1],)
 
@@ -233,10 +237,9 @@ def test_a_job_that_hangs_while_planning_is_named_and_all_others_are_trained(
     job: Make, store: Any, bar: Any
 ) -> None:
     jobs = [job(seed, augment=sleepy if seed == 0 else awake) for seed in range(3)]
-    trained = []
+    trained: list[Job] = []
     with pytest.raises(StalledError, match=r"training job-seed0: no progress in 2 s"):
-        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=1, patience=2.0):
-            trained.append(made)
+        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=1, patience=2.0))
     assert {made.id for made in trained} == {"job-seed1", "job-seed2"}
     with pytest.raises(StalledError, match="planning to train job-seed0: no progress"):
         plan(jobs, device=CPU, store=type(store)(), cores=1, patience=0.5)
@@ -247,11 +250,10 @@ def test_a_chunk_that_hangs_is_named_by_all_its_jobs(
 ) -> None:
     by_way(FUSED, monkeypatch)
     jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(8)]
-    trained = []
+    trained: list[Job] = []
     said = "training job-seed0, job-seed1, job-seed2, job-seed3: no progress in 2 s"
     with pytest.raises(StalledError, match=said):
-        for made, _ in train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0):
-            trained.append(made)
+        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0))
     assert {made.id for made in trained} == {f"job-seed{seed}" for seed in range(4, 8)}
 
 
@@ -346,3 +348,29 @@ def test_dropout_and_augmentation_draw_the_same_by_every_way(job: Make, images: 
 
 def test_nothing_to_train() -> None:
     assert list(train([], device=CPU, store=None, progress=None)) == []  # type: ignore[arg-type]
+
+
+def test_several_gpus_share_the_jobs(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that think so of two GPUs, and compute on the CPU."""
+    jobs = [job(seed) for seed in range(6)]
+    alone = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
+    monkeypatch.setattr(Crew, "gpus", 2)
+    seen = []
+    perform = Workers.perform
+
+    def counted(self: Workers, waiting: Any, make: Any, **options: Any) -> Any:
+        for item, outcome in perform(self, waiting, make, **options):
+            seen.append([process.place for process in self._processes])
+            yield item, outcome
+
+    monkeypatch.setattr(Workers, "perform", counted)
+    together = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
+    assert seen[-1] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    for each in jobs:
+        one, other = alone[each], together[each]
+        assert isinstance(one, Trained)
+        assert isinstance(other, Trained)
+        for name, value in one.state.items():
+            torch.testing.assert_close(other.state[name], value)

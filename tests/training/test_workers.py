@@ -18,12 +18,14 @@ from torch import nn
 from pytest_multiplicity.errors import EvaluationError, RecipeError
 from pytest_multiplicity.training import Job
 from pytest_multiplicity.training.cores import available_cores
+from pytest_multiplicity.training.crew import Crew, gpu_places
 from pytest_multiplicity.training.elsewhere import call_elsewhere
 from pytest_multiplicity.training.feed import Samples, feed
 from pytest_multiplicity.training.memory import free_bytes
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.sharing import Sharing, UnsharableError
 from pytest_multiplicity.training.tasks import portable
+from pytest_multiplicity.training.ways import Way
 from pytest_multiplicity.training.workers import (
     Crashed,
     Done,
@@ -79,6 +81,33 @@ def test_a_crash_costs_its_task_only() -> None:
 
     outcomes = perform([partial(work, i=i) for i in range(4)])
     assert outcomes == {0: Done(0), 1: Crashed("exit status 7"), 2: Done(2), 3: Done(3)}
+
+
+def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:
+    def work(reporter: Any, i: int) -> str:
+        if i == 1:
+            os._exit(7)
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    places = gpu_places(2, "4, GPU-8f9b, 7")
+    assert gpu_places(2, "") == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    with Workers(2, places=places) as workers:
+        outcomes = dict(workers.perform(deque(range(6)), lambda i: partial(work, i=i)))
+        there = {process.place["CUDA_VISIBLE_DEVICES"] for process in workers._processes}
+    assert outcomes.pop(1) == Crashed("exit status 7")
+    assert {outcome.value for outcome in outcomes.values()} <= {"4", "GPU-8f9b"}  # type: ignore[union-attr]
+    assert there == {"4", "GPU-8f9b"}
+
+
+def test_groups_are_spread_over_all_gpus(monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    one, all_of_them = Crew(8, torch.device("cuda", 1)), Crew(8, torch.device("cuda"))
+    plain, fused = Way("plain"), Way("fused", 16)
+    assert (one.takes(plain), all_of_them.takes(plain)) == (False, True)
+    assert all_of_them.count == 3
+    assert one.spread(fused, 21) == fused
+    assert all_of_them.spread(fused, 21) == Way("fused", 7)
+    assert all_of_them.spread(fused, 6) == Way("fused", 4)
 
 
 def test_a_task_that_hangs_is_ended_and_one_that_goes_on_is_not() -> None:
