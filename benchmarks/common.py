@@ -110,6 +110,13 @@ class Case:
             self.model()(inputs).sum().backward()
         return counter.get_total_flops()
 
+    def flops_of_a_sample(self) -> int:
+        """Floating-point operations of one forward pass of one sample."""
+        model = self.model().eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(self.data().take(torch.arange(1)))
+        return counter.get_total_flops()
+
 
 def plain_loop(case: Case, data: Data, seed: int, epochs: int) -> nn.Module:
     """What a user would write."""
@@ -151,8 +158,8 @@ def _ignoring(function: Callable[[], Any], reporter: object) -> Any:
     return function()
 
 
-def _matmuls() -> float:
-    """GFLOP/s of float32 matrix products."""
+def matmuls() -> float:
+    """GFLOP/s of float32 matrix products, with the threads that there are."""
     x, times = torch.rand(1024, 1024), []
     for _ in range(10):
         times.append(seconds(lambda: x @ x))
@@ -161,7 +168,7 @@ def _matmuls() -> float:
 
 def peak_gflops(workers: Workers) -> float:
     """What one-thread processes on all cores reach together."""
-    return float(sum(in_workers([_matmuls] * workers.count, workers)))
+    return float(sum(in_workers([matmuls] * workers.count, workers)))
 
 
 @contextmanager

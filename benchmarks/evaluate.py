@@ -4,7 +4,8 @@ python -m benchmarks.evaluate [--only mlp] [--repeats 5] [--json out.json]
 
 The plain loop takes one model after the other and makes the intervened inputs again for each: at
 torch's default number of threads ("x plain"), and with one ("x one thread"). "first" is the
-engine's first run, which probes and stacks; the other figures are of those after it.
+engine's first run, which probes and stacks; the other figures are of those after it. The share of
+the peak is against float32 matrix products with all threads.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             default = common.seconds(lambda: plain(family, data, chains))
             with threads(1):
                 alone = common.seconds(lambda: plain(family, data, chains))
-            rows.append((default / ours, alone / ours, default / first))
+            share = _flops(case, data, chains) / ours / (common.matmuls() * 1e9)
+            rows.append((default / ours, alone / ours, default / first, share))
         ways = infer.planner.ways
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     return {
@@ -110,9 +112,14 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
         "x plain": medians[0],
         "x one thread": medians[1],
         "x plain, first": medians[2],
+        "share of peak": medians[3],
         "largest difference": difference,
         **{f"MiB {name}": value for name, value in common.memory().items()},
     }
+
+
+def _flops(case: Case, data: Data, chains: Sequence[Chain]) -> int:
+    return case.count * case.flops_of_a_sample() * len(data) * sum(c.passes for c in chains)
 
 
 def _difference(one: list[list[Tensor]], other: list[list[Tensor]]) -> float:
