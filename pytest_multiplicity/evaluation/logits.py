@@ -55,7 +55,8 @@ class Logits:
                     if self.searching:
                         computed[index] = logits
                     else:
-                        self._store.put("logits", keys[index], {"logits": logits})
+                        run = self._models.run_of([index])
+                        self._store.put("logits", keys[index], {"logits": logits}, run=run)
 
         def read(index: int) -> Tensor:
             if index in computed:

@@ -66,7 +66,8 @@ class Measuring:
         name = f"accuracy on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
             tensors = self._outcomes(asked, chosen)
-            self._store.put("scores", key, tensors, {"name": name})
+            run = self._models.run_of(self.alive)
+            self._store.put("scores", key, tensors, {"name": name}, run=run)
         else:
             tensors = entry.tensors
         targets = asked.targets.numpy()

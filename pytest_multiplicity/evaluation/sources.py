@@ -252,8 +252,14 @@ class Models:
             return self._recipe_key(made, index)
         if isinstance(made, nn.Module):
             return fingerprint(["module", made, versions(self.device)])
-        known = getattr(made, "fingerprint", None)
-        return fingerprint(["callable", known or [self.run_id, self.name, index]])
+        here = [self.run_id, self.name, self.definition.where, index]
+        return fingerprint(["callable", getattr(made, "fingerprint", None) or here])
+
+    def run_of(self, indices: Sequence[int]) -> str | None:
+        """The run in which alone results of these candidates are known; None: in every run."""
+        made = [self.made[index] for index in indices]
+        opaque = [m for m in made if not isinstance(m, Recipe | nn.Module)]
+        return None if all(getattr(m, "fingerprint", None) for m in opaque) else self.run_id
 
     def _recipe_key(self, recipe: Recipe, index: int) -> str:
         config = self.design.configs[index]

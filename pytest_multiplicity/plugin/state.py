@@ -197,6 +197,7 @@ class State:
             return
         if not self.worker:
             with contextlib.suppress(StoreError):  # the next run's end tries again
+                self.store.end(self.run_id)
                 self.store.bound(self.options.store_size)
         self.store.close()
 

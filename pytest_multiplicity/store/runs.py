@@ -7,6 +7,7 @@ be locked belongs to a dead process, and so do the temporary files that carry it
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 import warnings
 from collections.abc import Iterable, Iterator
@@ -82,6 +83,26 @@ class Runs:
             with contextlib.suppress(FileNotFoundError):
                 names.update(self._list_path(run).read_text("ascii", "replace").splitlines())
         return names
+
+    def bind(self, run: str, name: str) -> None:
+        """State that an entry goes with a run, which may have many processes."""
+        with self.list_of_run(run).open("a", encoding="ascii") as stream:
+            stream.write(f"{name}\n")
+
+    def bound(self, path: Path) -> list[str]:
+        """The names in a list of what goes with a run."""
+        try:
+            return path.read_text("ascii", "replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def lists(self) -> list[Path]:
+        """The lists of all runs that have something of their own."""
+        return list(self._folder.glob("*.bound"))
+
+    def list_of_run(self, run: str) -> Path:
+        """The list of what goes with a run, whatever its name is made of."""
+        return self._folder / f"{hashlib.sha256(run.encode()).hexdigest()}.bound"
 
     def forget(self, runs: Iterable[str]) -> None:
         """Remove the markers of processes that are gone."""

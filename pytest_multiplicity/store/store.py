@@ -120,14 +120,23 @@ class Store:
         return entry
 
     def put(
-        self, kind: str, key: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] = {}
+        self,
+        kind: str,
+        key: str,
+        tensors: Mapping[str, Tensor],
+        meta: Mapping[str, Any] = {},
+        *,
+        run: str | None = None,
     ) -> None:
         """Write an entry, in the place of any that is there; when this returns it is on the disk.
 
         `meta` must be plain JSON data, `tensors` dense; tensors that share memory are written
-        apart, and their order is kept.
+        apart, and their order is kept. What is of use in one `run` only goes when that ends: see
+        `end`.
         """
         path = self._use(kind, key)
+        if run is not None:
+            self._runs.bind(run, f"{kind}/{key}")
         pieces = encode(kind, key, tensors, meta)
         temporary = path.with_name(f"{key}.{self._runs.id}.{next(self._counter)}{_TEMPORARY}")
         with explained(self.root):
@@ -158,6 +167,20 @@ class Store:
         kinds = names_in(self._entries, _KIND) if kind is None else [_checked_kind(kind)]
         found = [item for each in kinds for item in self._items(each)]
         return sorted(found, key=lambda item: (item.used, item.kind, item.key))
+
+    def end(self, run: str) -> None:
+        """Remove what was put for this run only; its other processes have closed the store.
+
+        Where no other run uses the store, what killed runs left for themselves goes with it.
+        """
+        with explained(self.root), self._runs.gate():
+            everybody = not self._runs.census().alive
+            for path in self._runs.lists() if everybody else [self._runs.list_of_run(run)]:
+                for name in self._runs.bound(path):
+                    kind, _, key = name.partition("/")
+                    if _KIND.fullmatch(kind) and _KEY.fullmatch(key):
+                        self._file(kind, key).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
     def usage(self) -> dict[str, Usage]:
         """How many entries and bytes lie in the store, by kind; "quarantine" is what is aside."""
@@ -195,9 +218,12 @@ class Store:
         """The file of an entry that is in use from now on. Nothing but hex digits is a key."""
         if not _KEY.fullmatch(key):
             raise StoreError(f"{key!r} can't be a key; use the hex digits of a fingerprint")
-        path = self._entries / _checked_kind(kind) / key[:2] / f"{key}{SUFFIX}"
+        path = self._file(_checked_kind(kind), key)
         self._runs.mark(f"{kind}/{key}")
         return path
+
+    def _file(self, kind: str, key: str) -> Path:
+        return self._entries / kind / key[:2] / f"{key}{SUFFIX}"
 
     def _acquire(self, lock: FileLock, wait: bool) -> bool:
         with explained(self.root):
@@ -228,13 +254,10 @@ class Store:
             if excess <= 0:
                 break
             if item.name not in protected:
-                self._path_of(item).unlink(missing_ok=True)
+                self._file(item.kind, item.key).unlink(missing_ok=True)
                 excess -= item.size
                 evicted.append(item)
         return evicted
-
-    def _path_of(self, item: Item) -> Path:
-        return self._entries / item.kind / item.key[:2] / f"{item.key}{SUFFIX}"
 
     def _tidy(self) -> None:
         """Remove what dead processes left behind."""

@@ -137,6 +137,23 @@ def test_an_opaque_callable_is_remembered_for_its_own_run(bench):
         return population.models.work.inferred
 
     assert [inferred("one"), inferred("one"), inferred("two")] == [4, 0, 4]
+    assert len(bench.store.entries("logits")) == 8
+    bench.store.end("one")
+    assert bench.store.entries("logits") == []
+    (kept,) = bench.store.entries("scores")
+    assert "digests" in bench.store.get("scores", kept.key).tensors  # of the data
+
+
+def test_opaque_callables_of_families_of_one_name_are_two(bench):
+    def made(config):
+        return lambda batch: batch.flatten(1)[:, :2]
+
+    def other(config):
+        return lambda batch: -batch.flatten(1)[:, :2]
+
+    first, second = bench.family(made), bench.family(other)
+    logits = [each.candidates[0].logits(bench.test) for each in (first, second)]
+    assert torch.equal(logits[0], -logits[1])
 
 
 def test_a_callable_with_a_fingerprint_is_remembered(bench):

@@ -562,6 +562,34 @@ def test_the_store_can_be_cleared_by_kind(store: Store) -> None:
     assert store.usage() == {}
 
 
+def test_what_was_put_for_a_run_ends_with_it(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, Store(tmp_path) as worker:
+        store.put("logits", "a" * 8, {"x": torch.zeros(2)})
+        store.put("logits", "b" * 8, {"x": torch.zeros(2)}, run="mine/../☃")
+        worker.put("logits", "c" * 8, {"x": torch.zeros(2)}, run="mine/../☃")
+        worker.put("logits", "d" * 8, {"x": torch.zeros(2)}, run="another")
+        store.end("mine/../☃")
+        assert [item.key[0] for item in store.entries()] == ["a", "d"]
+        store.end("mine/../☃")
+        assert len(store.entries()) == 2, "another run may be alive"
+        worker.close()
+        store.end("a third")
+        assert [item.key[0] for item in store.entries()] == ["a"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == []
+
+
+def test_a_list_of_what_goes_with_a_run_leads_out_of_no_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "v1" / "kept.safetensors"
+    with Store(tmp_path) as store:
+        outside.touch()
+        store.put("logits", "a" * 8, {"x": torch.zeros(2)}, run="mine")
+        (path,) = (tmp_path / "runs").glob("*.bound")
+        path.write_text("../kept\nlogits/../../kept\n/etc/x\n\nlogits/aaaaaaaa\n")
+        store.end("mine")
+        assert store.entries() == []
+    assert outside.exists()
+
+
 def test_a_clock_that_jumps_back_evicts_nothing_in_use(tmp_path: Path) -> None:
     filled(tmp_path, {"aaaa": -(10**9), "bbbb": -(10**9) - 1})  # last used in the future
     with Store(tmp_path) as store:

@@ -76,7 +76,7 @@ def test_agrees_with_a_loop_written_by_hand(job: Make, blobs: Data) -> None:
         {"batch_size": 1000},
         {"batch_size": 1, "lr": 0.01},
     ],
-    ids=str,
+    ids=lambda change: " ".join(change) or "plain",
 )
 def test_every_setting_learns_and_reruns_bitwise(job: Make, change: dict[str, Any]) -> None:
     made = job(epochs=12, **change)

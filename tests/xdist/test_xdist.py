@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_multiplicity.store import Store
+
 GATE = "\n    def test_gate(survivors):\n        assert len(survivors) >= 1000\n"
 SPEC = "\n    def test_group(candidate):\n        assert candidate.score('group') >= 0.65\n"
 
@@ -57,6 +59,22 @@ def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training
     _, again = trained.report("-n2", "--multiplicity-store=two")
     assert (again["families"][0]["trained"], again["families"][0]["from_store"]) == (0, 6)
     assert same(reports, shared, again) == []
+
+
+def test_what_opaque_callables_said_ends_with_the_run(trained, reports):
+    conftest = trained.pytester.path / "conftest.py"
+    text = conftest.read_text()
+    conftest.write_text(
+        text[: text.index("return pm.Recipe")]
+        + "return lambda batch: batch[:, config.seed : config.seed + 3]\n"
+    )
+    _, alone = trained.report("-k", "not attack")
+    _, shared = trained.report("-n2", "-k", "not attack")
+    assert same(reports, alone, shared) == []
+    assert alone["families"][0]["sheets"][0]["before"]["noise_floor"] > 0
+    with Store(trained.pytester.path / ".multiplicity") as store:
+        assert store.entries("logits") == []
+        assert len(store.entries("scores")) <= 2  # digests of the data sets
 
 
 def test_a_spec_that_kills_its_worker_fails_and_no_gate_is_evaluated(project):
