@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -81,6 +83,30 @@ def test_a_limit_that_is_none_is_refused(pytester, ini, message):
     result = run(pytester, 0, ini)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "said"),
+    [
+        ("fsync", errno.ENOSPC, "No space left on device; free some space"),
+        ("flock", errno.ENOLCK, "has no working file locks, without which processes would train"),
+    ],
+)
+def test_a_disk_that_is_full_or_has_no_locks_ends_in_one_sentence(
+    pytester, monkeypatch, name, number, said
+):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr({"fsync": os, "flock": fcntl}[name], name, refuse)
+    result = run(pytester, 0, "")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = result.stdout.str()
+    assert said in " ".join(told.split())
+    assert "INTERNALERROR" not in told
+    assert "Traceback" not in told
 
 
 def test_the_store_is_kept_to_its_size(pytester):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,8 +298,17 @@ def test_want_of_memory_halves_a_chunk(job: Make) -> None:
         engine._again(whole, Failed(ValueError("own")))
 
 
+def allocate_too_much() -> None:
+    torch.empty(2**60)  # as a RuntimeError of torch's tells, which has no class of its own
+
+
+def report_too_much() -> None:
+    raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("ask", [allocate_too_much, report_too_much])
 def test_a_chunk_too_big_for_memory_is_trained_in_halves(
-    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], None]
 ) -> None:
     by_way(Way("fused", 8), monkeypatch)
     sizes: list[int] = []
@@ -306,7 +317,7 @@ def test_a_chunk_too_big_for_memory_is_trained_in_halves(
     def small(jobs: Any, *args: Any) -> Any:
         sizes.append(len(jobs))
         if len(jobs) > 4:
-            raise torch.OutOfMemoryError
+            ask()
         return way(jobs, *args)
 
     monkeypatch.setattr(engine, "train_way", small)
@@ -314,6 +325,24 @@ def test_a_chunk_too_big_for_memory_is_trained_in_halves(
     results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
     assert sizes == [8, 4, 4]
     assert set(results) == set(jobs)
+
+
+def test_a_chunk_whose_worker_was_killed_is_trained_in_halves(
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    by_way(Way("fused", 8, in_workers=True), monkeypatch)
+    first, parent = tmp_path / "first", os.getpid()
+    first.touch()
+
+    def killed(sample: Tensor) -> Tensor:
+        if os.getpid() != parent and first.exists():
+            first.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
+        return sample
+
+    jobs = [job(seed, augment=killed) for seed in range(8)]
+    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    assert {results[made].way for made in jobs} == {"fused by 4 in workers"}  # type: ignore[union-attr]
 
 
 def test_checkpoints_of_workers_reach_the_store(
