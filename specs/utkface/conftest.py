@@ -97,11 +97,15 @@ class Faces(NamedTuple):
 
 @pytest.fixture(scope="session")
 def faces(pytestconfig: pytest.Config, scale: Scale) -> Faces:
-    """UTKFace, with ``age``, ``gender`` and ``race`` of everyone."""
+    """UTKFace, with ``age``, ``gender`` and ``race`` of everyone.
+
+    What is trained on is read thousands of times, and kept as floats (4 GB at full size). All else
+    is streamed from its bytes where floats would take too much.
+    """
     listed = folders.list_utkface(pytestconfig.getoption("--utkface"))
     everyone = folders.read(listed, scale.pixels, "UTKFace", most=scale.most)
     train, test = folders.split(everyone)
-    return Faces(data(train, "utkface-train"), *data(test, "utkface").split())
+    return Faces(data(train, "utkface-train", stream=False), *data(test, "utkface").split())
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +125,8 @@ def elsewhere(config: pytest.Config, scale: Scale, name: str) -> pm.Data:
     return data(folders.read(listed, scale.pixels, name, most=scale.most_elsewhere), name)
 
 
-def data(those: folders.Faces, name: str) -> pm.Data:
-    return pm.Data.from_dataset(those, attributes=those.attributes, name=name)
+def data(those: folders.Faces, name: str, *, stream: bool | None = None) -> pm.Data:
+    return pm.Data.from_dataset(those, attributes=those.attributes, name=name, stream=stream)
 
 
 # --- candidates

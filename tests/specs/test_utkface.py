@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.models import get_model
+
+from pytest_multiplicity.data import reading
 
 ROOT = Path(__file__).parents[2]
 STUDY = "specs/utkface"
 PLUGIN = ("-p", "no:cacheprovider", "--multiplicity-device=cpu")
 
 
-def import_readers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("utkface_faces", ROOT / STUDY / "faces.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def study_module(name: str) -> ModuleType:
+    """A module of the study, as part of a package that is the study's folder."""
+    package = ModuleType("utkface")
+    package.__path__ = [str(ROOT / STUDY)]
+    sys.modules.setdefault("utkface", package)
+    return importlib.import_module(f"utkface.{name}")
 
 
 @pytest.fixture(scope="module")
-def readers() -> Iterator[ModuleType]:
-    yield import_readers()
-    del sys.modules["utkface_faces"]
+def readers() -> ModuleType:
+    return study_module("faces")
 
 
 def picture(gender: int, rng: np.random.Generator, size: tuple[int, int] = (40, 40)) -> Image.Image:
@@ -101,14 +101,14 @@ def truncate(path: Path) -> None:
     st.sampled_from([".jpg", ".jpg.chip.jpg", ".JPG", " .jpg"]),
 )
 def test_a_name_is_read_back(age, gender, race, date, suffix):
-    readers = import_readers()
+    readers = study_module("faces")
     races = ["White", "Black", "Asian", "Indian", "Others"]
     assert readers.parse(f"{age}_{gender}_{race}_{date}{suffix}") == (age, gender, races[race])
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[0-9_]{0,12}\.(jpg|png)(\.chip\.jpg)?"))
 def test_any_other_name_is_refused_with_a_reason(name):
-    readers = import_readers()
+    readers = study_module("faces")
     try:
         age, gender, race = readers.parse(name)
     except ValueError as error:
@@ -268,6 +268,40 @@ def test_a_folder_of_broken_files_is_refused(readers, tmp_path):
         warnings.simplefilter("ignore", readers.LeftOutWarning)
         with pytest.raises(readers.FacesError, match=r"none of the 3 images .* unpack it again"):
             readers.read(listed, 8, "UTKFace")
+
+
+# --- networks
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [("R18", "resnet18"), ("R50", "resnet50"), ("WR50", "wide_resnet50_2")],
+)
+def test_networks_are_torchvisions(architecture, name):
+    study = study_module("conftest")
+    options = study.ARCHITECTURES[architecture]
+    with torch.device("meta"):
+        known = get_model(name, num_classes=2).state_dict()
+        full = study.ResNet(num_classes=2, **options).state_dict()
+        narrow = study.Narrow(num_classes=2, **options).state_dict()
+    assert {key: each.shape for key, each in full.items()} == {k: v.shape for k, v in known.items()}
+    assert set(full) <= set(narrow)  # as deep: only the first block may need a projection more
+    sizes = [sum(each.numel() for each in state.values()) for state in (narrow, full)]
+    assert 20 * sizes[0] < sizes[1]
+    assert study.Narrow(num_classes=2, **options)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+
+
+def test_only_what_is_trained_on_is_kept_as_floats(readers, monkeypatch):
+    monkeypatch.setattr(reading, "IN_MEMORY_BYTES", 0)
+    study = study_module("conftest")
+    pixels = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).reshape(4, 3, 2, 2)
+    faces = readers.Faces(pixels, [0, 1, 1, 0], pd.DataFrame({"age": [1, 2, 3, 4]}))
+    streamed, kept = study.data(faces, "a"), study.data(faces, "b", stream=False)
+    assert (streamed.streamed, kept.streamed) == (True, False)
+    for data in (streamed, kept):
+        assert torch.equal((255 * data.inputs).round().to(torch.uint8), pixels)
+        assert data.targets.tolist() == [0, 1, 1, 0]
+        assert data.where("age > 2").targets.tolist() == [1, 0]
 
 
 # --- the study
