@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,10 @@ def _evaluate(
     try:
         mask = attributes.eval(query, engine="python", local_dict={}, global_dict={})
     except UndefinedVariableError as error:
+        guess = _guess(str(error), attributes)
         raise DataError(
-            f"{error} in the query {query!r} on {name!r}: there are {_describe(attributes)} "
-            "(put values of variables into the query's text)"
+            f"{error} in the query {query!r} on {name!r}{guess}: there are "
+            f"{_describe(attributes)} (put values of variables into the query's text)"
         ) from None
     except Exception as error:
         raise DataError(
@@ -54,6 +56,13 @@ def _evaluate(
             f'{query!r} is no condition on {name!r}: compare with ==, < or in, as in "age < 30"'
         )
     return mask.fillna(False).to_numpy(dtype=np.bool_)
+
+
+def _guess(message: str, attributes: pd.DataFrame) -> str:
+    """Return which column was meant by the name that a message quotes, if one is like it."""
+    wrong = message.split("'")[1] if "'" in message else ""
+    close = difflib.get_close_matches(wrong, map(str, attributes), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _describe(attributes: pd.DataFrame) -> str:

@@ -196,13 +196,13 @@ class Models:
     def _train(self) -> None:
         recipes = [i for i, made in enumerate(self.made) if isinstance(made, Recipe)]
         missing = [i for i in recipes if not self._recall(i)]
-        stored = len(recipes) - len(missing)
         if missing:
             with self.computing():
                 missing = [i for i in missing if not self._recall(i)]  # another process was faster
-                stored = len(recipes) - len(missing)
+                self.work.stored += len(recipes) - len(missing)
                 self._train_missing(missing)
-        self.work.stored += stored
+        else:
+            self.work.stored += len(recipes)
 
     def _train_missing(self, missing: Sequence[int]) -> None:
         jobs = {self.keys[i]: i for i in missing}

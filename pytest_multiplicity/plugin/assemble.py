@@ -249,6 +249,9 @@ class FamilyReport:
                 self.names[spec]: record.reason for spec, record in records.items() if record.reason
             },
             undecided=[self.names[spec] for spec, record in records.items() if record.undecided],
+            failed_in=[
+                self.names[spec] for spec, record in records.items() if record.verdict == "failed"
+            ],
             screened=[
                 self.names[spec] for spec, record in records.items() if record.verdict == "screened"
             ],

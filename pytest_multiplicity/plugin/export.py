@@ -36,7 +36,10 @@ def write(state: State, run: report.Run, path: Path) -> None:
     Raises OSError, and StoreError for a partial run, of which nobody knows the survivors.
     """
     if not run.complete:
-        raise StoreError(f"nothing is exported of a partial run: {run.partial_reason}")
+        raise StoreError(
+            "--multiplicity-export: nothing was written, since a partial run doesn't know its "
+            f"survivors ({run.partial_reason})"
+        )
     families = {state.families.titles()[family.key]: family for family in state.families}
     with _replacing(path) as folder:
         told = [

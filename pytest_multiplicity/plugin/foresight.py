@@ -14,6 +14,7 @@ import pytest
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
+from pytest_multiplicity.report.text import clock
 
 if TYPE_CHECKING:
     from pytest_multiplicity.training import Plan
@@ -73,22 +74,16 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
     if not plans:
         return [head]
     seconds = sum(plan.seconds for plan in plans)
-    return [f"{head} in about {_clock(seconds)}", *(f"  {_group(plan)}" for plan in plans)]
+    return [f"{head} in about {clock(seconds)}", *(f"  {_group(plan)}" for plan in plans)]
 
 
 def _group(plan: Plan) -> str:
     """One group: how, how long, how much memory, and who."""
     known = ", as recorded" if plan.recorded else ""
-    cost = f"about {_clock(plan.seconds)}, {plan.bytes / 1e6:,.1f} MB{known}"
+    cost = f"about {clock(plan.seconds)}, {plan.bytes / 1e6:,.1f} MB{known}"
     return f"{plan}: {cost}: {_some([job.id for job in plan.group.jobs])}"
 
 
 def _some(ids: Sequence[str]) -> str:
     shown = ", ".join(ids[:3])
     return f"{shown}, ..." if len(ids) > 3 else shown
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from pytest_multiplicity.report.text import inert
+from pytest_multiplicity.report.text import clock, inert
 from pytest_multiplicity.training import Progress, Task
 
 LINE_SECONDS = 15.0  # between plain lines
@@ -98,7 +98,7 @@ class _Lines:
             with self._outside():
                 self._break_line()
                 print(
-                    f"{self._description}: {share:.0%}, {_clock(left)} left",
+                    f"{self._description}: {share:.0%}, {clock(left)} left",
                     file=self._stream,
                     flush=True,
                 )
@@ -151,9 +151,3 @@ class _Bar:
         if self._start is None:
             with self._outside():
                 self._bar.stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

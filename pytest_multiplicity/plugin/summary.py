@@ -102,9 +102,11 @@ def _write_files(state: State) -> dict[Path, str]:
     for path, write_one in writers.items():
         try:
             write_one()
-        except (OSError, StoreError) as error:
-            reason = getattr(error, "strerror", None) or error
+        except OSError as error:
+            reason = error.strerror or error
             problems[path] = f"multiplicity: can't write {str(path)!r}: {reason}"
+        except StoreError as error:
+            problems[path] = f"multiplicity: {error}"
     return problems
 
 

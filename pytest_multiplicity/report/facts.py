@@ -26,7 +26,7 @@ class Step:
     rejected: int
     only_here: int | None
     left: int
-    """Candidates that neither this step nor one above it rejected."""
+    """Candidates that neither this step nor one above it rejected or failed to judge."""
     spec: Spec | None = None
     """None for the training itself."""
 
@@ -34,7 +34,7 @@ class Step:
 def funnel(family: Family) -> tuple[Step, ...]:
     """The enforced specs in order, after the training where candidates diverged."""
     steps = []
-    left = [set(each.rejected_by) for each in family.candidates]
+    left = [{*each.rejected_by, *each.failed_in} for each in family.candidates]
     if any(each.diverged for each in family.candidates):
         gone = [names for names in left if TRAINING in names]
         left = [names for names in left if TRAINING not in names]
@@ -71,9 +71,11 @@ def survival(family: Family) -> str:
 
 def origin(family: Family) -> str:
     """``30 candidates: 0 trained, 30 from the store``."""
-    count = plural(len(family.candidates), "candidate")
-    if not family.trained + family.from_store:
+    count, done = plural(len(family.candidates), "candidate"), family.trained + family.from_store
+    if not done:
         return count
+    if done < len(family.candidates) and all(c.status == "not judged" for c in family.candidates):
+        return f"{done} of {count} trained and kept in the store"
     return f"{count}: {family.trained} trained, {family.from_store} from the store"
 
 

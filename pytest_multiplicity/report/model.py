@@ -44,6 +44,8 @@ class Candidate:
     """Names of the specs whose verdict the data did not decide."""
     screened: Sequence[str] = ()
     """Names of the specs that didn't judge it, since another one had rejected it."""
+    failed_in: Sequence[str] = ()
+    """Names of the specs that gave no verdict on it: an error, or a skip."""
     diverged: str | None = None
     """``diverged at epoch 3: loss is nan``, or None."""
     scores: Mapping[str, float | None] = field(default_factory=dict)

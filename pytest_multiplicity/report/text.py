@@ -84,3 +84,10 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun[:-1]}ies" if noun.endswith("ly") else f"{count} {noun}s"
+
+
+def clock(seconds: float) -> str:
+    """A duration: ``1:05``, or ``2:01:05`` where it takes hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

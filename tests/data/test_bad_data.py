@@ -70,6 +70,11 @@ def test_a_query_on_a_missing_attribute_names_those_there_are():
     assert "age (20 to 50), race ('Asian', 'Black', 'White')" in str(error.value)
 
 
+def test_a_query_on_a_misspelled_attribute_guesses_the_right_one():
+    with pytest.raises(DataError, match=r"'raec' is not defined.*\(did you mean 'race'\?\)"):
+        data().where("raec == 'Asian'")
+
+
 def test_a_query_without_attributes_says_how_to_give_them():
     with pytest.raises(DataError, match=r"no attributes to query.*Data\(inputs, targets, attr"):
         Data(INPUTS, TARGETS).where("age < 30")

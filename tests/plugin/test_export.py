@@ -137,7 +137,9 @@ def test_nothing_is_exported_of_a_partial_run(exported):
     folder, before = selection(exported)
     result = exported.run(EXPORT, "-k", "seed0")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["multiplicity: *nothing is exported of a partial run: 4 of 8 *"])
+    result.stdout.fnmatch_lines(
+        ["multiplicity: --multiplicity-export: nothing was written, since *(4 of 8 pairs)"]
+    )
     assert selection(exported) == (folder, before)
 
 

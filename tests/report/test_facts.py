@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Candidate, Family, Run, Sheet, Table
+from pytest_multiplicity.report.model import Candidate, Family, Run, Sheet, Spec, Table
 
 
 def family(*rejected: tuple[str, ...], **known: object) -> Family:
@@ -38,6 +38,17 @@ def test_divergence_comes_first_in_the_funnel() -> None:
     )  # fmt: skip
 
 
+def test_candidates_that_were_not_judged_are_not_left() -> None:
+    specs = [
+        Spec(name=name, nodeid=name, kind="enforced", judged=2, kept=2, rejected=0)
+        for name in ("test_a", "test_b")
+    ]
+    made = family(("test_a",), (), (), (), specs=specs)
+    failed = replace(made.candidates[1], status="failed", failed_in=("test_b",))
+    made = replace(made, candidates=[made.candidates[0], failed, *made.candidates[2:]])
+    assert [step.left for step in facts.funnel(made)] == [3, 2]
+
+
 def test_survivors_by_configuration() -> None:
     groups = facts.by_configuration(family((), (), ("a",), ()).survivors)
     assert {name: [each.seed for each in of] for name, of in groups.items()} == {
@@ -52,6 +63,9 @@ def test_sentences() -> None:
     assert facts.survival(family((), ())) == "2 of 2 candidates survive"
     assert facts.origin(two) == "2 candidates"
     assert facts.origin(replace(two, trained=1)) == "2 candidates: 1 trained, 0 from the store"
+    unjudged = [replace(each, status="not judged") for each in two.candidates]
+    stopped = replace(two, candidates=unjudged, trained=1)
+    assert facts.origin(stopped) == "1 of 2 candidates trained and kept in the store"
     assert facts.shape(two) == "star design, 1 axis, 2 seeds"
     assert facts.partial(Run(complete=True, device="cpu", families=[])) == ""
 

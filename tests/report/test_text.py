@@ -99,3 +99,10 @@ def test_black_stands_out_on_every_shade(colour: tuple[int, int, int]) -> None:
 def test_metrics_have_colours_in_turn() -> None:
     assert of_metric(0) == of_metric(len(METRICS)) != of_metric(1)
     assert css((1, 2, 255)) == "#0102ff"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7265, "2:01:05")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert text.clock(seconds) == shown

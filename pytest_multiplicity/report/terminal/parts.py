@@ -20,13 +20,11 @@ SURVIVORS_SHOWN = 12
 
 
 def line(page: Page, run: Run) -> Text:
-    """Everything in one line, what matters most first."""
+    """Everything in one line, what matters most first; a narrow terminal breaks it."""
     parts = [page.name(facts.partial(run))] if not run.complete else []
     parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
     parts += [f"{page.name(each.name, 24)}: {facts.survival(each)}" for each in run.families]
-    text = Text("multiplicity  " + page.dot.join(parts), no_wrap=True, overflow="crop")
-    text.truncate(page.width)
-    return text
+    return Text("multiplicity  " + page.dot.join(parts))
 
 
 def opening(page: Page, run: Run) -> list[RenderableType]:
