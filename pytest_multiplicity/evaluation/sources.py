@@ -46,7 +46,8 @@ class Models:
 
     Recipes are trained together, on the first use of any of them; what the store holds is not
     trained again. Weights are read from the store when a model is used, and a bounded number kept.
-    Work that makes no progress for ``patience`` seconds is given up; 0 is none. One process at a
+    Work that makes no progress for ``patience`` seconds is given up; 0 is none. ``check``: before
+    candidates are trained side by side, that they don't depend on each other. One process at a
     time computes, with so many ``threads``, by default as many as torch uses now, and with the
     workers of a ``cluster`` where there is one.
     """
@@ -64,13 +65,14 @@ class Models:
         work: Work,
         run_id: str,
         patience: float = 0.0,
+        check: bool = True,
         threads: int | None = None,
         cluster: Cluster | None = None,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
         self.store, self.device, self.progress, self.work = store, device, progress, work
-        self.run_id, self.patience = run_id, patience
+        self.run_id, self.patience, self._check = run_id, patience, check
         self._threads, self.cluster = threads or torch.get_num_threads(), cluster
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
@@ -178,6 +180,7 @@ class Models:
             jobs,
             device=self.device,
             store=self.store,
+            check=self._check,
             patience=self.patience,
             cluster=self.cluster,
         )
@@ -213,6 +216,7 @@ class Models:
                 device=self.device,
                 store=self.store,
                 progress=self.progress,
+                check=self._check,
                 patience=self.patience,
                 cluster=self.cluster,
             ):

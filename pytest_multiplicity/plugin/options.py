@@ -44,6 +44,13 @@ class Undecided(Enum):
     FAIL = "fail"
 
 
+class Independence(Enum):
+    """Whether candidates that are trained side by side are first checked not to mind each other."""
+
+    CHECK = "check"
+    TRUST = "trust"
+
+
 class Engine(Enum):
     """Who trains and evaluates."""
 
@@ -74,6 +81,10 @@ INIS = {
     "multiplicity_partial": ("gates on a partial run: skip or fail", "skip"),
     "multiplicity_undecided": ("pairs the data don't decide: keep, reject or fail", "keep"),
     "multiplicity_same_data": ("data that both selects and reports: warn or error", "warn"),
+    "multiplicity_independence": (
+        "of candidates that are trained side by side, before they are: check or trust",
+        "check",
+    ),
     "multiplicity_lock_tolerance": ("how far a score may drift from the lock, a fraction", "0.005"),
     "multiplicity_store_size": ("how big the store may grow, least recently used goes", "20 GB"),
     "multiplicity_timeout": ("seconds without progress to give up after; 0 for never", "3600"),
@@ -108,6 +119,7 @@ class Options:
     partial: Partial
     undecided: Undecided
     same_data: SameData
+    independence: Independence
 
     @property
     def files(self) -> dict[str, Path]:
@@ -187,6 +199,9 @@ def read(config: pytest.Config) -> Options:
         ),
         same_data=_choice(
             SameData, "multiplicity_same_data", config.getini("multiplicity_same_data")
+        ),
+        independence=_choice(
+            Independence, "multiplicity_independence", config.getini("multiplicity_independence")
         ),
     )
     if not hasattr(config, "workerinput"):  # once is enough

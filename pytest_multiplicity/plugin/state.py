@@ -15,7 +15,7 @@ from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.family import Built, Recorded
 from pytest_multiplicity.plugin.families import Families, Family
 from pytest_multiplicity.plugin.ledger import Ledger
-from pytest_multiplicity.plugin.options import Engine, Options, SameData
+from pytest_multiplicity.plugin.options import Engine, Independence, Options, SameData
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,8 @@ class State:
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
         self.unsettled: list[Any] = []  # gates that failed before and weren't evaluated now
         self.selected_gates: list[str] = []  # node ids, after deselection
-        self.told: dict[str, set[str]] = {}  # family's key -> metrics already reported
+        self.told: dict[str, set[str]] = {}  # family's key -> what is told once, and has been
+        self.facts: dict[str, dict[str, Any]] = {}  # family's key -> what was told last
         self.collection_failed = False
         self.warnings: list[str] = []
         self.report: report.Run | None = None
@@ -156,6 +157,7 @@ class State:
             device=self.device,
             progress=self.progress,
             patience=self.options.timeout,
+            check=self.options.independence is Independence.CHECK,
             threads=self.threads,
             cluster=self.cluster,
             work=Work(),

@@ -262,7 +262,7 @@ class Planner:
     def _key(self, group: Group) -> str:
         """Know a plan by the group's signature and by what it was measured on."""
         device, threads = device_class(self.device), torch.get_num_threads()
-        where = [VERSION, device, self.crew.cores, threads, os.name]
+        where = [VERSION, self.check, device, self.crew.cores, threads, os.name]
         text = json.dumps([group.signature, *where, torch.__version__])
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -62,6 +62,7 @@ def test_unknown_public_names_are_attribute_errors():
         (["--multiplicity-json=conftest.py/x.json"], "--multiplicity-json: can't write"),
         (["-o", "multiplicity_partial=maybe"], "multiplicity_partial: 'maybe' is not one of skip"),
         (["-o", "multiplicity_undecided=x"], "'x' is not one of keep, reject, fail"),
+        (["-o", "multiplicity_independence=no"], "'no' is not one of check, trust"),
         (["-o", "multiplicity_same_data=x"], "'x' is not one of warn, error"),
         (
             ["--multiplicity-device=gpu"],

@@ -173,3 +173,20 @@ def test_a_fixture_may_measure(trained):
     ]
     diverged = [each for each in family["candidates"] if each["status"] == "rejected"]
     assert [each["rejected_by"] for each in diverged] == [["training"], ["training"]]
+
+
+@pytest.mark.parametrize(("told", "check"), [("check", True), ("trust", False)])
+def test_independence_is_checked_unless_it_is_trusted(trained, monkeypatch, told, check):
+    from pytest_multiplicity import training
+
+    seen = []
+    train = training.train
+
+    def watched(jobs, **options):
+        seen.append(options["check"])
+        return train(jobs, **options)
+
+    monkeypatch.setattr(training, "train", watched)
+    made = trained(SPECS)
+    made.pytester.inline_run("-o", f"multiplicity_independence={told}", "-p", "no:randomly")
+    assert seen == [check]

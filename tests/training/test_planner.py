@@ -209,6 +209,13 @@ def test_little_work_starts_no_workers(job: Make, store: Any, monkeypatch: Any) 
     assert all(isinstance(result, Trained) for _, result in results)
 
 
+def test_a_plan_that_was_not_checked_is_not_taken_for_one_that_was(job: Make, store: Any) -> None:
+    jobs = [job(0), job(1)]
+    for check, recorded in ((False, False), (True, False), (False, True), (True, True)):
+        (made,) = plan(jobs, device=CPU, store=store, check=check)
+        assert made.recorded == recorded
+
+
 def test_much_work_is_probed_in_workers(job: Make, store: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
     monkeypatch.setattr(planner.Planner, "_probe_here", _hopelessly_slow)
