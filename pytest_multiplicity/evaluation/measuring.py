@@ -23,6 +23,7 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.evaluation.sources import Models
 from pytest_multiplicity.interventions import Chain
 from pytest_multiplicity.multiplicity.noise import Noise
@@ -114,7 +115,14 @@ class Measuring:
             higher_is_better=higher_is_better,
             proportion=False,
             noise_of=noise,
+            portable=self._portable(fn, asked, chosen),
         )
+
+    def _portable(self, fn: Measure, asked: Asked, chosen: Sequence[int]) -> Portable | None:
+        """None where what was measured is not in the store: after a step on the output."""
+        if asked.under.outputs:
+            return None
+        return Portable(fn, self.logits.keys(asked, chosen), asked.rows, asked.targets)
 
     def privacy_between(
         self, members: Asked, nonmembers: Asked, chosen: Sequence[int], name: str

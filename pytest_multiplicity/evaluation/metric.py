@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.family import Design
 from pytest_multiplicity.multiplicity.noise import Noise
 from pytest_multiplicity.multiplicity.sheet import Sheet
@@ -29,7 +30,8 @@ class Metric:
     ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
     over interventions found so far. ``logits`` holds, on a whole data set without intervention,
     what the store knows each candidate's logits by. ``complete`` measures the candidates that were
-    left out because specs had rejected them; None where nobody was.
+    left out because specs had rejected them; None where nobody was. ``portable`` finds the noise in
+    another process.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Metric:
     proportion: bool = True
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
+    portable: Portable | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
@@ -85,7 +88,14 @@ class Metric:
     def bare(self) -> Metric:
         """The scores alone, without the samples behind them."""
         return replace(
-            self, outcomes=None, predictions=None, targets=None, noise_of=None, key=None, n=None
+            self,
+            outcomes=None,
+            predictions=None,
+            targets=None,
+            noise_of=None,
+            portable=None,
+            key=None,
+            n=None,
         )
 
     def example(self) -> Metric:
@@ -109,8 +119,8 @@ class Metric:
             noise_of=self.noise_of,
         )
 
-    def wire(self) -> dict[str, Any]:
-        """What reports need of it, as exact builtins, to cross processes."""
+    def wire(self, *, far: bool = False) -> dict[str, Any]:
+        """What reports need of it, as exact builtins; ``far``: in another process than this one."""
         return {
             "name": self.name,
             "scores": [None if math.isnan(score) else score for score in self.scores.tolist()],
@@ -124,4 +134,5 @@ class Metric:
             "proportion": self.proportion,
             "whole": self.whole,
             "logits": dict(self.logits),
+            "portable": self.portable.to_text() if far and self.portable else None,
         }

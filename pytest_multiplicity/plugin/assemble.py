@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -27,6 +27,7 @@ from pytest_multiplicity.report import model as report
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.metric import Metric
+    from pytest_multiplicity.multiplicity.noise import Noise
 
 Bools = npt.NDArray[np.bool_]
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
@@ -339,8 +340,17 @@ class FamilyReport:
             outcomes=self._outcomes(name),
             unit="fraction" if metric["proportion"] else "number",
             samples=metric["n"],
-            noise_of=here.noise_of if here is not None else None,
+            noise_of=here.noise_of if here is not None else self._noise_of(metric),
         )
+
+    def _noise_of(self, metric: Mapping[str, Any]) -> Callable[[Any], Noise | None] | None:
+        """What finds the noise of a measure that another process took."""
+        from pytest_multiplicity.evaluation.portable import Portable
+
+        if metric["portable"] is None:
+            return None
+        measure = Portable.from_text(metric["portable"])
+        return lambda positions: measure.noise(self.state.store, positions)
 
     def _outcomes(self, name: str) -> npt.NDArray[np.generic] | None:
         tensors = self._tensors(name)

@@ -75,7 +75,7 @@ class Recorder:
         fresh = {n: m for n, m in self.metrics.items() if known.get(n) is not m or m.searched}
         known.update(fresh)
         return {
-            "metrics": {name: metric.wire() for name, metric in fresh.items()},
+            "metrics": {name: each.wire(far=state.worker) for name, each in fresh.items()},
             "facts": {**facts, **once, "warnings": list(state.warnings)},
         }
 

@@ -23,6 +23,7 @@ from pytest_multiplicity.training.planner import Plan, describe
 from pytest_multiplicity.training.pools import Cluster
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds, training_rows
+from pytest_multiplicity.training.sharing import project_code_by_value
 from pytest_multiplicity.training.watch import StalledError, named, watched
 from pytest_multiplicity.training.ways import device_class, threads
 
@@ -46,6 +47,7 @@ __all__ = [
     "initial_module",
     "named",
     "plan",
+    "project_code_by_value",
     "stack",
     "structure",
     "threads",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from pytest_multiplicity.store import Store
@@ -59,6 +61,27 @@ def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training
     _, again = trained.report("-n2", "--multiplicity-store=two")
     assert (again["families"][0]["trained"], again["families"][0]["from_store"]) == (0, 6)
     assert same(reports, shared, again) == []
+
+
+def test_a_measure_of_the_users_has_its_noise_floor(trained, reports):
+    specs = trained.pytester.path / "test_specs.py"
+    measure = """
+
+    from torch.nn import functional as F
+
+    def confidence(logits, targets):
+        return F.softmax(logits, dim=1).max(dim=1).values.mean()
+
+    def test_confidence(candidate, data):
+        assert candidate.measure(confidence, data.report) >= 0.3
+"""
+    specs.write_text(specs.read_text() + textwrap.dedent(measure))
+    _, alone = trained.report("-k", "confidence")
+    _, shared = trained.report("-n2", "-k", "confidence")
+    assert same(reports, alone, shared) == []
+    sheet = shared["families"][0]["sheets"][0]
+    assert sheet["before"]["noise_floor"] > 0
+    assert sheet["after"]["noise_floor"] > 0
 
 
 def test_what_opaque_callables_said_ends_with_the_run(trained, reports):

@@ -1,0 +1,56 @@
+"""Measures that cross processes: a controller of workers has no function to find the noise with."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cloudpickle  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pytest_multiplicity.evaluation.measure import Measure, noise_of_measure
+from pytest_multiplicity.multiplicity.noise import Noise
+from pytest_multiplicity.store import Store
+from pytest_multiplicity.training import project_code_by_value
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A measure, and where what it was applied to is.
+
+    ``logits``: position of a candidate -> what the store knows its logits by, of which ``rows`` [n]
+    with ``targets`` [n] were measured.
+    """
+
+    fn: Measure
+    logits: Mapping[int, str]
+    rows: Tensor
+    targets: Tensor
+
+    def to_text(self) -> str | None:
+        """As text for the process that started this one; None for a function that can't travel."""
+        try:
+            with project_code_by_value():
+                return base64.b64encode(cloudpickle.dumps(self)).decode("ascii")
+        except Exception:
+            return None
+
+    @classmethod
+    def from_text(cls, text: str) -> Portable:
+        """What a worker of this very run wrote."""
+        made: Portable = pickle.loads(base64.b64decode(text))
+        return made
+
+    def noise(self, store: Store, positions: npt.NDArray[np.intp]) -> Noise | None:
+        """The noise between the candidates at some positions; None where logits are gone."""
+        entries = [store.get("logits", self.logits[index]) for index in positions.tolist()]
+        outputs = [
+            each.tensors["logits"][self.rows].numpy() for each in entries if each is not None
+        ]
+        if len(outputs) < len(positions):
+            return None
+        return noise_of_measure(self.fn, np.stack(outputs), self.targets.numpy())
