@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,47 @@ def memory() -> dict[str, int]:
     """Peak MiB of this process and of the largest that it started."""
     who = {"here": resource.RUSAGE_SELF, "largest worker": resource.RUSAGE_CHILDREN}
     return {name: resource.getrusage(value).ru_maxrss >> 10 for name, value in who.items()}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a command took: seconds, seconds of processor time, and what it printed."""
+
+    seconds: float
+    processor: float
+    mebibytes: float
+    said: str
+
+
+# a process inherits its parent's peak from before it began: only its own status tells it apart
+PYTEST = """
+import sys, pytest
+code = pytest.main(sys.argv[1:])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def pytest_run(arguments: Sequence[str], bytecode: Path, profile: Path | None = None) -> Spent:
+    """Run pytest in a process of its own."""
+    if profile is not None:
+        begin = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", "pytest"]
+        return _command([*begin, *arguments], bytecode)
+    spent = _command([sys.executable, "-c", PYTEST, *arguments], bytecode)
+    said, _, peak = spent.said.rpartition("\n")
+    return replace(spent, said=said.strip(), mebibytes=int(peak) / 1024)
+
+
+def _command(arguments: Sequence[str], bytecode: Path) -> Spent:
+    """Run a command as users would: Python keeps bytecode (there), and buffers what it prints."""
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+    environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    before, start = os.times(), time.perf_counter()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
+    spent, after = time.perf_counter() - start, os.times()
+    processor = sum(after[2:4]) - sum(before[2:4])  # of children
+    return Spent(spent, processor, 0.0, (done.stderr + done.stdout).strip())
 
 
 def options(description: str) -> argparse.ArgumentParser:

@@ -6,10 +6,7 @@ python -m benchmarks.overhead [--candidates 100] [--specs 100] [--repeats 3] [--
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +41,10 @@ def test_spec(candidate, level):
 """
 
 
-def run(folder: Path, *arguments: str) -> tuple[float, str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
-    start = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--rootdir", str(folder), str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return time.perf_counter() - start, done.stdout.strip().splitlines()[-1]
+def run(folder: Path, *arguments: str) -> common.Spent:
+    quiet = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    place = ["--rootdir", str(folder), str(folder)]
+    return common.pytest_run([*quiet, *place, *arguments], folder.parent / "bytecode")
 
 
 def measure(candidates: int, specs: int, repeats: int) -> dict[str, Any]:
@@ -65,19 +56,25 @@ def measure(candidates: int, specs: int, repeats: int) -> dict[str, Any]:
         (ours / "conftest.py").write_text(FAMILY.format(**sizes))
         (ours / "test_specs.py").write_text(SPECS.format(**sizes))
         (plain / "test_specs.py").write_text(PLAIN.format(**sizes))
-        rows = []
-        for _ in range(repeats):
-            theirs, said_plain = run(plain, "-p", "no:multiplicity")
-            spent, said = run(ours)
-            rows.append((spent / theirs, spent, theirs))
-    ratio, ours_seconds, plain_seconds = (statistics.median(c) for c in zip(*rows, strict=True))
-    print(f"  ours: {said}\n  plain: {said_plain}")
+        for folder in (plain, ours):
+            run(folder, "-k", "nothing")  # which leaves bytecode behind
+        pairs = [(run(ours), run(plain, "-p", "no:multiplicity")) for _ in range(repeats)]
+    for spent in pairs[-1]:
+        print(f"  {spent.said.splitlines()[-1]}")
+    figures = [
+        (a.seconds / b.seconds, a.processor / b.processor, a.processor, b.processor, a.mebibytes)
+        for a, b in pairs
+    ]
+    wall, ratio, ours_processor, plain_processor, peak = (
+        statistics.median(column) for column in zip(*figures, strict=True)
+    )
     return {
         "case": f"{candidates * specs:,} pairs",
-        "x plain pytest": ratio,
-        "seconds": ours_seconds,
-        "plain seconds": plain_seconds,
-        "MiB largest": common.memory()["largest worker"],
+        "x plain pytest": wall,
+        "x processor time": ratio,
+        "processor s": ours_processor,
+        "plain processor s": plain_processor,
+        "MiB": peak,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,15 +80,19 @@ class BeyondDoubt:
 
     def within(self, eps: float) -> Doubted:
         """Whether no other candidate is more than ``eps`` better."""
-        return self._verdict(lambda outcomes: doubt.within(outcomes, eps))
+        return self._verdict(("beyond doubt within", eps), partial(doubt.within, eps=eps))
 
     def in_top(self, k: float) -> Doubted:
         """Whether it is among the best ``ceil(k * n)``; rarely decided."""
-        return self._verdict(lambda outcomes: doubt.in_top(outcomes, k))
+        return self._verdict(("beyond doubt in_top", k), partial(doubt.in_top, k=k))
 
-    def _verdict(self, judge: Callable[[npt.NDArray[np.generic]], Sequence[Verdict]]) -> Doubted:
+    def _verdict(
+        self,
+        by: tuple[object, ...],
+        judge: Callable[[npt.NDArray[np.generic]], Sequence[Verdict]],
+    ) -> Doubted:
         metric = self._score.metric.of_everybody()
-        assert metric.outcomes is not None  # as of those measured so far
-        alive = np.flatnonzero(~np.isnan(metric.scores))
-        verdicts = judge(metric.outcomes[:, alive])
-        return Doubted(verdicts[int(np.flatnonzero(alive == self._score.index)[0])])
+        outcomes = metric.outcomes
+        assert outcomes is not None  # as of those measured so far
+        verdicts = metric.judged(by, lambda: judge(outcomes[:, metric.measured]))
+        return Doubted(verdicts[metric.measured.index(self._score.index)])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from pytest_multiplicity.multiplicity.noise import Noise
 from pytest_multiplicity.multiplicity.sheet import Sheet
 
 Floats = npt.NDArray[np.float64]
+Judged = TypeVar("Judged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class Metric:
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
     portable: Portable | None = field(default=None, repr=False)
+    _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def where(self) -> str:
@@ -72,7 +74,7 @@ class Metric:
         of = "" if self.complete is None else f"of {len(self.measured)} measured "
         return f"best {of}{self.best:.4f}"
 
-    @property
+    @cached_property
     def measured(self) -> list[int]:
         """Positions of the candidates that have a score."""
         return np.flatnonzero(~np.isnan(self.scores)).tolist()
@@ -80,6 +82,13 @@ class Metric:
     def of_everybody(self) -> Metric:
         """The metric with the scores of the whole family: what comparisons within it need."""
         return self if self.complete is None else self.complete()
+
+    def judged(self, by: tuple[object, ...], judge: Callable[[], Judged]) -> Judged:
+        """What a rule says of all candidates, worked out for the first who asks."""
+        if by not in self._judged:
+            self._judged[by] = judge()
+        judged: Judged = self._judged[by]
+        return judged
 
     def lacks(self, positions: Iterable[int]) -> bool:
         """Whether any of these candidates has no score."""

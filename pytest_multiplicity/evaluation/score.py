@@ -37,7 +37,10 @@ class Score(float):
     def within(self, eps: float) -> bool:
         """Whether it is at most ``eps`` worse than the family's best, inclusive."""
         metric = self.metric.of_everybody()
-        kept = selection.within(metric.scores, eps, higher_is_better=metric.higher_is_better)
+        kept = metric.judged(
+            ("within", eps),
+            lambda: selection.within(metric.scores, eps, higher_is_better=metric.higher_is_better),
+        )
         return bool(kept[self.index])
 
     def in_top(self, k: float, *, cells: bool = False) -> bool:
@@ -52,11 +55,14 @@ class Score(float):
                 f"in_top(cells=True) ranks the tables of a star design; this one is "
                 f"{metric.design.kind}: leave cells out"
             )
-        kept = selection.in_top(
-            metric.scores,
-            k,
-            copies=table_counts(metric.design) if cells else None,
-            higher_is_better=metric.higher_is_better,
+        kept = metric.judged(
+            ("in_top", k, cells),
+            lambda: selection.in_top(
+                metric.scores,
+                k,
+                copies=table_counts(metric.design) if cells else None,
+                higher_is_better=metric.higher_is_better,
+            ),
         )
         return bool(kept[self.index])
 

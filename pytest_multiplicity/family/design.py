@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pytest_multiplicity.errors import DefinitionError
 from pytest_multiplicity.family.config import Config
+from pytest_multiplicity.family.distinct import Distinct, DistinctConfigurations, same
 from pytest_multiplicity.family.ids import configuration_ids, seed_texts
 
 Kind = Literal["star", "grid", "explicit"]
@@ -62,7 +63,7 @@ def make_design(
     _check_names(configurations)
     axes = _options(default, configurations)
     differing = [
-        [axis for axis in axes if axis not in default or not _same(options[axis], default[axis])]
+        [axis for axis in axes if axis not in default or not same(options[axis], default[axis])]
         for options in configurations
     ]
     ids = configuration_ids(configurations, differing)
@@ -109,14 +110,15 @@ def _runs(
     """Every configuration, without its seed, and the seeds that there is a candidate with."""
     if "seed" not in configurations[0]:
         return [(options, seeds) for options in configurations]
-    found: list[tuple[Options, list[int]]] = []
+    known = DistinctConfigurations()
+    found: dict[int, tuple[Options, set[int]]] = {}
     for listed in configurations:
         options = {axis: option for axis, option in listed.items() if axis != "seed"}
-        own = next((own for known, own in found if _alike(known, options)), None)
-        if own is None:
-            found.append((options, own := []))
-        own.append(listed["seed"])
-    told = [(options, tuple(seed for seed in seeds if seed in own)) for options, own in found]
+        _, own = found.setdefault(known.add(options), (options, set()))
+        own.add(listed["seed"])
+    told = [
+        (options, tuple(seed for seed in seeds if seed in own)) for options, own in found.values()
+    ]
     return [(options, own) for options, own in told if own]
 
 
@@ -138,14 +140,14 @@ def _star(default: Options, varied: Mapping[str, Sequence[Any]]) -> list[Options
         default | {axis: option}
         for axis, options in varied.items()
         for option in options
-        if not _same(option, default[axis])
+        if not same(option, default[axis])
     ]
     return [dict(default), *others]
 
 
 def _grid(default: Options, varied: Mapping[str, Sequence[Any]]) -> list[Options]:
     choices = [
-        [default[axis], *(o for o in options if not _same(o, default[axis]))]
+        [default[axis], *(o for o in options if not same(o, default[axis]))]
         for axis, options in varied.items()
     ]
     return [default | dict(zip(varied, row, strict=True)) for row in itertools.product(*choices)]
@@ -168,9 +170,10 @@ def _explicit(
                 f"configuration {options!r} has no {missing[0]!r}, which others have: "
                 "add it there or to default"
             )
-    for first, second in itertools.combinations(configurations, 2):
-        if _alike(first, second):
-            raise DefinitionError(f"configuration {second!r} is listed twice: keep one")
+    known = DistinctConfigurations()
+    for position, options in enumerate(configurations):
+        if known.add(options) < position:
+            raise DefinitionError(f"configuration {options!r} is listed twice: keep one")
     return configurations
 
 
@@ -209,36 +212,20 @@ def _check_names(configurations: Sequence[Options]) -> None:
 
 def _options(default: Options, configurations: Sequence[Options]) -> dict[str, tuple[Any, ...]]:
     """Every axis with its options: the default's first, then in order of first appearance."""
-    axes: dict[str, list[Any]] = {axis: [option] for axis, option in default.items()}
+    axes = {axis: Distinct([option]) for axis, option in default.items()}
+    used: dict[str, set[int]] = {axis: set() for axis in axes}
     for options in configurations:
         for axis, option in options.items():
-            known = axes.setdefault(axis, [])
-            if not any(_same(option, other) for other in known):
-                known.append(option)
-    used = {
-        axis: [o for o in known if any(_same(o, c[axis]) for c in configurations)]
+            place = axes.setdefault(axis, Distinct()).add(option)
+            used.setdefault(axis, set()).add(place)
+    return {
+        axis: tuple(option for i, option in enumerate(known.options) if i in used[axis])
         for axis, known in axes.items()
     }
-    return {axis: tuple(options) for axis, options in used.items()}
 
 
 def _refuse_twice(where: str, values: Sequence[Any]) -> None:
-    for index, value in enumerate(values):
-        if any(_same(value, other) for other in values[:index]):
+    known = Distinct()
+    for position, value in enumerate(values):
+        if known.add(value) < position:
             raise DefinitionError(f"{where} lists {value!r} twice: keep one")
-
-
-def _alike(first: Options, second: Options) -> bool:
-    return all(_same(first[axis], second[axis]) for axis in first)
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Equal options; ``True`` and ``1`` differ, and arrays are compared by identity."""
-    if first is second:
-        return True
-    if isinstance(first, bool) != isinstance(second, bool):
-        return False
-    try:
-        return bool(first == second)
-    except (TypeError, ValueError, RuntimeError):  # an array's truth value
-        return False

@@ -62,8 +62,12 @@ class Recorded:
         everyone = dict.fromkeys(self._configs(self._table))
         known_seeds = tuple(dict.fromkeys(config.seed for config in everyone))
         seeds = known_seeds[:wanted]
-        configs = [config for config in everyone if config.seed in seeds]
-        options = list(dict.fromkeys(tuple(_options(config).items()) for config in configs))
+        chosen = set(seeds)
+        own: dict[tuple[tuple[str, Any], ...], set[int]] = {}  # configuration -> its seeds
+        for config in everyone:
+            if config.seed in chosen:
+                own.setdefault(tuple(_options(config).items()), set()).add(config.seed)
+        options = list(own)
         default = tuple(self.default.items())
         if default not in options:
             raise DefinitionError(
@@ -78,11 +82,12 @@ class Recorded:
             [dict(row) for row in options],
             [[a for a, o in row if o != self.default[a]] for row in options],
         )
+        places = {seed: place for place, seed in enumerate(seeds)}
+        named = dict(zip(seeds, seed_texts(seeds), strict=True))
         ordered = [
-            (Config(dict(row), seed), f"{text}-{seed_text}")
+            (Config(dict(row), seed), f"{text}-{named[seed]}")
             for row, text in zip(options, texts, strict=True)
-            for seed, seed_text in zip(seeds, seed_texts(seeds), strict=True)
-            if Config(dict(row), seed) in everyone
+            for seed in sorted(own[row], key=places.__getitem__)
         ]
         return Design(
             kind=_kind([dict(row) for row in options], dict(self.default), axes),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.multiplicity.pairs import Pairs, upper_quantile
@@ -177,8 +177,8 @@ def _beyond(outcomes: Outcomes, right: float, threshold: float, level: float) ->
         # the binomial's tail, e times, bounds that of any values in [0, 1]: Bentkus (2004)
         level /= math.e
     samples = len(outcomes)
-    at_or_above = stats.binom.sf(math.floor(right + ROUNDING) - 1, samples, threshold)
-    at_or_below = stats.binom.cdf(math.ceil(right - ROUNDING), samples, threshold)
+    at_or_above = special.bdtrc(math.floor(right + ROUNDING) - 1, samples, threshold)
+    at_or_below = special.bdtr(math.ceil(right - ROUNDING), samples, threshold)
     return bool(at_or_above <= level), bool(at_or_below <= level)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.multiplicity.noise import real_share
@@ -129,7 +129,7 @@ class _Effect:
         if within == 0:
             return 1.0 if self.variance == 0 else 0.0
         f = self.seeds * self.means * self.variance / self.freedom / within
-        return float(stats.f.sf(f, self.freedom, freedom))
+        return float(special.fdtrc(self.freedom, freedom, f))
 
 
 def _star_effects(sheet: Sheet, cells: Floats) -> Iterator[_Effect]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import operator
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def table_counts(design: Design) -> npt.NDArray[np.intp]:
 
 def option_positions(design: Design, axis: str) -> npt.NDArray[np.intp]:
     """The position of every candidate's option among those of ``axis``: [K]."""
-    options = design.axes[axis]
-    return np.array([_position(options, vars(config)[axis]) for config in design.configs])
+    position = _positions(design.axes[axis])
+    return np.array([position(vars(config)[axis]) for config in design.configs])
 
 
 def seed_positions(design: Design) -> npt.NDArray[np.intp]:
@@ -60,15 +61,26 @@ def seed_positions(design: Design) -> npt.NDArray[np.intp]:
 def _at_default(design: Design, axis: str) -> npt.NDArray[np.bool_]:
     """Who has the default option, which stands first if any candidate has it: [K]."""
     first = design.axes[axis][0]
-    used = _position((first,), design.default.get(axis, first)) == 0
+    used = _positions((first,))(design.default.get(axis, first)) == 0
     at_default: npt.NDArray[np.bool_] = used & (option_positions(design, axis) == 0)
     return at_default
 
 
-def _position(options: tuple[Any, ...], option: Any) -> int:
-    """Where ``option`` stands, or ABSENT. Identity first: arrays have no plain equality."""
-    for equal in (operator.is_, operator.eq):
-        for position, other in enumerate(options):
-            if equal(other, option):
-                return position
-    return ABSENT
+def _positions(options: Sequence[Any]) -> Callable[[Any], int]:
+    """Gives where an option stands, or ABSENT. Identity first: arrays have no plain equality."""
+    by_identity: dict[int, int] = {}
+    by_value: dict[Any, int] = {}
+    for position, option in enumerate(options):
+        by_identity.setdefault(id(option), position)
+        with contextlib.suppress(TypeError):  # what has no hash is compared with each
+            by_value.setdefault(option, position)
+
+    def place(option: Any) -> int:
+        if id(option) in by_identity:
+            return by_identity[id(option)]
+        try:
+            return by_value.get(option, ABSENT)
+        except TypeError:
+            return next((i for i, other in enumerate(options) if other == option), ABSENT)
+
+    return place

@@ -7,7 +7,7 @@ float or a str enum kills the run. So each record is made of builtins, once, whe
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["kept", "rejected", "failed", "screened"]
@@ -35,10 +35,8 @@ class PairRecord:
 
     def wire(self) -> dict[str, Any]:
         """As builtins."""
-        record = asdict(self)
-        record["metrics"] = list(self.metrics)
-        record["reason"] = self.reason.encode("utf-8", "replace").decode()
-        return record
+        reason = self.reason.encode("utf-8", "replace").decode()
+        return {**vars(self), "metrics": list(self.metrics), "reason": reason}
 
     @classmethod
     def from_wire(cls, record: Mapping[str, Any]) -> PairRecord:
@@ -76,8 +74,10 @@ class Ledger:
         pairs = self.pairs.setdefault((record.family, record.spec), {})
         if record.verdict == "screened" and record.candidate in pairs:
             return  # another process has judged the same pair
-        pairs[record.candidate] = replace(record, news={})  # which goes where it belongs:
+        pairs[record.candidate] = replace(record, news={}) if record.news else record
         self._note_rejection(record)
+        if not record.news:
+            return
         known = self.metrics.setdefault(record.family, {})
         for name, metric in record.news.get("metrics", {}).items():
             known[name] = _merged(known.get(name), metric)

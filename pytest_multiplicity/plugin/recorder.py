@@ -67,16 +67,19 @@ class Recorder:
         """What the ledger doesn't know yet, as builtins: metrics, and facts about the family."""
         key = pair.family.key
         told = state.told.setdefault(key, set())
-        facts = self.population.facts()
+        facts = {**self.population.facts(), "warnings": list(state.warnings)}
         once = {} if ONCE in told else self.population.facts_of_training()
         if once:
             told.add(ONCE)
         known = state.metrics.setdefault(key, {})
         fresh = {n: m for n, m in self.metrics.items() if known.get(n) is not m or m.searched}
         known.update(fresh)
+        if not fresh and not once and state.facts.get(key) == facts:
+            return {}
+        state.facts[key] = facts
         return {
             "metrics": {name: each.wire(far=state.worker) for name, each in fresh.items()},
-            "facts": {**facts, **once, "warnings": list(state.warnings)},
+            "facts": {**facts, **once},
         }
 
     def _observe(self, metric: Metric) -> None:

@@ -25,6 +25,8 @@ def inert(text: str, limit: int = NAME_LIMIT, *, unicode: bool = True) -> str:
     too long loses its middle, so that the seed at the end of an id stays readable. Markup (rich,
     markdown, HTML) is each renderer's own to escape.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return " ".join(text.split())
     raw = text if len(text) <= 4 * limit else text[: 2 * limit] + text[-2 * limit :]
     line = "".join(_harmless(character) for character in " ".join(raw.split()))
     if not unicode:

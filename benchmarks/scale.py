@@ -1,0 +1,111 @@
+"""What a large family costs: recorded candidates, collected, judged and reported.
+
+python -m benchmarks.scale [--candidates 10000] [--specs 10] [--reports json html markdown]
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common
+
+REPORTS = ("json", "html", "markdown")
+SEEDS = 10  # of every configuration
+FAMILY = """
+import numpy as np
+import pandas as pd
+import pytest_multiplicity as pm
+
+DRAWN = np.random.default_rng(0)
+ROWS = [(lr, width, seed) for lr in range({configurations}) for width in (16, 32)
+        for seed in range({seeds})]
+TABLE = pd.DataFrame(ROWS, columns=["lr", "width", "seed"])
+for metric in range({specs}):
+    TABLE[f"metric{{metric}}"] = DRAWN.normal(90, 2, len(TABLE)).round(3)
+candidate = pm.recorded(
+    TABLE, default={{"lr": 0, "width": 16}}, n={{f"metric{{i}}": 5000 for i in range({specs})}}
+)
+"""
+SPECS = """
+import pytest
+
+{specs}
+
+def test_gate(survivors):
+    assert len(survivors) >= 1
+"""
+SPEC = """
+{mark}
+def test_{number:02}(candidate):
+    assert candidate.score("metric{number}"){rule}
+"""
+RULES = (" >= 0.86", ".within(0.11)", ".in_top(0.97)")
+"""Absolute and relative ones, each rejecting a few in a hundred."""
+
+
+def project(folder: Path, candidates: int, specs: int) -> None:
+    """Write a family and its specs: eight of ten enforced, the rest unforeseen."""
+    sizes = {"configurations": candidates // (2 * SEEDS), "seeds": SEEDS, "specs": specs}
+    (folder / "conftest.py").write_text(FAMILY.format(**sizes))
+    written = [
+        SPEC.format(
+            number=number,
+            rule=RULES[number % len(RULES)],
+            mark="@pytest.mark.unforeseen" if number % 10 >= 8 else "",
+        )
+        for number in range(specs)
+    ]
+    (folder / "test_specs.py").write_text(SPECS.format(specs="".join(written)))
+
+
+def arguments(folder: Path, sheets: str, reports: tuple[str, ...]) -> list[str]:
+    """Of a run in ``folder``."""
+    quiet = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    place = ["--rootdir", str(folder), str(folder), f"--multiplicity-sheets={sheets}"]
+    return quiet + place + [f"--multiplicity-{kind}={folder / kind}" for kind in reports]
+
+
+def measure(
+    candidates: int, specs: int, sheets: str, reports: tuple[str, ...], profile: Path | None
+) -> dict[str, Any]:
+    """Run once in a process of its own: seconds, processor time and peak memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, bytecode = Path(name, "project"), Path(name, "bytecode")
+        folder.mkdir()
+        project(folder, candidates, specs)
+        common.pytest_run([*arguments(folder, sheets, ()), "-k", "nothing"], bytecode)
+        spent = common.pytest_run(arguments(folder, sheets, reports), bytecode, profile)
+        if not re.search(r"\d+ passed", spent.said):
+            raise SystemExit(spent.said[-4000:])
+        print(f"  {spent.said.splitlines()[-1]}")
+        sizes = {kind: (folder / kind).stat().st_size / 1e6 for kind in reports}
+    return {
+        "candidates": candidates,
+        "specs": specs,
+        "reports": " ".join(reports) or "none",
+        "seconds": spent.seconds,
+        "processor s": spent.processor,
+        "ms a pair": 1000 * spent.processor / (candidates * specs),
+        "MiB": spent.mebibytes,
+        **{f"{kind} MB": size for kind, size in sizes.items()},
+    }
+
+
+def main() -> None:
+    """Measure what the arguments say."""
+    parser = common.options(__doc__.splitlines()[0])
+    parser.add_argument("--candidates", type=int, default=10_000)
+    parser.add_argument("--specs", type=int, default=10)
+    parser.add_argument("--sheets", choices=("none", "summary", "full"), default="summary")
+    parser.add_argument("--reports", nargs="*", choices=REPORTS, default=())
+    parser.add_argument("--profile", type=Path, help="write what cProfile saw there")
+    chosen = parser.parse_args()
+    sizes = (chosen.candidates, chosen.specs, chosen.sheets, tuple(chosen.reports))
+    common.report("scale", [measure(*sizes, chosen.profile)], chosen.json)
+
+
+if __name__ == "__main__":
+    main()
