@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pytest_multiplicity.training.cluster.connection import RayCluster
 
 ADDRESS = "RAY_ADDRESS"
-SHARED = "multiplicity_cluster"  # what a controller tells its workers
+SHARED = "multiplicity_cluster"  # what a controller tells its workers: the address, and this
+AUTHENTICATION = "RAY_AUTH_MODE"  # Ray sets it in a process that starts a cluster
 
 
 def check() -> None:
@@ -31,11 +32,13 @@ def check() -> None:
 
 def make(config: pytest.Config) -> RayCluster:
     """Give the cluster of this process: a worker of pytest-xdist has that of its controller."""
+    address = os.environ.get(ADDRESS, "")
+    if shared := getattr(config, "workerinput", {}).get(SHARED):
+        address, os.environ[AUTHENTICATION] = shared  # which Ray reads when it is imported
     from pytest_multiplicity.training import available_cores
     from pytest_multiplicity.training.cluster.connection import RayCluster
 
-    shared = getattr(config, "workerinput", {}).get(SHARED)
-    return RayCluster(shared or os.environ.get(ADDRESS, ""), available_cores())
+    return RayCluster(address, available_cores())
 
 
 class Sharing:
@@ -46,4 +49,5 @@ class Sharing:
         """Tell a worker where it is: started now, since later nobody could tell."""
         cluster = node.config.stash[STATE].cluster
         if cluster is not None and not os.environ.get(ADDRESS):
-            node.workerinput[SHARED] = cluster.address
+            address = cluster.address
+            node.workerinput[SHARED] = address, os.environ.get(AUTHENTICATION, "")

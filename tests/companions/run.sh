@@ -5,8 +5,9 @@
 #
 # Each environment lies in FOLDER, or a temporary one, and sees the packages of the Python it is made
 # with (PYTHON, else python3), torch and this project among them: only what differs is installed.
-# Environments: the newest pytest, the oldest that is supported, and the lowest versions of our
-# dependencies. ENVIRONMENTS names some of them, such as "oldest".
+# Environments: the newest pytest, the oldest that is supported, the lowest versions of our
+# dependencies, and one with Ray, for its engine's tests. ENVIRONMENTS names some of them, such as
+# "oldest".
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,10 +19,12 @@ declare -A differs=(
   [newest]="pytest"
   [oldest]="pytest==8.4.2"
   [lowest]="pytest==8.4.2 numpy==2.1.* pandas==2.2.3 scipy==1.14.1 rich==13.9.* safetensors==0.5.* filelock==3.16.*"
+  [ray]="ray>=2.50"
 )
+declare -A tests=([ray]="tests/companions/test_ray.py tests/training/test_ray.py")
 failed=0
 
-for name in ${ENVIRONMENTS:-newest oldest lowest}; do
+for name in ${ENVIRONMENTS:-newest oldest lowest ray}; do
   "$python" -m venv "$folder/$name"
   parent=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   own=$("$folder/$name/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -30,7 +33,9 @@ for name in ${ENVIRONMENTS:-newest oldest lowest}; do
   "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check \
     "${companions[@]}" ${differs[$name]} || { failed=1; continue; }
   echo "== $name: $("$folder/$name/bin/python" -m pytest --version 2>&1 | tail -1)"
-  (cd "$root" && "$folder/$name/bin/python" -m pytest tests/companions/test_companions.py -q -rs \
+  # shellcheck disable=SC2086 # several files in one string
+  (cd "$root" && "$folder/$name/bin/python" -m pytest \
+    ${tests[$name]:-tests/companions/test_companions.py} -q -rs \
     -o asyncio_default_fixture_loop_scope=function -p no:benchmark) || failed=1
 done
 exit $failed

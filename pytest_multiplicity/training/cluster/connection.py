@@ -101,7 +101,8 @@ class RayCluster:
         try:
             ray.init(self._given or LOCAL, **settings)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise EvaluationError(f"Ray ({self._given or LOCAL}): {error}") from error
+            why = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+            raise EvaluationError(f"Ray ({self._given or LOCAL}): {why}") from error
 
 
 @contextmanager

@@ -1,0 +1,220 @@
+"""The engine ray, through pytest: the report that the local engine gives, or an error at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Eight candidates that go to workers though they train in a moment, always the same way.
+FAMILY = """
+    import os
+    import time
+    from dataclasses import replace
+
+    import pytest
+    import torch
+    from torch import nn
+
+    import pytest_multiplicity as pm
+    from pytest_multiplicity.training import planner
+    from pytest_multiplicity.training.ways import Way
+
+    def made(self, groups):
+        way = Way("plain", in_workers=True)
+        return {group: planner.Plan(group, way, 1.0, 1 << 20) for group in groups}
+
+    planner.Planner._made = made
+
+    def draw(n, name, seed):
+        rng = torch.Generator().manual_seed(seed)
+        targets = torch.arange(n) % 2
+        inputs = (torch.rand(n, 1, 2, 2, generator=rng) + targets[:, None, None, None]) / 2
+        return pm.Data(inputs, targets, name=name)
+
+    @pytest.fixture(scope="session")
+    def test_data():
+        return draw(300, "test", 2)
+
+    @pytest.fixture(scope="session")
+    def train_data():
+        return draw(60, "train", 1)
+
+    class Slow:
+        "Trains as long as there is a file of this name."
+
+        def __init__(self, path):
+            self.path = path
+
+        def __call__(self, batch):
+            while self.path and os.path.exists(self.path):
+                time.sleep(0.05)
+            return batch
+
+    @pm.family(default={"lr": 0.1}, vary={"lr": [0.05]}, seeds=4)
+    def candidate(config, train_data):
+        wait = Slow(os.environ.get("WAIT_FOR", ""))
+        net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        return pm.Recipe(net, train_data, epochs=2, batch_size=16, lr=config.lr, augment=wait)
+"""
+SPECS = """
+    import pytest_multiplicity as pm
+
+    def test_accuracy(candidate, test_data):
+        assert candidate.accuracy(test_data).within(0.5)
+
+    def test_attack(candidate, test_data):
+        candidate.accuracy(test_data, under=pm.PGD(0.01))
+        assert candidate.accuracy(test_data).in_top(0.75)
+
+    def test_gate(survivors):
+        assert len(survivors) >= 1
+"""
+RAY = "--multiplicity-engine=ray"
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray isn't installed")
+
+
+@pytest.fixture
+def study(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    pytester.makeconftest(FAMILY)
+    pytester.makepyfile(test_specs=SPECS)
+    return pytester
+
+
+@pytest.fixture
+def run(study: pytest.Pytester) -> Callable[..., tuple[pytest.RunResult, dict[str, Any]]]:
+    """Run with a store of its own, and give what was said and reported."""
+
+    def runs(name: str, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:
+        paths = f"--multiplicity-store={name}", f"--multiplicity-json={name}.json"
+        result = study.runpytest_subprocess("-p", "no:randomly", *paths, *options)
+        document = json.loads((study.path / f"{name}.json").read_text())
+        return result, {key: value for key, value in document.items() if key != "settings"}
+
+    return runs
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.glob("*/weights/**/*") if p.is_file()}
+
+
+@needs_ray
+def test_the_report_and_the_weights_are_those_of_the_local_engine(
+    study: pytest.Pytester, run: Callable[..., Any]
+) -> None:
+    local, expected = run("local")
+    far, report = run("far", RAY)
+    assert (local.ret, far.ret) == (0, 0)
+    assert report == expected
+    assert weights(study.path / "far") == weights(study.path / "local")
+    for result in (local, far):  # and not a word of Ray's
+        assert not result.stderr.lines
+        assert "ray" not in result.stdout.str().lower().replace("engine=ray", "")
+
+
+@needs_ray
+def test_workers_of_xdist_share_a_cluster(run: Callable[..., Any]) -> None:
+    pytest.importorskip("xdist")
+    _, expected = run("local")
+    far, report = run("far", RAY, "-n", "2")
+    assert far.ret == 0
+    assert report == expected
+
+
+@needs_ray
+def test_what_is_in_the_store_needs_no_cluster(run: Callable[..., Any]) -> None:
+    run("kept")
+    again, _ = run("kept", RAY)
+    assert again.ret == 0
+    assert again.duration < 60
+
+
+@needs_ray
+def test_an_interruption_leaves_nothing_behind(
+    study: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = study.path / "wait"
+    wait.touch()
+    monkeypatch.setenv("WAIT_FOR", str(wait))
+    # A group of its own, as a terminal would interrupt; Ray's processes belong to it.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", RAY],
+        cwd=study.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (working := _named("ray::multiplicity", process.pid)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert working
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        wait.unlink()
+        process.kill()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in said
+    while _named("ray", process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _named(name: str, session: int) -> list[int]:
+    """Processes of a session whose command line has a name in it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if name in line and "pytest" not in line and int(status[3]) == session and status[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@needs_ray
+def test_an_address_where_nothing_answers_is_a_usage_error(
+    study: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    result = study.runpytest_subprocess(RAY)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = f"*no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{port} (*): start it, or unset*"
+    result.stderr.fnmatch_lines([said])
+    assert len(result.stderr.lines) <= 3
+
+
+def test_ray_that_is_not_installed_is_a_usage_error(
+    study: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = study.runpytest_inprocess(RAY)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*needs Ray: pip install 'pytest-multiplicity?ray?'*"])
+
+
+def test_the_local_engine_does_not_import_ray(study: pytest.Pytester) -> None:
+    study.makepyfile(test_none="import sys\ndef test_none():\n    assert 'ray' not in sys.modules")
+    result = study.runpytest_subprocess("-p", "no:randomly", "test_specs.py", "test_none.py")
+    assert result.ret == 0
