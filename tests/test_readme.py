@@ -93,6 +93,7 @@ def test_ini_options_exist_with_the_values_told() -> None:
     assert set(re.findall(r"\bmultiplicity_\w+", README)) <= known
     told = re.findall(r"`(multiplicity_\w+) = (\w+ \|[\w |]+)`", README)
     kinds = {
+        "independence": options.Independence,
         "partial": options.Partial,
         "same_data": options.SameData,
         "undecided": options.Undecided,
