@@ -138,11 +138,11 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-class Narrow(ResNet):
-    """A residual network of the same depth with an eighth of the channels."""
+class Small(ResNet):
+    """A residual network of the same kind: a block a stage, and an eighth of the channels."""
 
     def __init__(self, **architecture: Any) -> None:
-        super().__init__(**architecture)
+        super().__init__(**architecture | {"layers": [1, 1, 1, 1]})
         self.fc = nn.Linear(self.inplanes, self.fc.out_features)
 
     def _make_layer(self, block: Any, planes: int, *rest: Any, **more: Any) -> nn.Sequential:
@@ -167,8 +167,8 @@ class Narrow(ResNet):
     seeds=5,
 )
 def candidate(config, faces, scale):
-    """A residual network from torchvision, trained from scratch; with --smoke a narrow one."""
-    kind = Narrow if scale is SMOKE else ResNet
+    """A residual network from torchvision, trained from scratch; with --smoke a small one."""
+    kind = Small if scale is SMOKE else ResNet
     sgd = config.optimizer == "SGD"
     return pm.Recipe(
         model=lambda: kind(num_classes=2, **ARCHITECTURES[config.architecture]),

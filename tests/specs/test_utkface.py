@@ -283,12 +283,11 @@ def test_networks_are_torchvisions(architecture, name):
     with torch.device("meta"):
         known = get_model(name, num_classes=2).state_dict()
         full = study.ResNet(num_classes=2, **options).state_dict()
-        narrow = study.Narrow(num_classes=2, **options).state_dict()
+        small = study.Small(num_classes=2, **options).state_dict()
     assert {key: each.shape for key, each in full.items()} == {k: v.shape for k, v in known.items()}
-    assert set(full) <= set(narrow)  # as deep: only the first block may need a projection more
-    sizes = [sum(each.numel() for each in state.values()) for state in (narrow, full)]
-    assert 20 * sizes[0] < sizes[1]
-    assert study.Narrow(num_classes=2, **options)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+    sizes = [sum(each.numel() for each in state.values()) for state in (small, full)]
+    assert 50 * sizes[0] < sizes[1]
+    assert study.Small(num_classes=2, **options)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
 
 
 def test_only_what_is_trained_on_is_kept_as_floats(readers, monkeypatch):
@@ -328,7 +327,7 @@ class Study:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", STUDY, "--smoke", "-rs", *PLUGIN, *options],
             cwd=ROOT,
-            env=os.environ | {"COLUMNS": "400"},
+            env=os.environ | {"COLUMNS": "400", "OMP_NUM_THREADS": "1"},  # the networks are tiny
             capture_output=True,
             text=True,
             timeout=500,
