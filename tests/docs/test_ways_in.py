@@ -42,8 +42,11 @@ def script_of(example: str) -> str:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Callable[[str, str], tuple[pytest.RunResult, Any]]:
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], tuple[pytest.RunResult, Any]]:
     """A project that has trained models in the way of an example, and takes that way in."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the models are tiny
 
     def run(example: str, more: str = "") -> tuple[pytest.RunResult, Any]:
         if not (pytester.path / "conftest.py").exists():
