@@ -44,6 +44,9 @@ class Piece:
             positions = positions[unit.count :]
 
 
+Group = tuple[tuple[int, ...], Way | None]  # positions of models, and their way; None: opaque
+
+
 @dataclass(frozen=True)
 class Infer:
     """How to compute logits: on which device, by whose plans, counting what."""
@@ -53,6 +56,8 @@ class Infer:
     planner: Planner
     begun: dict[Unit, tuple[int, ...]] = field(default_factory=dict)
     """Units that have begun to compute and not ended, with the positions of their models."""
+    groups: list[Group] = field(default_factory=list)
+    """How the models are evaluated that were asked last."""
 
     def __call__(
         self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
@@ -63,24 +68,43 @@ class Infer:
         called with the number of (model, batch) pairs done. After an interruption ``begun`` tells
         what was being computed.
         """
+        logits = self.part(models, data, under, range(0, len(data), BATCH), advance)
+        self.work.inferred += len(models)
+        return logits
+
+    def part(
+        self,
+        models: Sequence[Model],
+        data: Data,
+        under: Chain,
+        starts: Sequence[int],
+        advance: Callable[[int], None],
+        groups: Sequence[Group] = (),
+    ) -> list[Tensor]:
+        """Logits of the batches that start at these positions of ``data``.
+
+        ``groups`` are how models are evaluated, where it was decided before.
+        """
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
+        self.groups[:] = groups
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
         demand = Demand.of(steps)
         offered = self._schedules(demand)
         pieces: list[Piece] | None = None
         with perform() as run:
-            for start in range(0, len(data), BATCH):
+            for start in starts:
                 rows = torch.arange(start, min(start + BATCH, len(data)))
                 batch = self._batch(data, rows, under, steps)
-                pieces = self._pieces(models, batch, demand) if pieces is None else pieces
+                if not self.groups:
+                    self.groups[:] = self._grouped(models, batch, demand)
+                pieces = self._pieces(models) if pieces is None else pieces
                 pace = self.planner.pace(demand, [piece.unit for piece in pieces])
                 with pace.timed(offered, len(rows) * under.passes) as schedule:
                     for piece, logits in self._computed(run, pieces, batch, schedule):
                         for position, lane in zip(piece.positions, logits, strict=True):
                             parts[position].append(lane)
                         advance(len(piece.positions))
-        self.work.inferred += len(models)
         return [torch.cat(part) for part in parts]
 
     def _batch(self, data: Data, rows: Tensor, under: Chain, steps: tuple[Step, ...]) -> Batch:
@@ -102,20 +126,28 @@ class Infer:
             return ["all threads", "at once", "one thread"]
         return ["all threads", "one thread"]
 
-    def _pieces(self, models: Sequence[Model], batch: Batch, demand: Demand) -> list[Piece]:
-        """Put modules of one structure together, as many as their way says."""
+    def _grouped(self, models: Sequence[Model], batch: Batch, demand: Demand) -> Iterator[Group]:
+        """Put modules of one structure together, with their way."""
         alike: dict[str | None, list[int]] = {}
-        pieces = []
         for position, model in enumerate(models):
             if isinstance(model, nn.Module):
                 kind = self.planner.structure(model) or f"module {position}"
                 alike.setdefault(kind, []).append(position)
             else:
-                pieces.append(Piece((position,), Alone(model), "all threads"))
+                yield (position,), None
         for positions in alike.values():
             modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
-            way = self.planner.way(modules, batch, demand)
-            pieces += self._divided(modules, positions, way)
+            yield tuple(positions), self.planner.way(modules, batch, demand)
+
+    def _pieces(self, models: Sequence[Model]) -> list[Piece]:
+        """Divide groups into units, of as many models as their way says."""
+        pieces = []
+        for positions, way in self.groups:
+            if way is None:
+                pieces.append(Piece(positions, Alone(models[positions[0]]), "all threads"))
+            else:
+                modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
+                pieces += self._divided(modules, positions, way)
         return pieces
 
     def _divided(

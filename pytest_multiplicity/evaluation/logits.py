@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from pytest_multiplicity.evaluation.asking import Asked
+from pytest_multiplicity.evaluation.elsewhere import FarInfer
 from pytest_multiplicity.evaluation.guard import guarded
 from pytest_multiplicity.evaluation.inference import BATCH, Infer
 from pytest_multiplicity.evaluation.planning import Planner
@@ -28,6 +29,9 @@ class Logits:
         self._models, self._store = models, models.store
         planner = Planner(models.device, models.store, len(models.design.ids))
         self._infer = Infer(models.device, models.work, planner)
+        self._compute_all: Callable[..., list[Tensor]] = self._infer
+        if models.cluster is not None:
+            self._compute_all = FarInfer(self._infer, models.cluster, models.patience)
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
         self.searching = False
@@ -104,7 +108,7 @@ class Logits:
         with guarded(what):
             models = [self._models.model(i) for i in chunk]
             with watched(what, self._models.patience, advance) as noted:
-                return self._infer(models, asked.source, asked.under, noted)
+                return self._compute_all(models, asked.source, asked.under, noted)
 
     def _hung(self, chunk: Sequence[int]) -> list[int]:
         """Candidates of a chunk that were computing when it was given up."""

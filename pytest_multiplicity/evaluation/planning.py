@@ -66,10 +66,11 @@ class Demand:
 class Planner:
     """Decides for the models of one structure, by what the store knows or by a probe.
 
-    ``family``: how many models there are in all, where only one is asked for.
+    ``family``: how many models there are in all, where only one is asked for. Without a store it
+    keeps units and paces, and decides nothing.
     """
 
-    def __init__(self, device: torch.device, store: Store, family: int) -> None:
+    def __init__(self, device: torch.device, store: Store | None, family: int) -> None:
         self.shelf = Shelf()
         self._device, self._store, self._family = device, store, family
         self._known: dict[str, Way] = {}
@@ -104,6 +105,7 @@ class Planner:
         shape = [list(inputs.shape[1:]), str(inputs.dtype), *where]
         key = fingerprint(["evaluation", VERSION, known, shape, demand])
         if key not in self._known:
+            assert self._store is not None, "ways are decided where the store is"
             entry = self._store.get(KIND, key)
             if entry is None:
                 way = self._probe(modules, batch, demand, alike=kind is not None)

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-# Eight candidates that go to workers though they train in a moment, always the same way.
+# Eight candidates that go to workers though they train in a moment, always the same way, and of
+# whose evaluation two of four batches do, too.
 FAMILY = """
     import os
     import time
@@ -27,6 +28,7 @@ FAMILY = """
     from torch import nn
 
     import pytest_multiplicity as pm
+    from pytest_multiplicity.evaluation import elsewhere
     from pytest_multiplicity.training import planner
     from pytest_multiplicity.training.ways import Way
 
@@ -35,6 +37,7 @@ FAMILY = """
         return {group: planner.Plan(group, way, 1.0, 1 << 20) for group in groups}
 
     planner.Planner._made = made
+    elsewhere.PAYS = 0.0
 
     def draw(n, name, seed):
         rng = torch.Generator().manual_seed(seed)
@@ -44,7 +47,7 @@ FAMILY = """
 
     @pytest.fixture(scope="session")
     def test_data():
-        return draw(300, "test", 2)
+        return draw(1000, "test", 2)
 
     @pytest.fixture(scope="session")
     def train_data():
@@ -107,8 +110,9 @@ def run(study: pytest.Pytester) -> Callable[..., tuple[pytest.RunResult, dict[st
     return runs
 
 
-def weights(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.glob("*/weights/**/*") if p.is_file()}
+def stored(folder: Path, kind: str) -> dict[str, bytes]:
+    """Tensors by file: what runs they belong to lies beside."""
+    return {p.name: p.read_bytes() for p in folder.glob(f"*/{kind}/**/*") if p.is_file()}
 
 
 @needs_ray
@@ -119,7 +123,8 @@ def test_the_report_and_the_weights_are_those_of_the_local_engine(
     far, report = run("far", RAY)
     assert (local.ret, far.ret) == (0, 0)
     assert report == expected
-    assert weights(study.path / "far") == weights(study.path / "local")
+    for kind in ("weights", "logits"):
+        assert stored(study.path / "far", kind) == stored(study.path / "local", kind)
     for result in (local, far):  # and not a word of Ray's
         assert not result.stderr.lines
         assert "ray" not in result.stdout.str().lower().replace("engine=ray", "")
