@@ -7,7 +7,7 @@
 # with (PYTHON, else python3), torch and this project among them: only what differs is installed.
 # Environments: the newest pytest, the oldest that is supported, the lowest versions of our
 # dependencies, and one with Ray, for its engine's tests. ENVIRONMENTS names some of them, such as
-# "oldest".
+# "oldest". Libraries that models come from have a script of their own: tests/docs/run.sh.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
