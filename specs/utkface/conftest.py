@@ -54,6 +54,7 @@ SMOKE = Scale(32, 3, 1_000, 200, batches=8, precision="float32")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # told, and no error as this project's settings would have it
     config.addinivalue_line("filterwarnings", "default:.*left out .* files")
 
 
