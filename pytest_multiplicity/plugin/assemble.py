@@ -33,6 +33,7 @@ Bools = npt.NDArray[np.bool_]
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
 PACKAGES = ("pytest-multiplicity", "pytest", "torch", "torchvision", "numpy")
 TRAINING = "training"
+MOST_AGREEING = 500  # survivors that are compared pair by pair
 MOST_LOGITS = 50_000_000  # numbers that the means over probabilities are made of
 
 
@@ -409,17 +410,20 @@ class FamilyReport:
         return [metric for name, metric in measured.items() if name not in self.metrics]
 
     def _agreement(self) -> report.Agreement | None:
-        """How often survivors agree, on the first data set that nobody selected by, else any."""
+        """How often survivors agree, on the first data set that nobody selected by, else any.
+
+        The first survivors: of many the matrix would be larger than all else that is reported.
+        """
         from pytest_multiplicity.multiplicity.predictive import agreement
 
         chosen = min(self._predictions, key=lambda each: each.optimistic, default=None)
         if chosen is None or self.survivors.sum() < 2:
             return None
-        ids = [id for id, kept in zip(self.family.design.ids, self.survivors, strict=True) if kept]
+        first = np.flatnonzero(self.survivors)[:MOST_AGREEING]
         return report.Agreement(
             data=chosen.data,
-            ids=ids,
-            values=agreement(chosen.predictions[self.survivors]).tolist(),
+            ids=[self.family.design.ids[index] for index in first],
+            values=agreement(chosen.predictions[first]).tolist(),
         )
 
     def _conflicts(self) -> list[report.Conflicts]:
