@@ -156,6 +156,26 @@ def test_a_task_that_is_lost_again_and_again(
     assert str(outcome.error) == "a task was lost 5 times, last: its node died"
 
 
+def test_what_runs_is_taken_back_when_nobody_wants_it(cluster: RayCluster, tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+
+    def work(reporter: Any, i: int) -> int:
+        while i:
+            with beats.open("a") as file:
+                file.write(".")
+            time.sleep(0.05)
+        return i
+
+    performing = cluster.pool(CPU, 0.0).perform(deque([0, 1]), lambda i: partial(work, i=i))
+    assert next(performing) == (0, Done(0))
+    while not beats.exists():
+        time.sleep(0.05)
+    performing.close()  # type: ignore[attr-defined]  # as an interruption does
+    before = -1
+    while before != (before := beats.stat().st_size):
+        time.sleep(1.0)
+
+
 def test_gpus_of_another_kind_are_refused(
     cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from pytest_multiplicity.training.cluster.parcel import Part
 from pytest_multiplicity.training.cluster.pool import RayPool
 from pytest_multiplicity.training.memory import free_bytes
 
+STATISTICS, AUTHENTICATION = "RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"
 KEPT_BYTES = 4 << 30  # of parts that stay in the object store for the next task
 
 
@@ -33,6 +34,7 @@ class RayCluster:
     def __init__(self, address: str, cores: int) -> None:
         self._given, self._cores = address, cores
         self._connected = self._own = False
+        self._authentication: str | None = None
         self._kept: OrderedDict[int, tuple[Part, Any]] = OrderedDict()
 
     @property
@@ -62,6 +64,7 @@ class RayCluster:
         if self._connected:
             return
         if not ray.is_initialized():
+            self._authentication = os.environ.get(AUTHENTICATION)
             with _quiet():
                 self._start()
             self._own = True
@@ -73,6 +76,7 @@ class RayCluster:
         if self._own:
             with _quiet():
                 ray.shutdown()
+            _set(AUTHENTICATION, self._authentication)
         self._connected = self._own = False
 
     def ref(self, part: Part) -> Any:
@@ -100,7 +104,7 @@ class RayCluster:
                 raise EvaluationError(why)
         try:
             ray.init(self._given or LOCAL, **settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             why = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
             raise EvaluationError(f"Ray ({self._given or LOCAL}): {why}") from error
 
@@ -108,8 +112,8 @@ class RayCluster:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Let Ray neither warn, nor phone home, nor keep the handlers of signals."""
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = os.environ.get(STATISTICS)
+    os.environ[STATISTICS] = "0"
     here = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -119,10 +123,15 @@ def _quiet() -> Iterator[None]:
     finally:
         if here:
             signal.signal(signal.SIGTERM, handler)
-        if before is None:
-            del os.environ["RAY_USAGE_STATS_ENABLED"]
-        else:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
+        _set(STATISTICS, before)
+
+
+def _set(name: str, value: str | None) -> None:
+    """Set a variable of the environment, or have none of this name."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def least_memory() -> int:
