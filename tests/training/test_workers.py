@@ -93,6 +93,7 @@ def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:
     assert gpu_places(2, "") == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     with Workers(2, places=places) as workers:
         outcomes = dict(workers.perform(deque(range(6)), lambda i: partial(work, i=i)))
+        outcomes |= dict(workers.perform(deque([6, 7]), lambda i: partial(work, i=i)))
         there = {process.place["CUDA_VISIBLE_DEVICES"] for process in workers._processes}
     assert outcomes.pop(1) == Crashed("exit status 7")
     assert {outcome.value for outcome in outcomes.values()} <= {"4", "GPU-8f9b"}  # type: ignore[union-attr]
