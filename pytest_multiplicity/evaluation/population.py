@@ -194,6 +194,7 @@ class Population:
         return {
             "device": self.models.device.type,
             "work": self.models.work.as_dict(),
+            "trained_now": len(self.models.trained_now),
         }
 
     def facts_of_training(self) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Models:
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
         self._ways: dict[int, str] = {}
+        self.trained_now: set[int] = set()  # in this run, also by a process that died since
         self._ready = False
         self._held: dict[int, nn.Module] = {}
 
@@ -228,11 +229,12 @@ class Models:
         if isinstance(outcome, Diverged):
             self.diverged[index] = outcome
             sick = {"epoch": outcome.epoch, "reason": outcome.reason}
-            self.store.put("weights", key, {}, {"diverged": sick})
+            self.store.put("weights", key, {}, {"diverged": sick, "run": self.run_id})
         else:
             self.history[index], self._ways[index] = outcome.history, outcome.way
-            meta = {"history": outcome.history, "way": outcome.way}
+            meta = {"history": outcome.history, "way": outcome.way, "run": self.run_id}
             self.store.put("weights", key, outcome.state, meta)
+        self.trained_now.add(index)
 
     def _recall(self, index: int) -> bool:
         entry = self.store.get("weights", self.keys[index])
@@ -243,6 +245,8 @@ class Models:
         self.history[index] = entry.meta.get("history", [])
         if "way" in entry.meta:
             self._ways[index] = entry.meta["way"]
+        if entry.meta.get("run") == self.run_id:
+            self.trained_now.add(index)
         return True
 
     def _job(self, index: int) -> Job:

@@ -95,11 +95,13 @@ class Ledger:
     def _learn(self, family: str, facts: Mapping[str, Any], process: str) -> None:
         known = self.facts.setdefault(family, {})
         warned = {*known.get("warnings", ()), *facts.get("warnings", ())}
-        known.update(facts, warnings=sorted(warned))  # in an order that all runs share
+        trained = max(known.get("trained_now", 0), facts.get("trained_now", 0))
+        # warnings in an order that all runs share
+        known.update(facts, warnings=sorted(warned), trained_now=trained)
         if "work" in facts:
             works = self.work.setdefault(family, {})
             works[process] = facts["work"]
-            known["work"] = _total(works.values())
+            known["work"] = _total(works.values(), trained)
 
     def judged(self, family: str, spec: str) -> dict[int, PairRecord]:
         """The pairs of one spec that have a verdict, or need none: somebody rejected them."""
@@ -115,12 +117,16 @@ class Ledger:
         return self._rejected.get(family, {})
 
 
-def _total(works: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Counts of a run from those of its processes: what one trained, the others found stored."""
+def _total(works: Iterable[Mapping[str, int]], trained: int) -> dict[str, int]:
+    """Counts of a run from those of its processes: what one trained, the others found stored.
+
+    ``trained`` were so in this run, also by processes that died before they could tell.
+    """
     works = list(works)
     total = {name: sum(work[name] for work in works) for name in works[0]}
     candidates = max(work["trained"] + work["stored"] for work in works)
-    return {**total, "stored": max(0, candidates - total["trained"])}
+    trained = max(trained, total["trained"])
+    return {**total, "trained": trained, "stored": max(0, candidates - trained)}
 
 
 def _merged(known: dict[str, Any] | None, metric: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ TRAINED = """
 
     def loss(logits, targets):
         dying = Path("die-in-training")
-        if dying.exists():
+        stored = len(list(Path("two/v1").glob("weights/*/*")))
+        if dying.exists() and stored == int(dying.read_text()):
             dying.unlink()
             os.kill(os.getpid(), 9)
         return nn.functional.cross_entropy(logits, targets)

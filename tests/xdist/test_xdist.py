@@ -49,9 +49,12 @@ def test_however_it_is_distributed_the_report_is_the_same(trained, reports, alon
         result.stdout.no_fnmatch_line("collected *")
 
 
-def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training(trained, reports):
+@pytest.mark.parametrize("stored", [0, 2])
+def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training(
+    trained, reports, stored
+):
     _, alone = trained.report("--multiplicity-store=one")
-    (trained.pytester.path / "die-in-training").touch()
+    (trained.pytester.path / "die-in-training").write_text(str(stored))
     result, shared = trained.report("-n2", "--multiplicity-store=two")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["replacing crashed worker gw*", "* 1 rerun*"])
