@@ -21,7 +21,7 @@ declare -A differs=(
   [lowest]="pytest==8.4.2 numpy==2.1.* pandas==2.2.3 scipy==1.14.1 rich==13.9.* safetensors==0.5.* filelock==3.16.*"
   [ray]="ray>=2.50"
 )
-declare -A tests=([ray]="tests/companions/test_ray.py tests/training/test_ray.py")
+ours="tests/companions/test_companions.py -o asyncio_default_fixture_loop_scope=function -p no:benchmark"
 failed=0
 
 for name in ${ENVIRONMENTS:-newest oldest lowest ray}; do
@@ -29,13 +29,15 @@ for name in ${ENVIRONMENTS:-newest oldest lowest ray}; do
   parent=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   own=$("$folder/$name/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   echo "import site; site.addsitedir('$parent')" > "$own/parent.pth"
+  beside="${companions[*]}" tests=$ours
+  if [ "$name" = ray ]; then
+    beside=pytest-xdist tests="tests/companions/test_ray.py tests/training/test_ray.py"
+  fi
   # shellcheck disable=SC2086 # several requirements in one string
   "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check \
-    "${companions[@]}" ${differs[$name]} || { failed=1; continue; }
+    $beside ${differs[$name]} || { failed=1; continue; }
   echo "== $name: $("$folder/$name/bin/python" -m pytest --version 2>&1 | tail -1)"
-  # shellcheck disable=SC2086 # several files in one string
-  (cd "$root" && "$folder/$name/bin/python" -m pytest \
-    ${tests[$name]:-tests/companions/test_companions.py} -q -rs \
-    -o asyncio_default_fixture_loop_scope=function -p no:benchmark) || failed=1
+  # shellcheck disable=SC2086 # several arguments in one string
+  (cd "$root" && "$folder/$name/bin/python" -m pytest $tests -q -rs) || failed=1
 done
 exit $failed

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-# Eight candidates that go to workers though they train in a moment, always the same way, and of
-# whose evaluation two of four batches do, too.
+# Eight candidates that go to workers though they train in a moment, and of whose evaluation two of
+# four batches do, too; always the same way, which timings would decide otherwise.
 FAMILY = """
     import os
     import time
@@ -28,7 +28,7 @@ FAMILY = """
     from torch import nn
 
     import pytest_multiplicity as pm
-    from pytest_multiplicity.evaluation import elsewhere
+    from pytest_multiplicity.evaluation import elsewhere, planning, units
     from pytest_multiplicity.training import planner
     from pytest_multiplicity.training.ways import Way
 
@@ -37,6 +37,7 @@ FAMILY = """
         return {group: planner.Plan(group, way, 1.0, 1 << 20) for group in groups}
 
     planner.Planner._made = made
+    planning.Planner._probe = lambda self, *args, **settings: units.Way()
     elsewhere.PAYS = 0.0
 
     def draw(n, name, seed):
