@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.family import Design
 from pytest_multiplicity.multiplicity.noise import Noise
 from pytest_multiplicity.multiplicity.sheet import Sheet
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.portable import Portable  # which needs torch
 
 Floats = npt.NDArray[np.float64]
 Judged = TypeVar("Judged")
