@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from benchmarks import common
 from benchmarks.train import Clock
@@ -169,10 +170,12 @@ class Run:
         report = self.folder / f"{self.name}.json"
         return [f"engine={engine}", f"store={self.store}", f"json={report}", "device=cpu"]
 
-    def weights(self) -> dict[str, bytes]:
-        """Every trained candidate's file."""
-        files = self.store.glob("*/weights/**/*")
-        return {path.name: path.read_bytes() for path in files if path.is_file()}
+    def weights(self) -> dict[str, dict[str, bytes]]:
+        """The bits of every trained candidate's tensors, by file."""
+        return {
+            path.name: {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+            for path in self.store.glob("*/weights/**/*.safetensors")
+        }
 
     def report(self) -> dict[str, Any]:
         document = json.loads((self.folder / f"{self.name}.json").read_text())
