@@ -42,15 +42,6 @@ def imports(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_recorded_scores_need_no_torch() -> None:
-    """It takes a second to import, and makes pytest's logging slower in every test."""
-    code = (
-        "import sys, pytest_multiplicity.evaluation.recorded as recorded\n"
-        "assert recorded.RecordedPopulation and 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_a_stage_imports_only_from_stages_before_it(path):
     stage = path.relative_to(PACKAGE).parts[0]
     if stage not in STAGES:
@@ -86,3 +77,12 @@ def test_every_module_imports_without_a_warning():
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_recorded_scores_need_no_torch() -> None:
+    """It takes a second to import, and makes pytest's logging slower in every test."""
+    code = (
+        "import sys, pytest_multiplicity.evaluation.recorded as recorded\n"
+        "assert recorded.RecordedPopulation and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
