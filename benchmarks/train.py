@@ -33,8 +33,8 @@ from pytest_multiplicity.training.workers import Workers
 CASES = [
     Case("mlp, digits, K=64", common.mlp, common.digits, 64, 60, 64),
     Case("cnn + bn, digits, K=64", common.cnn, common.digits, 64, 20, 64),
-    Case("resnet, 32x32, K=8", common.resnet, common.pictures, 8, 4, 128),
-    Case("resnet, 32x32, K=8, bf16", common.resnet, common.pictures, 8, 4, 128, "bf16"),
+    Case("resnet, 32x32, K=8", common.resnet, common.pictures, 8, 20, 128),
+    Case("resnet, 32x32, K=8, bf16", common.resnet, common.pictures, 8, 20, 128, "bf16"),
     Case("mlp, digits, K=1", common.mlp, common.digits, 1, 60, 64),
     Case("cnn + bn, digits, K=1", common.cnn, common.digits, 1, 10, 64),
     Case("resnet, 32x32, K=1", common.resnet, common.pictures, 1, 4, 128),

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 KIND = "plans"
 VERSION = 1  # of what a plan means: a new one forgets the recorded ones
-WORKERS_PAY = 4.0  # seconds of plain training, below which starting processes costs more
+WORKERS_COST = 3.0  # seconds to start worker processes, and to probe in them
+WORKERS_GAIN = 1.4  # of speed by workers, where too few steps are to do to find out
 PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here, or one way there
 COMPILES = {"cuda"}  # devices; on a CPU it won less than a tenth where it won anything
 COMPILE_SECONDS = 30.0  # that compiling takes, about: 22 for a small residual network
@@ -109,18 +110,28 @@ class Planner:
             best = {group: self._compiled(plan, probes[group]) for group, plan in best.items()}
         if self.device.type != "cpu":
             return best
-        total = sum(plan.seconds for plan in best.values())
-        many = sum(len(group.jobs) for group in groups) > 1
-        if many and self.crew.possible and total > WORKERS_PAY:
-            share = {
-                group: min(PROBE_SECONDS, PROBE_SHARE * p.seconds) for group, p in best.items()
-            }
-            return self._made_with_workers(probes, share)
         for group in groups if threads > 1 else ():
             if _is_affordable(threads, group.steps * len(group.jobs)):
                 probes[group].probed.extend(self._probe_here(group, [Way("plain")]).probed)
                 best[group] = self._best(group, probes[group], alone=True)
+        if self.crew.possible and self._saved_by_workers(probes) > WORKERS_COST:
+            share = {
+                group: min(PROBE_SECONDS, PROBE_SHARE * p.seconds) for group, p in best.items()
+            }
+            return self._made_with_workers(probes, share)
         return best
+
+    def _saved_by_workers(self, probes: dict[Group, Probe]) -> float:
+        """Estimate the seconds that plain workers of one thread would save, once they are there."""
+        at_once = min(self.crew.count, sum(len(group.jobs) for group in probes))
+        saved = 0.0
+        for group, found in probes.items():
+            steps = group.steps * len(group.jobs)
+            here = min(probed.seconds for probed in found.probed)
+            alone = [probed.seconds for probed in found.probed if probed.way.threads == 1]
+            there = alone[0] / at_once if alone else here / WORKERS_GAIN
+            saved += steps * (here - there)
+        return saved
 
     def _first(self, group: Group, threads: int) -> list[Way]:
         """Give the ways to try first: what everybody does, and what an accelerator may like."""

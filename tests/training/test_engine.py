@@ -68,7 +68,7 @@ def by_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Planner._made
 
     def made(self: Planner, groups: Any) -> Any:
-        monkeypatch.setattr("pytest_multiplicity.training.planner.WORKERS_PAY", float("inf"))
+        monkeypatch.setattr("pytest_multiplicity.training.planner.WORKERS_COST", float("inf"))
         return {group: replace(found, way=way) for group, found in plan(self, groups).items()}
 
     monkeypatch.setattr(Planner, "_made", made)

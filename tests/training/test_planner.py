@@ -217,7 +217,7 @@ def test_a_plan_that_was_not_checked_is_not_taken_for_one_that_was(job: Make, st
 
 
 def test_much_work_is_probed_in_workers(job: Make, store: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
+    monkeypatch.setattr(planner, "WORKERS_COST", -float("inf"))
     monkeypatch.setattr(planner.Planner, "_probe_here", _hopelessly_slow)
     monkeypatch.setattr(planner, "TRIAL_SHARE", 100.0)
     odd = [job(seed, model=Odd) for seed in range(4)]
@@ -225,6 +225,27 @@ def test_much_work_is_probed_in_workers(job: Make, store: Any, monkeypatch: Any)
     assert all(made.way.in_workers for made in plans)
     assert plans[0].way.kind == "plain"
     assert plans[0].reason == "the model decides by the value of a tensor"
+
+
+@pytest.mark.parametrize(
+    ("several", "one", "workers"),
+    [
+        (0.10, 0.10, True),  # threads don't help: four processes take a quarter of the time
+        (0.05, 0.15, False),  # they do: 3 s less are not worth the start
+        (9.00, 0.10, True),  # somebody else uses the cores
+        (1e-4, 1e-4, False),  # there is little to do
+    ],
+)
+def test_workers_must_save_more_than_they_cost(
+    job: Make, store: Any, several: float, one: float, workers: bool
+) -> None:
+    (group,) = group_jobs([job(seed, epochs=10) for seed in range(5)])
+    assert group.steps * len(group.jobs) == 200
+    ways = [Probed(Way("plain", threads=4), several, 0), Probed(Way("plain"), one, 0)]
+    with Crew(4) as crew:
+        made = Planner(CPU, store, crew)
+        saved = made._saved_by_workers({group: planner.Probe(ways)})
+    assert (saved > planner.WORKERS_COST) == workers
 
 
 def test_a_way_is_tried_only_where_it_may_pay(job: Make, store: Any, monkeypatch: Any) -> None:
@@ -245,7 +266,7 @@ def test_a_way_is_tried_only_where_it_may_pay(job: Make, store: Any, monkeypatch
 
 
 def test_what_cannot_travel_is_trained_here(job: Make, store: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(planner, "WORKERS_PAY", 0.0)
+    monkeypatch.setattr(planner, "WORKERS_COST", -float("inf"))
     lock = threading.Lock()
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
