@@ -8,7 +8,6 @@ way, so it is chosen by structure, not by which models are missing at the moment
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -161,6 +160,7 @@ class Probe:
         plain = self._best[1]
         for lanes in _lanes(self._count, self._threads):
             self._try(replace(plain, lanes=lanes))
+        self._try(replace(self._best[1], folded=True))  # which is worth more side by side
 
     def _try(self, way: Way) -> None:
         seconds, best = self._best
@@ -240,7 +240,10 @@ class Probe:
         return True
 
     def _seconds(self, units: Sequence[Unit], schedule: Schedule) -> float:
-        """Give the median seconds of a run after the first, or the first of a slow one."""
+        """Give the seconds of the quickest run after the first, or of the first of a slow one.
+
+        The quickest, because what disturbs a run only makes it slower.
+        """
         times: list[float] = []
         scheduled = [(schedule, unit) for unit in units]
         with perform() as run:
@@ -251,7 +254,7 @@ class Probe:
                 start = time.perf_counter()
                 deque(run(scheduled, self._logits), maxlen=0)
                 times.append(time.perf_counter() - start)
-        return statistics.median(times[1:] or times)
+        return min(times[1:] or times)
 
     def _logits(self, unit: Unit) -> Tensor:
         return unit.logits(self._batch)  # on the CPU: an accelerator has done its work, too

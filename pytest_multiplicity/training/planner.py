@@ -46,7 +46,7 @@ PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here
 COMPILES = {"cuda"}  # devices; on a CPU it won less than a tenth where it won anything
 COMPILE_SECONDS = 30.0  # that compiling takes, about: 22 for a small residual network
 COMPILE_SHARE = 0.1  # of a group's training, that compiling may cost in vain
-TRIAL_SHARE = 1 / 16  # of all steps, that a try may cost
+TRIAL_SHARE = 1 / 40  # of all steps, that a try may cost
 MOST_LANES = 16
 MEMORY_SHARE = 0.5
 
