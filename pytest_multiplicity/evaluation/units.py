@@ -28,6 +28,7 @@ Schedule = Literal["one thread", "all threads", "at once"]
 Step = InputIntervention | ModelIntervention
 
 SHELF_BYTES = 1 << 29
+WIDTH = 32  # samples: batches of several models are filled up to multiples of it
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,16 @@ class Abreast(Unit):
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Give logits [K, b, C]."""
-        return self._all(self._fused.shared, inputs, inputs)
+        whole = _filled_up(inputs, 0)
+        return self._all(self._fused.shared, whole, whole)[:, : len(inputs)]
 
     def own(self, inputs: Tensor) -> Tensor:
         """Give logits [K, b, C] of inputs [K, b, ...]."""
         empty = self._lanes - self.count
         if empty:
             inputs = torch.cat([inputs, inputs[:1].expand(empty, *inputs.shape[1:])])
-        return self._all(self._fused, inputs, inputs[0])
+        whole = _filled_up(inputs, 1)
+        return self._all(self._fused, whole, whole[0])[:, : inputs.shape[1]]
 
     def smaller(self) -> list[Unit]:
         """Give units of half the lanes, or modules by themselves when that are too few."""
@@ -227,6 +230,19 @@ def _folded(module: nn.Module) -> nn.Module:
     if found is None:
         raise Unfusable("there is no batch norm that can be folded")
     return found
+
+
+def _filled_up(inputs: Tensor, dim: int) -> Tensor:
+    """Repeat the first sample until all lanes lie alike in memory.
+
+    Kernels of matrix products treat what begins between two cache lines in another way, so the last
+    bits would depend on a model's lane. In eval mode samples don't act on each other.
+    """
+    missing = -inputs.shape[dim] % WIDTH
+    if missing == 0:
+        return inputs
+    sizes = [missing if d == dim else -1 for d in range(inputs.ndim)]
+    return torch.cat([inputs, inputs.narrow(dim, 0, 1).expand(sizes)], dim)
 
 
 def _shaped(output: object, inputs: Tensor) -> Tensor:

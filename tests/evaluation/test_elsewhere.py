@@ -104,7 +104,8 @@ def test_logits_and_counts_are_those_of_an_evaluation_here(
     assert cluster.tasks - before == 4  # two for each worker, of the five batches that are left
 
 
-def test_a_short_evaluation_stays_here(models, data, infer, cluster):
+def test_a_short_evaluation_stays_here(models, data, infer, cluster, monkeypatch):
+    monkeypatch.setattr(elsewhere, "PAYS", 600.0)
     before = cluster.tasks
     got = FarInfer(infer, cluster, 0.0)(models, data, chain(None), lambda pairs: None)
     assert torch.equal(torch.stack(got), torch.stack(infer(models, data, chain(None), print)))

@@ -20,7 +20,7 @@ from pytest_multiplicity.evaluation.folding import folded
 from pytest_multiplicity.evaluation.inference import Infer, frozen
 from pytest_multiplicity.evaluation.planning import Planner, Probe
 from pytest_multiplicity.evaluation.schedules import Pace
-from pytest_multiplicity.evaluation.units import Abreast, Alone, Shelf, Way
+from pytest_multiplicity.evaluation.units import Abreast, Alone, Batch, Shelf, Way
 from pytest_multiplicity.evaluation.work import Work
 from pytest_multiplicity.interventions import chain
 from pytest_multiplicity.store import Store
@@ -135,6 +135,20 @@ def test_whoever_else_is_there(name, way, under, trained, digits, inferring):
     for chosen in ([0], [3, 0, 1, 2], [6, 5, 4, 3, 2, 1, 0]):
         got = logits(infer, [models[i] for i in chosen], data, under)
         assert torch.equal(got, whole[chosen])
+
+
+@pytest.mark.parametrize("size", [1, 33, 88])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_whatever_the_lane(name, size, trained, digits):
+    """Odd batches would begin between two cache lines, in another place in each lane."""
+    models, shelf = trained[name], Shelf()
+    batch = Batch(digits.inputs[:size], digits.targets[:size], torch.arange(size), digits)
+    for way in (Way(lanes=4), Way(lanes=7, folded=True, channels_last=name != "mlp")):
+        chosen = models[: way.lanes]
+        forwards = shelf.unit(chosen, way).logits(batch)
+        assert torch.equal(shelf.unit(chosen[::-1], way).logits(batch).flip(0), forwards)
+        alone = shelf.unit(chosen[-1:], way).logits(batch)
+        assert torch.equal(alone[0], forwards[-1])
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
