@@ -219,7 +219,7 @@ def test_ray_that_is_not_installed_is_a_usage_error(
     study: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = study.runpytest_inprocess(RAY)
+    result = study.runpytest_subprocess(RAY)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*needs Ray: pip install 'pytest-multiplicity?ray?'*"])
 
