@@ -215,10 +215,8 @@ def test_an_address_where_nothing_answers_is_a_usage_error(
     assert len(result.stderr.lines) <= 3
 
 
-def test_ray_that_is_not_installed_is_a_usage_error(
-    study: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_ray_that_is_not_installed_is_a_usage_error(study: pytest.Pytester) -> None:
     result = study.runpytest_subprocess(RAY)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*needs Ray: pip install 'pytest-multiplicity?ray?'*"])
