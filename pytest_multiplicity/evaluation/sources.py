@@ -229,12 +229,17 @@ class Models:
         if isinstance(outcome, Diverged):
             self.diverged[index] = outcome
             sick = {"epoch": outcome.epoch, "reason": outcome.reason}
-            self.store.put("weights", key, {}, {"diverged": sick, "run": self.run_id})
+            self.store.put("weights", key, {}, {"diverged": sick, "run": self._here})
         else:
             self.history[index], self._ways[index] = outcome.history, outcome.way
-            meta = {"history": outcome.history, "way": outcome.way, "run": self.run_id}
+            meta = {"history": outcome.history, "way": outcome.way, "run": self._here}
             self.store.put("weights", key, outcome.state, meta)
         self.trained_now.add(index)
+
+    @property
+    def _here(self) -> list[str]:
+        """This family in this run: another one may share the networks, which it finds stored."""
+        return [self.run_id, self.name]
 
     def _recall(self, index: int) -> bool:
         entry = self.store.get("weights", self.keys[index])
@@ -245,7 +250,7 @@ class Models:
         self.history[index] = entry.meta.get("history", [])
         if "way" in entry.meta:
             self._ways[index] = entry.meta["way"]
-        if entry.meta.get("run") == self.run_id:
+        if entry.meta.get("run") == self._here:
             self.trained_now.add(index)
         return True
 
