@@ -23,6 +23,7 @@ from pytest_multiplicity.training.lanes import (
     deck_of,
     lift,
 )
+from pytest_multiplicity.training.products import product, suits
 
 
 def _each_value(function: Operation, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -113,10 +114,13 @@ def _linear(function: Operation, x: Any, weight: Any, bias: Any = None) -> Any:
         return NotImplemented
     rows = x.stacked.flatten(1, -2)
     columns = weight.stacked.transpose(1, 2)
-    if bias is None:
+    shift = None if bias is None else bias.stacked.unsqueeze(1)
+    if x.deck.by_numpy and suits(rows):
+        out = product(rows, columns, shift)
+    elif shift is None:
         out = torch.bmm(rows, columns)
     else:
-        out = torch.baddbmm(bias.stacked.unsqueeze(1), rows, columns)
+        out = torch.baddbmm(shift, rows, columns)
     return Lanes(x.deck, out.view(len(out), *x.shape[:-1], -1))
 
 
@@ -124,6 +128,9 @@ def _linear_of_shared(x: Tensor, weight: Lanes, bias: Lanes | None) -> Any:
     """One product for all lanes: [b, in] times [in, K * out]."""
     if x.ndim != 2:
         return NotImplemented
+    if weight.deck.by_numpy and suits(x):
+        shift = None if bias is None else bias.stacked.unsqueeze(1)
+        return Lanes(weight.deck, product(x, weight.stacked.transpose(1, 2), shift))
     flat = None if bias is None else bias.stacked.flatten()
     return Lanes(weight.deck, F.linear(x, weight.stacked.flatten(0, 1), flat), wide=True)
 

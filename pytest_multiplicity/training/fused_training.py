@@ -33,6 +33,9 @@ from pytest_multiplicity.training.seeds import (
     preserved_rng,
     training_rows,
 )
+from pytest_multiplicity.training.ways import Way
+
+FUSED = Way("fused", FEWEST_LANES)
 
 
 def train_fused(
@@ -40,10 +43,8 @@ def train_fused(
     modules: Sequence[nn.Module],
     feed: Feed,
     device: torch.device,
+    way: Way = FUSED,
     *,
-    lanes: int = FEWEST_LANES,
-    channels_last: bool = False,
-    way: str = "fused",
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> list[Trained | Diverged]:
@@ -57,11 +58,11 @@ def train_fused(
         Unfusable: the modules can't run side by side.
         RecipeError: what the recipes' functions give can't be trained.
     """
-    padding = max(0, lanes - len(jobs))
+    padding = max(0, way.lanes - len(jobs))
     padded = [*jobs, *[jobs[0]] * padding]
     with preserved_rng(), precision(jobs[0].recipe, device):
         filled = [*modules, *[modules[0]] * padding]
-        training = FusedTraining(padded, filled, feed, device, channels_last=channels_last)
+        training = FusedTraining(padded, filled, feed, device, way)
         keeper = keeper or Keeper()
         if keeper.saved:
             training.restore([*keeper.saved, *[keeper.saved[0]] * padding])
@@ -72,7 +73,7 @@ def train_fused(
                 for lane in range(len(jobs)):
                     if not training.diverged[lane]:
                         keeper.keep(lane, training.checkpoint(lane))
-        return [training.result(lane, way) for lane in range(len(jobs))]
+        return [training.result(lane, str(way)) for lane in range(len(jobs))]
 
 
 class FusedTraining:
@@ -84,14 +85,13 @@ class FusedTraining:
         modules: Sequence[nn.Module],
         feed: Feed,
         device: torch.device,
-        *,
-        channels_last: bool = False,
+        way: Way = FUSED,
     ) -> None:
         self.jobs, self.feed, self.device = jobs, feed, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
         self.modules = stack([module.to(device) for module in modules]).train()
         deck = self.modules.deck
-        deck.channels_last = channels_last
+        deck.channels_last, deck.by_numpy = way.channels_last, way.by_numpy
         deck.generators = [torch.Generator(device) for _ in jobs]
         self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)

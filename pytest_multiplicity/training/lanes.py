@@ -40,6 +40,7 @@ class Deck:
 
     count: int
     channels_last: bool = False  # how wide images lie in memory
+    by_numpy: bool = False  # who multiplies matrices, where numpy can
     generators: list[torch.Generator] = field(default_factory=list)
 
     def bernoulli(self, shape: Sequence[int], keep: float, like: Tensor) -> Tensor:

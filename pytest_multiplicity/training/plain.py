@@ -39,6 +39,9 @@ from pytest_multiplicity.training.seeds import (
     seed_step,
     training_rows,
 )
+from pytest_multiplicity.training.ways import Way
+
+PLAIN = Way("plain")
 
 
 def train_plain(
@@ -47,9 +50,7 @@ def train_plain(
     device: torch.device,
     *,
     module: nn.Module | None = None,
-    way: str = "plain",
-    channels_last: bool = False,
-    compiled: bool = False,
+    way: Way = PLAIN,
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> Trained | Diverged:
@@ -60,11 +61,9 @@ def train_plain(
     Raises:
         RecipeError: what the recipe's functions give can't be trained.
     """
-    with preserved_rng(), precision(job.recipe, device), compiling(compiled):
+    with preserved_rng(), precision(job.recipe, device), compiling(way.compiled):
         module = module or initial_module(job.recipe, job.seeds)
-        training = PlainTraining(
-            job, module, feed, device, channels_last=channels_last, compiled=compiled
-        )
+        training = PlainTraining(job, module, feed, device, way)
         keeper = keeper or Keeper()
         for saved in keeper.saved:
             training.restore(saved)
@@ -78,7 +77,7 @@ def train_plain(
                 keeper.keep(0, training.checkpoint())
         state = final_state(training.module)
         sick = sick_weights(training.epoch - 1, state)
-        return sick or Trained(state, training.history, way)
+        return sick or Trained(state, training.history, str(way))
 
 
 @contextmanager
@@ -120,14 +119,12 @@ class PlainTraining:
         module: nn.Module,
         feed: Feed,
         device: torch.device,
-        *,
-        channels_last: bool = False,
-        compiled: bool = False,
+        way: Way = PLAIN,
     ) -> None:
         self.job, self.feed, self.device = job, feed, device
-        self.format = torch.channels_last if channels_last else torch.preserve_format
+        self.format = torch.channels_last if way.channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
-        self.model = _compiled(self.module, device) if compiled else self.module
+        self.model = _compiled(self.module, device) if way.compiled else self.module
         self.optimizer = build_optimizer(job.recipe, self.module)
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.store import Store
 
 KIND = "plans"
-VERSION = 1  # of what a plan means: a new one forgets the recorded ones
+VERSION = 2  # of what a plan means: a new one forgets the recorded ones
 WORKERS_COST = 3.0  # seconds to start worker processes, and to probe in them
 WORKERS_GAIN = 1.4  # of speed by workers, where too few steps are to do to find out
 PROBE_SHARE = 0.02  # of a group's plain training, spent at most on probing here, or one way there
@@ -49,6 +49,7 @@ COMPILE_SHARE = 0.1  # of a group's training, that compiling may cost in vain
 TRIAL_SHARE = 1 / 40  # of all steps, that a try may cost
 MOST_LANES = 16
 MEMORY_SHARE = 0.5
+WORKERS = Way("plain", in_workers=True)
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,14 @@ class Planner:
     ) -> dict[Group, Plan]:
         """Probe in workers, and check the best way of each group until one is right."""
         alone = len(probes) == 1
-        for group, found in self._probe_in_workers(seconds).items():
+        usual = {group: self._ways(group, WORKERS, self.crew.count) for group in probes}
+        for group, found in self._probe_in_workers(usual, seconds).items():
+            other = _by_numpy(group, found.probed)
             probes[group] = Probe(probes[group].probed + found.probed, found.obstacle)
+            usual[group] = [other] if other else []
+        others = {group: ways for group, ways in usual.items() if ways}
+        for group, found in self._probe_in_workers(others, seconds).items():
+            probes[group].probed.extend(found.probed)
         best: dict[Group, Plan] = {}
         unchecked = set(probes)
         while unchecked:
@@ -206,25 +213,23 @@ class Planner:
         obstacle = next((reason for reason in reasons.values() if reason), None)
         return Probe(right, found.obstacle or obstacle)
 
-    def _probe_in_workers(self, seconds: dict[Group, float]) -> dict[Group, Probe]:
+    def _probe_in_workers(
+        self, ways: dict[Group, list[Way]], seconds: dict[Group, float]
+    ) -> dict[Group, Probe]:
         """Probe in all workers at once: what they cost one another is part of the truth."""
-        copies = max(1, self.crew.count // len(seconds))
-        waiting = deque([group for group in seconds for _ in range(copies)])
-        found: dict[Group, list[Probe]] = {group: [] for group in seconds}
+        copies = max(1, self.crew.count // max(1, len(ways)))
+        waiting = deque([group for group in ways for _ in range(copies)])
+        found: dict[Group, list[Probe]] = {group: [] for group in ways}
 
         def make(group: Group) -> Work:
-            return self._probe_task(group, seconds[group])
+            jobs = group.jobs[:MOST_LANES]
+            portable = [self.crew.portable(job) for job in jobs]
+            return probe_task(jobs, portable, ways[group], seconds[group])
 
         for group, outcome in self.crew.workers.perform(waiting, make):
             value = _value(outcome)
             found[group].append(Probe([], value) if isinstance(value, str) else value)
         return {group: _mean(probes) for group, probes in found.items()}
-
-    def _probe_task(self, group: Group, seconds: float) -> Work:
-        ways = self._ways(group, Way("plain", in_workers=True), self.crew.count)
-        jobs = group.jobs[:MOST_LANES]
-        portable = [self.crew.portable(job) for job in jobs]
-        return probe_task(jobs, portable, ways, seconds)
 
     def _ways(self, group: Group, plain: Way, workers: int) -> list[Way]:
         """Give the ways to try, given the plain one: fused, and each with channels last."""
@@ -321,6 +326,18 @@ def _has_images(group: Group) -> bool:
     module = initial_module(job.recipe, job.seeds)
     convolves = any(isinstance(part, nn.Conv2d) for part in module.modules())
     return convolves and len(job.recipe.data.shape) == 3
+
+
+def _by_numpy(group: Group, probed: Sequence[Probed]) -> Way | None:
+    """Give the best of the fused ways with numpy's products, where there could be any."""
+    recipe = group.jobs[0].recipe
+    module = initial_module(recipe, group.jobs[0].seeds)
+    multiplies = any(isinstance(part, nn.Linear) for part in module.modules())
+    fused = [p for p in probed if p.way.kind == "fused"]
+    if not (fused and multiplies and recipe.precision != "bf16"):
+        return None
+    best = min(fused, key=lambda p: p.seconds / p.way.lanes)
+    return replace(best.way, by_numpy=True)
 
 
 def _mean(probes: Sequence[Probe]) -> Probe:

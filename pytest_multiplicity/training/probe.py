@@ -125,7 +125,7 @@ def _check_agreement(
     """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
     chosen = [_without_augmentation(job) for job in _at_least(jobs[:FEWEST_LANES], FEWEST_LANES)]
     doubles = [copy.deepcopy(m).double() for m in _at_least(modules[:FEWEST_LANES], FEWEST_LANES)]
-    fused = FusedTraining(chosen, doubles, feed, device, channels_last=way.channels_last)
+    fused = FusedTraining(chosen, doubles, feed, device, way)
     inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
     inputs, targets = inputs[:, :CHECKED], targets[:, :CHECKED]
     with drawing_nothing():
@@ -174,8 +174,7 @@ def _check_independence(
     for slots in (forwards, forwards[::-1]):
         copies = [copy.deepcopy(modules[i]) for i in slots]
         chosen = [jobs[i] for i in slots]
-        last = way.channels_last
-        training = FusedTraining(chosen, copies, feed, device, channels_last=last)
+        training = FusedTraining(chosen, copies, feed, device, way)
         for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
             training.step(0, step, inputs, targets)
         seen.append(training.modules.state(slots.index(0)))
@@ -234,8 +233,7 @@ def _gradients(
         copy.deepcopy(module).to(dtype),
         feed,
         device,
-        channels_last=way.channels_last,
-        compiled=way.compiled,
+        way,
     )
     inputs, targets = next(feed.batches(training.rows, size))
     loss, _ = training.forward(0, 0, inputs.to(dtype), targets)
@@ -254,11 +252,10 @@ def _stepper(
     if way.kind == "fused":
         chosen = _at_least(jobs[: way.lanes], way.lanes)
         copies = [copy.deepcopy(m) for m in _at_least(modules[: way.lanes], way.lanes)]
-        fused = FusedTraining(chosen, copies, feed, device, channels_last=way.channels_last)
+        fused = FusedTraining(chosen, copies, feed, device, way)
         inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
         return lambda step: fused.step(0, step, inputs, targets)
-    module, last = copy.deepcopy(modules[0]), way.channels_last
-    plain = PlainTraining(jobs[0], module, feed, device, channels_last=last, compiled=way.compiled)
+    plain = PlainTraining(jobs[0], copy.deepcopy(modules[0]), feed, device, way)
     x, y = next(feed.batches(plain.rows, jobs[0].recipe.batch_size))
     return lambda step: plain.step(0, step, x, y)
 

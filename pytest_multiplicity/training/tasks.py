@@ -85,22 +85,12 @@ def train_way(
             modules,
             feed,
             device,
-            lanes=way.lanes,
-            channels_last=way.channels_last,
-            way=str(way),
+            way,
             keeper=keeper,
             advance=advance,
         )
     result = train_plain(
-        jobs[0],
-        feed,
-        device,
-        module=modules[0],
-        way=str(way),
-        channels_last=way.channels_last,
-        compiled=way.compiled,
-        keeper=keeper,
-        advance=advance,
+        jobs[0], feed, device, module=modules[0], way=way, keeper=keeper, advance=advance
     )
     return [result]
 

@@ -19,7 +19,7 @@ class Way:
 
     ``plain``: each by itself, in this process with so many ``threads`` or in worker processes of
     one thread. ``fused``: ``lanes`` of them side by side. ``compiled``: by torch's compiler, on a
-    GPU with its launches recorded as graphs.
+    GPU with its launches recorded as graphs. ``by_numpy``: linear layers by numpy's products.
     """
 
     kind: Kind
@@ -28,6 +28,7 @@ class Way:
     threads: int = 1
     in_workers: bool = False
     compiled: bool = False
+    by_numpy: bool = False
 
     def __str__(self) -> str:
         text = f"fused by {self.lanes}" if self.kind == "fused" else "plain"
@@ -35,7 +36,8 @@ class Way:
             text += " in workers"
         elif self.kind == "plain":
             text += f", {self.threads} thread{'s' * (self.threads > 1)}"
-        return text + ", channels last" * self.channels_last + ", compiled" * self.compiled
+        text += ", channels last" * self.channels_last + ", compiled" * self.compiled
+        return text + ", numpy's products" * self.by_numpy
 
     def to_meta(self) -> dict[str, Any]:
         """Give it as what a store keeps."""

@@ -20,6 +20,7 @@ from pytest_multiplicity.training.ways import Way
 
 Make = Callable[..., Job]
 CPU = torch.device("cpu")
+PLAIN, COMPILED = Way("plain"), Way("plain", compiled=True)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="on a CPU the compiler needs one of C++: g++"
@@ -46,10 +47,10 @@ def compiler() -> Any:
 @pytest.mark.usefixtures("compiler")
 def test_one_compilation_serves_all_candidates(job: Make, blobs: Data) -> None:
     source, jobs = feed(blobs, CPU), [job(seed, model=wide) for seed in range(4)]
-    train_plain(jobs[0], source, CPU, compiled=True)
+    train_plain(jobs[0], source, CPU, way=COMPILED)
     before = compilations()
     for each in jobs:
-        plain, compiled = (train_plain(each, source, CPU, compiled=c) for c in (False, True))
+        plain, compiled = (train_plain(each, source, CPU, way=w) for w in (PLAIN, COMPILED))
         assert isinstance(plain, Trained)
         assert isinstance(compiled, Trained)
         for name, value in plain.state.items():
@@ -101,7 +102,7 @@ def test_what_is_compiled_is_compared(job: Make, blobs: Data) -> None:
             out: torch.Tensor = self.head(x)
             return 2 * out if torch.compiler.is_compiling() else out
 
-    source, way = feed(blobs, CPU), Way("plain", compiled=True)
+    source, way = feed(blobs, CPU), COMPILED
     for build, verdict in ((wide, None), (Deep, "compiling changes the gradients")):
         module = build()
         assert why_not([job(0, model=build)], [module], way, source, CPU) == verdict

@@ -40,6 +40,7 @@ from pytest_multiplicity.training.workers import Crashed, Failed, Workers
 CPU = torch.device("cpu")
 Make = Callable[..., Job]
 FUSED = Way("fused", 4, in_workers=True)
+SIX = Way("fused", 6)
 WORKERS = Way("plain", in_workers=True)
 
 
@@ -51,8 +52,9 @@ def modules(jobs: list[Job]) -> list[nn.Module]:
     return [initial_module(made.recipe, made.seeds) for made in jobs]
 
 
-def fused(jobs: list[Job], **settings: Any) -> list[Trained | Diverged]:
-    return train_fused(jobs, modules(jobs), feed(jobs[0].recipe.data, CPU), CPU, **settings)
+def fused(jobs: list[Job], way: Way = FUSED, **settings: Any) -> list[Trained | Diverged]:
+    source = feed(jobs[0].recipe.data, CPU)
+    return train_fused(jobs, modules(jobs), source, CPU, way, **settings)
 
 
 def states(results: Any) -> list[dict[str, Tensor]]:
@@ -94,13 +96,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    "way", [FUSED, replace(FUSED, channels_last=True), replace(FUSED, by_numpy=True)], ids=str
+)
 def test_a_few_fused_steps_agree_with_plain_ones(
-    job: Make, images: Data, name: str, channels_last: bool
+    job: Make, images: Data, name: str, way: Way
 ) -> None:
     settings = {"model": cnn, "data": images, "batch_size": 8, "epochs": 2, "lr": 0.02}
     jobs = [job(seed, **(settings | SETTINGS[name])) for seed in range(3)]
-    results = fused(jobs, channels_last=channels_last)
+    results = fused(jobs, way)
     for made, result in zip(jobs, results, strict=True):
         alone = train_plain(made, feed(images, CPU), CPU)
         assert isinstance(alone, Trained)
@@ -129,12 +133,12 @@ def test_candidates_have_settings_of_their_own(job: Make) -> None:
 
 def test_a_fused_candidate_does_not_depend_on_its_neighbours(job: Make) -> None:
     jobs = [job(seed) for seed in range(6)]
-    whole = states(fused(jobs, lanes=6))
-    assert all(map(same, whole, states(fused(jobs, lanes=6))))  # a rerun
-    assert all(map(same, whole[::-1], states(fused(jobs[::-1], lanes=6))))  # other slots
-    assert same(whole[2], states(fused([jobs[2]], lanes=6))[0])  # by itself
+    whole = states(fused(jobs, SIX))
+    assert all(map(same, whole, states(fused(jobs, SIX))))  # a rerun
+    assert all(map(same, whole[::-1], states(fused(jobs[::-1], SIX))))  # other slots
+    assert same(whole[2], states(fused([jobs[2]], SIX))[0])  # by itself
     diverging = [job(seed, lr=1e30) for seed in range(3)]
-    mixed = fused([*diverging, jobs[4]], lanes=6)
+    mixed = fused([*diverging, jobs[4]], SIX)
     assert isinstance(mixed[3], Trained)
     assert same(whole[4], mixed[3].state)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.training.fused import drawing_nothing, stack, structure
 from pytest_multiplicity.training.lanes import Unfusable
+from pytest_multiplicity.training.products import _matmul
 
 LANES, BATCH = 5, 6
 Build = Callable[[], nn.Module]
@@ -208,10 +209,16 @@ def plain_gradients(module: nn.Module, x: Tensor, y: Tensor, seed: int) -> dict[
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_are_those_of_each_module(name: str) -> None:
+MULTIPLYING = ["linear", "linear on the last dimension", "transformer", "residual", "tied"]
+
+
+@pytest.mark.parametrize(
+    ("name", "by_numpy"), [*((n, False) for n in LAYERS), *((n, True) for n in MULTIPLYING)]
+)
+def test_gradients_are_those_of_each_module(name: str, by_numpy: bool) -> None:
     alone, (inputs, targets) = modules(LAYERS[name]), batch()
     fused = stack(alone)
+    fused.deck.by_numpy = by_numpy
     fused.deck.generators = [torch.Generator().manual_seed(seed) for seed in range(LANES)]
     with drawing_nothing():
         logits = fused(inputs)
@@ -227,19 +234,30 @@ def test_gradients_are_those_of_each_module(name: str) -> None:
             torch.testing.assert_close(fused.state(lane)[key], value, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_evaluation_of_shared_and_of_own_inputs(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "by_numpy"), [*((n, False) for n in LAYERS), *((n, True) for n in MULTIPLYING)]
+)
+def test_evaluation_of_shared_and_of_own_inputs(name: str, by_numpy: bool) -> None:
     alone, (inputs, _) = [module.eval() for module in modules(LAYERS[name])], batch()
     fused = stack(alone)
+    fused.deck.by_numpy = by_numpy
     own, shared = fused(inputs), fused.shared(inputs[0])
     for lane, module in enumerate(alone):
         torch.testing.assert_close(own[lane], module(inputs[lane]), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(shared[lane], module(inputs[0]), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["linear", "residual", "dense", "transformer", "dropout"])
+@pytest.mark.parametrize(
+    ("name", "by_numpy"),
+    [
+        *((n, False) for n in ("linear", "residual", "dense", "transformer", "dropout")),
+        *((n, True) for n in ("linear", "residual")),
+    ],
+)
 @pytest.mark.parametrize("size", [BATCH, 33])
-def test_a_lane_is_bitwise_the_same_beside_any_neighbours(name: str, size: int) -> None:
+def test_a_lane_is_bitwise_the_same_beside_any_neighbours(
+    name: str, size: int, by_numpy: bool
+) -> None:
     made = modules(LAYERS[name], 9)
     inputs = batch(size=size)[0].float()
     parameter = next(name for name, _ in made[0].named_parameters())
@@ -247,6 +265,7 @@ def test_a_lane_is_bitwise_the_same_beside_any_neighbours(name: str, size: int) 
     def gradient(neighbours: list[nn.Module], slot: int) -> Tensor:
         chosen = [*neighbours[:slot], made[0], *neighbours[slot:]]
         fused = stack([module.float() for module in chosen])
+        fused.deck.by_numpy = by_numpy
         fused.deck.generators = [torch.Generator().manual_seed(3) for _ in chosen]
         x = inputs[:1].expand(len(chosen), *inputs.shape[1:])
         loss = fused(x).square().sum()
@@ -260,6 +279,25 @@ def test_a_lane_is_bitwise_the_same_beside_any_neighbours(name: str, size: int) 
         for p in module.parameters():
             p.data.fill_(torch.nan)
     assert torch.equal(reference, gradient(sick, 2))
+
+
+def test_numpy_multiplies_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards and both gradients of each layer; not in bf16, which it doesn't know."""
+    products: list[torch.dtype] = []
+
+    def spied(x: Tensor, y: Tensor) -> Tensor:
+        products.append(x.dtype)
+        return _matmul(x, y)
+
+    monkeypatch.setattr("pytest_multiplicity.training.products._matmul", spied)
+    fused = stack([module.float() for module in modules(LAYERS["linear"])])
+    fused.deck.by_numpy = True
+    inputs = batch()[0].float().requires_grad_()
+    fused(inputs).sum().backward()  # type: ignore[no-untyped-call]
+    assert products == [torch.float32] * 3 * 3
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fused(inputs).dtype == torch.bfloat16
+    assert len(products) == 9
 
 
 class Decides(nn.Module):

@@ -248,6 +248,40 @@ def test_workers_must_save_more_than_they_cost(
     assert (saved > planner.WORKERS_COST) == workers
 
 
+def test_numpys_products_are_tried_with_the_fastest_fused_way(job: Make) -> None:
+    ways = [Probed(WORKERS, 1.0, 0), Probed(FUSED, 12.0, 0), Probed(replace(FUSED, lanes=8), 16, 0)]
+
+    def tried(ways: list[Probed], **settings: Any) -> Way | None:
+        (group,) = group_jobs([job(0, **settings), job(1, **settings)])
+        return planner._by_numpy(group, ways)
+
+    assert tried(ways) == Way("fused", 8, in_workers=True, by_numpy=True)
+    assert tried(ways[:1]) is None  # nothing is fused
+    assert tried(ways, precision="bf16") is None
+    assert tried(ways, model=lambda: nn.Flatten()) is None  # and nothing multiplied
+
+
+@pytest.mark.parametrize(("needed", "by_numpy"), [(2.0, True), (9.0, False)])
+def test_the_fastest_way_is_taken_whoever_multiplies(
+    job: Make, store: Any, monkeypatch: Any, needed: float, by_numpy: bool
+) -> None:
+    other = replace(FUSED, by_numpy=True)
+    seconds = {WORKERS: 5.0, FUSED: 8.0, other: needed}
+
+    def probed(self: Any, ways: Any, share: Any) -> Any:
+        return {
+            group: planner.Probe([Probed(way, seconds[way], 0) for way in those if way in seconds])
+            for group, those in ways.items()
+        }
+
+    monkeypatch.setattr(planner, "WORKERS_COST", -float("inf"))
+    monkeypatch.setattr(planner, "TRIAL_SHARE", 100.0)
+    monkeypatch.setattr(planner.Planner, "_probe_here", _hopelessly_slow)
+    monkeypatch.setattr(planner.Planner, "_probe_in_workers", probed)
+    (made,) = plan([job(seed) for seed in range(4)], device=CPU, store=store, cores=2)
+    assert made.way == replace(FUSED, by_numpy=by_numpy)
+
+
 def test_a_way_is_tried_only_where_it_may_pay(job: Make, store: Any, monkeypatch: Any) -> None:
     tried: list[Way] = []
     probe = planner.probe

@@ -1,0 +1,53 @@
+"""Products of stacked matrices by numpy's library, for processors on which torch's is the slower.
+
+Torch's wheels come with MKL, which uses half the width of other makers' processors; numpy's come
+with OpenBLAS, which uses all of it. The planner tries which one is the faster.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def suits(x: Tensor) -> bool:
+    """Say whether numpy can multiply this, as it would be computed here."""
+    autocast = torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and x.dtype in DTYPES and not autocast
+
+
+def product(x: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
+    """Give ``x @ columns + bias`` [K, b, o], for [K, b, i] or [b, i], [K, i, o] and [K, 1, o]."""
+    out: Tensor = _Product.apply(x, columns, bias)
+    return out
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, columns)
+        out = _matmul(x, columns)
+        return out if bias is None else out.add_(bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, columns = ctx.saved_tensors
+        for_x, for_columns, for_bias = ctx.needs_input_grad
+        of_x = _matmul(grad, columns.mT) if for_x else None
+        if of_x is not None and x.ndim == 2:
+            of_x = of_x.sum(0)
+        of_columns = _matmul(x.mT, grad) if for_columns else None
+        return of_x, of_columns, grad.sum(1, keepdim=True) if for_bias else None
+
+
+def _matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Multiply: one call for all lanes, of which each is a product by itself."""
+    out = torch.empty(len(y), x.shape[-2], y.shape[-1], dtype=y.dtype)
+    np.matmul(x.detach().numpy(), y.detach().numpy(), out=out.numpy())
+    return out
