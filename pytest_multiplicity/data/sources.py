@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from pytest_multiplicity.data.checks import Bounds, as_tensor, check_values
 from pytest_multiplicity.data.hashing import combine, hash_inputs, hash_rows, hash_samples
@@ -144,7 +143,7 @@ def to_float(value: Any, row: int, name: str) -> Tensor:
                 f"sample {row} of {name!r} is an image of mode {value.mode!r}: convert it in the "
                 "dataset's transform, as in transform=lambda image: image.convert('RGB')"
             )
-        value = F.pil_to_tensor(value)
+        value = _transforms().pil_to_tensor(value)
     if not isinstance(value, Tensor | np.ndarray):
         raise DataError(
             f"sample {row} of {name!r} is {type(value).__name__}: give a dataset of (input, "
@@ -152,8 +151,14 @@ def to_float(value: Any, row: int, name: str) -> Tensor:
         )
     tensor = as_tensor(value).detach()
     if tensor.dtype is torch.uint8:
-        scaled: Tensor = F.to_dtype(tensor, torch.float32, scale=True)
+        scaled: Tensor = _transforms().to_dtype(tensor, torch.float32, scale=True)
         return scaled.cpu()
     if not tensor.is_floating_point():
         raise DataError(f"sample {row} of {name!r} is {tensor.dtype}: give 8-bit images or floats")
     return tensor.to("cpu", torch.float32)
+
+
+def _transforms() -> Any:
+    from torchvision.transforms.v2 import functional  # takes a second, which not everybody needs
+
+    return functional

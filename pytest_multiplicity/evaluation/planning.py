@@ -29,7 +29,7 @@ from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import threads
 
 KIND = "plans"
-VERSION = 2  # of what a way means: a new one forgets the recorded ones
+VERSION = 3  # of what a way means: a new one forgets the recorded ones
 PROBE_SECONDS = 3.0  # after which no further way is tried
 TRIAL_SECONDS = 0.1  # after which a way isn't run again
 TRIALS = 5
@@ -154,13 +154,16 @@ class Probe:
         return way if self._is_thread_proof(way) else replace(way, schedule="one thread")
 
     def _try_other_forms(self) -> None:
-        self._try(replace(self._best[1], folded=True))
-        if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
-            self._try(replace(self._best[1], channels_last=True))
+        self._try_forms_of_one()
         plain = self._best[1]
         for lanes in _lanes(self._count, self._threads):
             self._try(replace(plain, lanes=lanes))
-        self._try(replace(self._best[1], folded=True))  # which is worth more side by side
+        self._try_forms_of_one()  # which may be worth more side by side
+
+    def _try_forms_of_one(self) -> None:
+        self._try(replace(self._best[1], folded=True))
+        if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
+            self._try(replace(self._best[1], channels_last=True))
 
     def _try(self, way: Way) -> None:
         seconds, best = self._best

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
+from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 
 import pytest_multiplicity
@@ -309,7 +310,8 @@ def versions(device: torch.device) -> list[str]:
     return [
         f"pytest-multiplicity {pytest_multiplicity.__version__}",
         f"torch {torch.__version__}",
-        f"torchvision {torchvision.__version__}",
+        f"torchvision {metadata.version('torchvision')}",  # importing it takes a second
+        f"numpy {np.__version__}",
         kind,
     ]
 

@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as v2
 
 from pytest_multiplicity.errors import InterventionError
 
@@ -85,6 +84,8 @@ def impulse(images: Tensor, share: float) -> Tensor:
 @levels([0.4, 0.6, 0.7, 0.8, 1.0])
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian blur, of a deviation in pixels."""
+    from torchvision.transforms.v2 import functional as v2  # takes a second
+
     blurred: Tensor = v2.gaussian_blur(images, kernel_size=[7, 7], sigma=[sigma, sigma])
     return blurred
 
@@ -139,6 +140,8 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
 
 def _compressed(pixels: Tensor, quality: int) -> Tensor:
+    from torchvision.transforms.v2 import functional as v2  # takes a second
+
     file = io.BytesIO()
     v2.to_pil_image(pixels).save(file, format="jpeg", quality=quality)
     decoded: Tensor = v2.pil_to_tensor(Image.open(file))

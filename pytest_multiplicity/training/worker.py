@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -31,6 +32,7 @@ def main(handle: int) -> None:
     """Work for the process that started this one, until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     prepare()
+    _be_first_to_go()
     connection: Connection[Any, Any]
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         send(connection, ("ready", None))
@@ -50,6 +52,12 @@ def prepare() -> None:
         wrapped = getattr(method, "__wrapped__", None)
         if wrapped is not None:
             setattr(wrapped, "__dynamo_disable", wrapped)
+
+
+def _be_first_to_go() -> None:
+    """Have Linux end this process, whose task can be done again, when memory ends."""
+    with contextlib.suppress(OSError):  # another system, or one that forbids it
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def send(connection: Link, message: tuple[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -131,6 +131,7 @@ class Workers:
         As `pools.Pool` says. The system shares out memory, so ``memory`` is not looked at.
         """
         running: dict[_Process, T] = {}
+        steps: Counter[_Process] = Counter()
         while waiting or running:
             self._start(min(self.count, len(waiting) + len(running)))
             for process in self._processes:
@@ -144,10 +145,13 @@ class Workers:
                         running[process] = item
             for process, kind, value in self._news(running) if waiting or running else ():
                 if kind == "steps":
+                    steps[process] += value
                     advance(value)
                 elif kind == "note":
                     note(running[process], value)
                 elif process in running:
+                    done = steps.pop(process, 0)
+                    advance(0 if kind == "done" else -done)
                     yield running.pop(process), _OUTCOMES[kind](value)
 
     def _start(self, count: int) -> None:

@@ -166,6 +166,33 @@ def test_tasks_added_on_the_way_are_performed() -> None:
     assert notes == [(i, ("seen", i)) for i in (3, 2, 1)]
 
 
+def test_steps_that_were_lost_are_given_back(tmp_path: Path) -> None:
+    def work(reporter: Any, first: Path) -> None:
+        reporter(3)
+        reporter.flush()
+        if not first.exists():
+            first.touch()
+            os._exit(7)
+
+    steps: list[int] = []
+    with Workers(1) as workers:
+        waiting = deque([0])
+        for _, outcome in workers.perform(
+            waiting, lambda i: partial(work, first=tmp_path / "first"), advance=steps.append
+        ):
+            waiting.extend([0] if isinstance(outcome, Crashed) else [])
+    assert sum(steps) == 3
+    assert -3 in steps
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a score")
+def test_workers_are_the_first_to_go_when_memory_ends() -> None:
+    def work(reporter: Any) -> str:
+        return Path("/proc/self/oom_score_adj").read_text().strip()
+
+    assert perform([work]) == {0: Done("1000")}
+
+
 def test_tensors_are_shared_and_not_written_by_others() -> None:
     big = torch.arange(100_000)
 
