@@ -281,6 +281,26 @@ def test_a_lane_is_bitwise_the_same_beside_any_neighbours(
     assert torch.equal(reference, gradient(sick, 2))
 
 
+def test_gradients_of_images_lie_as_the_images_do() -> None:
+    """What comes after them lies in another way, in which pooling takes long backwards."""
+    formats: list[bool] = []
+
+    class Watched(nn.AdaptiveAvgPool2d):
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x)
+            value = getattr(out, "value", out)
+            value.register_hook(
+                lambda g: formats.append(g.is_contiguous(memory_format=torch.channels_last))
+            )
+            return out
+
+    for channels_last in (False, True):
+        fused = stack(modules(image_of(nn.Conv2d(4, 6, 3), Watched(2))))
+        fused.deck.channels_last = channels_last
+        fused(batch()[0]).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert formats == [False, True]
+
+
 def test_numpy_multiplies_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forwards and both gradients of each layer; not in bf16, which it doesn't know."""
     products: list[torch.dtype] = []
