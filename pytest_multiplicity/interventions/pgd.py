@@ -175,18 +175,18 @@ class PGD(JointIntervention):
                     front.write(result, iterate.detach(), front.right)
                     front.write(right, still, front.right)
                     break
-                gradient = self._gradient(front.loss(logits), iterate, still)
+                slope = front.slope(logits.detach(), still)
+                gradient = self._gradient(logits, iterate, slope, still)
             front.write(result, iterate.detach(), front.right & ~still)
             front, gradient = front.narrowed(still, gradient)
             front = replace(front, iterate=self._step(front, gradient))
         return result, right
 
-    def _gradient(self, loss: Tensor, iterate: Tensor, right: Tensor) -> Tensor:
+    def _gradient(self, logits: Tensor, iterate: Tensor, slope: Tensor, right: Tensor) -> Tensor:
         """Return the gradients, of which those of rightly classified samples are good."""
         gradient = None
-        if loss.requires_grad:
-            total = torch.where(right, loss, 0).sum()
-            (gradient,) = torch.autograd.grad(total, iterate, allow_unused=True)
+        if logits.requires_grad:
+            (gradient,) = torch.autograd.grad(logits, iterate, slope, allow_unused=True)
         if gradient is None:
             raise InterventionError(
                 f"{self!r} follows the gradients of a model, and this one has none with respect "
@@ -256,12 +256,18 @@ class _Front:
             self.bounds and (_picked(self.bounds[0], order), _picked(self.bounds[1], order)),
         ), _picked(gradient, order)
 
-    def loss(self, logits: Tensor) -> Tensor:
-        """Return by how much other classes, or the one aimed at, lead the target's [K, w]."""
-        own = logits.gather(-1, self.targets[..., None])[..., 0]
-        if self.aims is not None:
-            return logits.gather(-1, self.aims[..., None])[..., 0] - own
-        return _without(logits, self.targets).logsumexp(dim=-1) - own
+    def slope(self, logits: Tensor, right: Tensor) -> Tensor:
+        """Return the gradient of the loss by the logits [K, w, C], 0 for samples that aren't right.
+
+        The loss is by how much other classes, or the one aimed at, lead the target's. Its gradient
+        is written down: to have it derived would take as long as a small network.
+        """
+        if self.aims is None:
+            slope = _without(logits, self.targets).softmax(dim=-1)
+        else:
+            slope = torch.zeros_like(logits).scatter_(-1, self.aims[..., None], 1.0)
+        slope.scatter_(-1, self.targets[..., None], -1.0)
+        return slope.masked_fill_(~right[..., None], 0.0)
 
     def write(self, into: Tensor, values: Tensor, where: Tensor) -> None:
         """Set in [K, b, ...] those of the values [K, w, ...] that `where` says."""
