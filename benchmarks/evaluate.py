@@ -102,8 +102,8 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             default = common.seconds(lambda: plain(family, data, chains))
             with threads(1):
                 alone = common.seconds(lambda: plain(family, data, chains))
-            share = _flops(case, data, chains) / ours / (common.matmuls() * 1e9)
-            rows.append((default / ours, alone / ours, default / first, share))
+            rate = _flops(case, data, chains) / ours / 1e9
+            rows.append((default / ours, alone / ours, default / first, rate))
         ways = infer.planner.ways
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     return {
@@ -112,7 +112,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
         "x plain": medians[0],
         "x one thread": medians[1],
         "x plain, first": medians[2],
-        "share of peak": medians[3],
+        "share of peak": medians[3] / common.matmuls(),  # at the end: its threads linger
         "largest difference": difference,
         **{f"MiB {name}": value for name, value in common.memory().items()},
     }

@@ -32,6 +32,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._clock = 0.0
+        self._most = 0.0  # work at once so far: what is much less tells of starting and ending
         self._costs: dict[Schedule, float] = {}  # seconds for a unit of work, when last used
         self._used: dict[Schedule, float] = {}  # when that was
 
@@ -43,19 +44,25 @@ class Pace:
         yield schedule
         seconds = time.perf_counter() - begun
         self._clock += seconds
-        self._costs[schedule] = seconds / amount
-        self._used[schedule] = self._clock
+        if self._tells(amount):
+            self._costs[schedule] = seconds / amount
+            self._used[schedule] = self._clock
 
     def _choose(self, offered: Sequence[Schedule], amount: float) -> Schedule:
         """Give the fastest; or another that hasn't been tried, or not for long."""
         best = min(offered, key=lambda schedule: self._costs.get(schedule, math.inf))
-        for schedule in offered:
+        for schedule in offered if self._tells(amount) else ():
             if schedule not in self._costs:
                 return schedule
             idle = self._clock - self._used[schedule]
             if schedule != best and self._costs[schedule] * amount < TRYING * idle:
                 return schedule
         return best
+
+    def _tells(self, amount: float) -> bool:
+        """Say whether so much work tells how fast a schedule is; the rest of a data set doesn't."""
+        self._most = max(self._most, amount)
+        return 2 * amount >= self._most
 
 
 class Run(Protocol):

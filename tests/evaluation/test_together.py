@@ -391,3 +391,16 @@ def test_the_fastest_schedule_is_found_and_looked_for_again():
         later = rounds(2000)
         assert later[-1] == "all threads"
         assert later.count("one thread") <= 0.05 * len(later)
+
+
+def test_the_rest_of_a_data_set_tells_nothing_of_speed():
+    """Five samples take as long as fifty: by the sample any schedule would look ten times slow."""
+    pace, clock, chosen = Pace(), SimpleNamespace(now=0.0), []
+    seconds = {"all threads": 1.0, "one thread": 3.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
+        for amount in (256, 256, 5) * 20:
+            with pace.timed(tuple(seconds), float(amount)) as schedule:
+                clock.now += seconds[schedule] * max(50, amount) / 256
+            chosen.append(schedule)
+    assert chosen[2:] == ["all threads"] * 58
