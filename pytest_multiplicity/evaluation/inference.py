@@ -100,7 +100,7 @@ class Infer:
                     self.groups[:] = self._grouped(models, batch, demand)
                 pieces = self._pieces(models) if pieces is None else pieces
                 pace = self.planner.pace(demand, [piece.unit for piece in pieces])
-                with pace.timed(offered, len(rows) * under.passes) as schedule:
+                with pace.timed(offered, len(rows), under.passes) as schedule:
                     for piece, logits in self._computed(run, pieces, batch, schedule):
                         for position, lane in zip(piece.positions, logits, strict=True):
                             parts[position].append(lane)

@@ -32,37 +32,40 @@ class Pace:
 
     def __init__(self) -> None:
         self._clock = 0.0
-        self._most = 0.0  # work at once so far: what is much less tells of starting and ending
+        self._most = 0  # samples at once so far: much fewer tell of starting and ending
         self._costs: dict[Schedule, float] = {}  # seconds for a unit of work, when last used
         self._used: dict[Schedule, float] = {}  # when that was
 
     @contextmanager
-    def timed(self, offered: Sequence[Schedule], amount: float) -> Iterator[Schedule]:
-        """Give the schedule for so much work, which is done inside."""
-        schedule = self._choose(offered, amount)
+    def timed(
+        self, offered: Sequence[Schedule], samples: int, passes: int = 1
+    ) -> Iterator[Schedule]:
+        """Give the schedule for so many passes of so many samples, which are done inside."""
+        self._most = max(self._most, samples)
+        tells, amount = 2 * samples >= self._most, samples * passes
+        schedule = self._trial(offered, amount) if tells else None
+        schedule = schedule or self._best(offered)
         begun = time.perf_counter()
         yield schedule
         seconds = time.perf_counter() - begun
         self._clock += seconds
-        if self._tells(amount):
+        if tells:
             self._costs[schedule] = seconds / amount
             self._used[schedule] = self._clock
 
-    def _choose(self, offered: Sequence[Schedule], amount: float) -> Schedule:
-        """Give the fastest; or another that hasn't been tried, or not for long."""
-        best = min(offered, key=lambda schedule: self._costs.get(schedule, math.inf))
-        for schedule in offered if self._tells(amount) else ():
+    def _best(self, offered: Sequence[Schedule]) -> Schedule:
+        return min(offered, key=lambda schedule: self._costs.get(schedule, math.inf))
+
+    def _trial(self, offered: Sequence[Schedule], amount: int) -> Schedule | None:
+        """Give a schedule that hasn't been tried, or not for long."""
+        for schedule in offered:
             if schedule not in self._costs:
                 return schedule
             idle = self._clock - self._used[schedule]
-            if schedule != best and self._costs[schedule] * amount < TRYING * idle:
+            worse = schedule != self._best(offered)
+            if worse and self._costs[schedule] * amount < TRYING * idle:
                 return schedule
-        return best
-
-    def _tells(self, amount: float) -> bool:
-        """Say whether so much work tells how fast a schedule is; the rest of a data set doesn't."""
-        self._most = max(self._most, amount)
-        return 2 * amount >= self._most
+        return None
 
 
 class Run(Protocol):

@@ -151,7 +151,8 @@ class Workers:
                     note(running[process], value)
                 elif process in running:
                     done = steps.pop(process, 0)
-                    advance(0 if kind == "done" else -done)
+                    if kind != "done":
+                        advance(-done)
                     yield running.pop(process), _OUTCOMES[kind](value)
 
     def _start(self, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from types import SimpleNamespace
@@ -376,7 +377,7 @@ def test_the_fastest_schedule_is_found_and_looked_for_again():
     def rounds(count):
         chosen = []
         for _ in range(count):
-            with pace.timed(tuple(costs), 10.0) as schedule:
+            with pace.timed(tuple(costs), 10) as schedule:
                 clock.now += 10 * costs[schedule]
             chosen.append(schedule)
         return chosen
@@ -395,12 +396,13 @@ def test_the_fastest_schedule_is_found_and_looked_for_again():
 
 def test_the_rest_of_a_data_set_tells_nothing_of_speed():
     """Five samples take as long as fifty: by the sample any schedule would look ten times slow."""
-    pace, clock, chosen = Pace(), SimpleNamespace(now=0.0), []
-    seconds = {"all threads": 1.0, "one thread": 3.0}
+    pace, clock, spent = Pace(), SimpleNamespace(now=0.0), Counter()
+    costs = {"all threads": 1.0, "one thread": 3.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
-        for amount in (256, 256, 5) * 20:
-            with pace.timed(tuple(seconds), float(amount)) as schedule:
-                clock.now += seconds[schedule] * max(50, amount) / 256
-            chosen.append(schedule)
-    assert chosen[2:] == ["all threads"] * 58
+        for samples, passes in ((256, 20), (256, 20), (5, 20), (256, 1)) * 20:
+            with pace.timed(tuple(costs), samples, passes) as schedule:
+                seconds = costs[schedule] * max(50, samples) * passes
+                clock.now += seconds
+            spent[schedule] += seconds
+    assert spent["one thread"] < 0.1 * clock.now, spent
