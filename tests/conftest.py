@@ -7,6 +7,7 @@ is imported here: pytester forgets the modules that were first imported inside a
 from __future__ import annotations
 
 import os
+import signal
 
 # As in worker processes, and before the first matrix product: bits that don't depend on addresses.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -27,6 +28,9 @@ import pytest_multiplicity.plugin.assemble
 import pytest_multiplicity.report.as_json
 import pytest_multiplicity.report.markdown
 import pytest_multiplicity.report.terminal  # noqa: F401
+
+# what a shell begins in the background ignores Ctrl-C, and so do the runs that tests would stop
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
