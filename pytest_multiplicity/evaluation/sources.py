@@ -40,6 +40,7 @@ from pytest_multiplicity.training import (
 )
 
 HELD_BYTES = 1 << 29  # of trained modules that wait in memory for the next question
+TORCHVISION = metadata.version("torchvision")  # importing it would take a second
 
 
 class Models:
@@ -310,7 +311,7 @@ def versions(device: torch.device) -> list[str]:
     return [
         f"pytest-multiplicity {pytest_multiplicity.__version__}",
         f"torch {torch.__version__}",
-        f"torchvision {metadata.version('torchvision')}",  # importing it takes a second
+        f"torchvision {TORCHVISION}",
         f"numpy {np.__version__}",
         kind,
     ]

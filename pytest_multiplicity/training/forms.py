@@ -128,9 +128,6 @@ def _linear_of_shared(x: Tensor, weight: Lanes, bias: Lanes | None) -> Any:
     """One product for all lanes: [b, in] times [in, K * out]."""
     if x.ndim != 2:
         return NotImplemented
-    if weight.deck.by_numpy and suits(x):
-        shift = None if bias is None else bias.stacked.unsqueeze(1)
-        return Lanes(weight.deck, product(x, weight.stacked.transpose(1, 2), shift))
     flat = None if bias is None else bias.stacked.flatten()
     return Lanes(weight.deck, F.linear(x, weight.stacked.flatten(0, 1), flat), wide=True)
 

@@ -331,10 +331,11 @@ def _has_images(group: Group) -> bool:
 def _by_numpy(group: Group, probed: Sequence[Probed]) -> Way | None:
     """Give the best of the fused ways with numpy's products, where there could be any."""
     recipe = group.jobs[0].recipe
-    module = initial_module(recipe, group.jobs[0].seeds)
-    multiplies = any(isinstance(part, nn.Linear) for part in module.modules())
     fused = [p for p in probed if p.way.kind == "fused"]
-    if not (fused and multiplies and recipe.precision != "bf16"):
+    if not fused or recipe.precision == "bf16":
+        return None
+    module = initial_module(recipe, group.jobs[0].seeds)
+    if not any(isinstance(part, nn.Linear) for part in module.modules()):
         return None
     best = min(fused, key=lambda p: p.seconds / p.way.lanes)
     return replace(best.way, by_numpy=True)

@@ -22,7 +22,7 @@ def suits(x: Tensor) -> bool:
 
 
 def product(x: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
-    """Give ``x @ columns + bias`` [K, b, o], for [K, b, i] or [b, i], [K, i, o] and [K, 1, o]."""
+    """Give ``x @ columns + bias`` [K, b, o], for [K, b, i], [K, i, o] and [K, 1, o]."""
     out: Tensor = _Product.apply(x, columns, bias)
     return out
 
@@ -39,11 +39,11 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, columns = ctx.saved_tensors
         for_x, for_columns, for_bias = ctx.needs_input_grad
-        of_x = _matmul(grad, columns.mT) if for_x else None
-        if of_x is not None and x.ndim == 2:
-            of_x = of_x.sum(0)
-        of_columns = _matmul(x.mT, grad) if for_columns else None
-        return of_x, of_columns, grad.sum(1, keepdim=True) if for_bias else None
+        return (
+            _matmul(grad, columns.mT) if for_x else None,
+            _matmul(x.mT, grad) if for_columns else None,
+            grad.sum(1, keepdim=True) if for_bias else None,
+        )
 
 
 def _matmul(x: Tensor, y: Tensor) -> Tensor:
