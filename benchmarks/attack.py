@@ -2,9 +2,10 @@
 
 python -m benchmarks.attack [--only mlp] [--repeats 5] [--json out.json]
 
-The plain loop attacks one model after the other, all samples in all steps, gradients by
-``backward``: at torch's default number of threads ("x plain"), and with one. torchattacks is no
-dependency: ``pip install torchattacks``.
+The plain loop attacks one model after the other, all samples in all steps, by ``backward``: models
+as they were trained, so that weights get gradients, too ("x plain"); with ``requires_grad_(False)``
+for all weights before ("x frozen"); and that with one thread. torchattacks is no dependency:
+``pip install torchattacks``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,18 @@ def engine(infer: Infer, family: Sequence[nn.Module], data: Data) -> list[float]
     return _accuracies(found, data.targets)
 
 
+def as_trained(family: Sequence[nn.Module], data: Data) -> list[float]:
+    """What the loop does where nobody thought of freezing."""
+    for module in family:
+        module.requires_grad_()
+    try:
+        return plain(family, data)
+    finally:
+        for module in family:
+            module.requires_grad_(False)
+            module.zero_grad()
+
+
 def one_thread(family: Sequence[nn.Module], data: Data) -> list[float]:
     with threads(1):
         return plain(family, data)
@@ -94,7 +107,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     whole, family = case.data(), trained(case)
     rows = torch.arange(min(ROWS, len(whole)))
     data = Data(whole.take(rows), whole.targets[rows], name=whole.name)
-    ways: dict[str, Attack] = {"plain": plain, "one thread": one_thread}
+    ways: dict[str, Attack] = {"plain": as_trained, "frozen": plain, "one thread": one_thread}
     if importlib.util.find_spec("torchattacks"):
         ways["torchattacks"] = torchattacks_loop
     robust = {name: statistics.mean(way(family, data)) for name, way in ways.items()}

@@ -29,7 +29,7 @@ from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import threads
 
 KIND = "plans"
-VERSION = 3  # of what a way means: a new one forgets the recorded ones
+VERSION = 4  # of what a way means: a new one forgets the recorded ones
 PROBE_SECONDS = 3.0  # after which no further way is tried
 TRIAL_SECONDS = 0.1  # after which a way isn't run again
 TRIALS = 5

@@ -19,12 +19,17 @@ class Norm(ABC):
         """Return the largest distance of two samples with values in [0, 1]."""
 
     @abstractmethod
-    def direction(self, gradient: Tensor) -> Tensor:
-        """Return the steps of length 1 that increase a loss most; 0 where its gradient is 0."""
+    def climbed(
+        self, samples: Tensor, gradient: Tensor, size: float, around: Tensor, radius: float
+    ) -> Tensor:
+        """Return samples a step of length `size` further up a gradient, but not where it is 0.
+
+        Within `box` they are at most `radius` from the samples they belong `around`.
+        """
 
     @abstractmethod
-    def project(self, offset: Tensor, radius: float) -> Tensor:
-        """Return the nearest offsets that are at most `radius` long."""
+    def box(self, around: Tensor, radius: float) -> tuple[Tensor, Tensor] | None:
+        """Return the least and the most of each value in a ball, where that is all of the ball."""
 
     @abstractmethod
     def random(self, stream: Stream, rows: Tensor, shape: torch.Size) -> Tensor:
@@ -38,13 +43,15 @@ class Linf(Norm):
         """Return 1."""
         return 1.0
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """Return the signs."""
-        return gradient.sign()
+    def climbed(
+        self, samples: Tensor, gradient: Tensor, size: float, around: Tensor, radius: float
+    ) -> Tensor:
+        """Return every value moved."""
+        return torch.add(samples, gradient.sign(), alpha=size)
 
-    def project(self, offset: Tensor, radius: float) -> Tensor:
-        """Return every value clamped by itself."""
-        return offset.clamp(-radius, radius)
+    def box(self, around: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """Return the ball."""
+        return around - radius, around + radius
 
     def random(self, stream: Stream, rows: Tensor, shape: torch.Size) -> Tensor:
         """Return values that are uniform each."""
@@ -58,16 +65,18 @@ class L2(Norm):
         """Return the diagonal of the cube."""
         return math.sqrt(shape.numel())
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """Return the gradient at length 1; scaled first, since squares of tiny values vanish."""
+    def climbed(
+        self, samples: Tensor, gradient: Tensor, size: float, around: Tensor, radius: float
+    ) -> Tensor:
+        """Return samples moved by the gradient at length `size`, longer offsets shortened."""
         tiny = torch.finfo(gradient.dtype).tiny
+        # scaled first, since squares of tiny values vanish
         scaled = gradient / _of_samples(gradient.flatten(1).abs().amax(1), gradient).clamp(tiny)
-        return scaled / _lengths(scaled).clamp(tiny)
+        offset = samples + size * scaled / _lengths(scaled).clamp(tiny) - around
+        return around + offset * (radius / _lengths(offset).clamp(tiny)).clamp(max=1)
 
-    def project(self, offset: Tensor, radius: float) -> Tensor:
-        """Return longer offsets shortened."""
-        tiny = torch.finfo(offset.dtype).tiny
-        return offset * (radius / _lengths(offset).clamp(tiny)).clamp(max=1)
+    def box(self, around: Tensor, radius: float) -> None:
+        """Return nothing: the ball has no corners."""
 
     def random(self, stream: Stream, rows: Tensor, shape: torch.Size) -> Tensor:
         """Return points that are uniform by volume."""

@@ -18,6 +18,7 @@ from pytest_multiplicity.interventions.randomness import Stream
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
 
+Box = tuple[Tensor, Tensor]
 WIDTHS = 32  # of a batch that several models share
 
 
@@ -117,9 +118,10 @@ class PGD(JointIntervention):
                 if len(left) == 0:
                     break
                 restart, rank = divmod(attempt, max(1, self.targeted))
-                start = self._start(clean[:, left], rows[left.cpu()], restart, data)
                 aim = aims[:, left, rank] if self.targeted else None
-                front = _Front.of(start, clean[:, left], targets[left], aim, right[:, left], data)
+                box = self._box(clean[:, left], data)
+                start = self._start(clean[:, left], rows[left.cpu()], restart, box)
+                front = _Front.of(start, clean[:, left], targets[left], aim, right[:, left], box)
                 reached, still = self._climb(models, front, start, data)
                 moved = _of_samples(right[:, left], reached)
                 result[:, left] = torch.where(moved, reached, result[:, left])
@@ -148,12 +150,24 @@ class PGD(JointIntervention):
         aims = _without(logits, every).topk(self.targeted, dim=-1).indices
         return logits.argmax(dim=-1) == every, aims
 
-    def _start(self, clean: Tensor, rows: Tensor, restart: int, data: Data) -> Tensor:
+    def _box(self, clean: Tensor, data: Data) -> Box | None:
+        """Return what bounds each value: the data's bounds, and those of the ball if it has any.
+
+        A value that is outside of the data's bounds already goes no further.
+        """
+        ball = NORMS[self.norm].box(clean, self.eps)
+        if data.bounds is None:
+            return ball
+        low, high = data.bounds
+        least, most = ball or (clean.new_tensor(-torch.inf), clean.new_tensor(torch.inf))
+        return least.clamp(min=clean.clamp(max=low)), most.clamp(max=clean.clamp(min=high))
+
+    def _start(self, clean: Tensor, rows: Tensor, restart: int, box: Box | None) -> Tensor:
         if not self.random_start:
             return clean
         stream = Stream(f"PGD restart {restart}", self.seed)
         offset = NORMS[self.norm].random(stream, rows, clean.shape[2:]).to(clean)
-        return _inside(clean + self.eps * offset, clean, data)
+        return _inside(clean + self.eps * offset, box)
 
     def _climb(
         self, models: Model, front: _Front, start: Tensor, data: Data
@@ -202,19 +216,19 @@ class PGD(JointIntervention):
         return gradient
 
     def _step(self, front: _Front, gradient: Tensor) -> Tensor:
-        norm, clean = NORMS[self.norm], front.clean
         size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        direction = norm.direction(gradient.flatten(0, 1)).view(clean.shape)
-        offset = (front.iterate.detach() + size * direction - clean).flatten(0, 1)
-        moved = clean + norm.project(offset, self.eps).view(clean.shape)
-        return moved if front.bounds is None else moved.clamp(*front.bounds)
+        iterate, clean = front.iterate.detach(), front.clean
+        flat, slopes, around = (x.flatten(0, 1) for x in (iterate, gradient, clean))
+        moved = NORMS[self.norm].climbed(flat, slopes, size, around, self.eps)
+        return _inside(moved.view(clean.shape), front.box)
 
 
 @dataclass(frozen=True)
 class _Front:
     """What K models are attacked with at the moment: samples at `place` [K, w] of the batch.
 
-    `right` says which of them count: the others fill up. `bounds` are for each value.
+    `right` says which of them count: the others fill up. `box` is the least and the most of each
+    value.
     """
 
     place: Tensor
@@ -223,7 +237,7 @@ class _Front:
     targets: Tensor
     right: Tensor
     aims: Tensor | None
-    bounds: tuple[Tensor, Tensor] | None
+    box: Box | None
 
     @classmethod
     def of(
@@ -233,12 +247,12 @@ class _Front:
         targets: Tensor,
         aims: Tensor | None,
         right: Tensor,
-        data: Data,
+        box: Box | None,
     ) -> _Front:
         """Begin with the samples [K, b, ...] that are right; targets are [b]."""
         place = torch.arange(len(targets), device=targets.device).expand(right.shape)
         own = targets.expand(right.shape)
-        whole = cls(place, start, clean, own, right, aims, _bounds(clean, data))
+        whole = cls(place, start, clean, own, right, aims, box)
         return whole.narrowed(right, start)[0]
 
     def narrowed(self, right: Tensor, gradient: Tensor) -> tuple[_Front, Tensor]:
@@ -253,7 +267,7 @@ class _Front:
             self.targets.gather(1, order),
             right.gather(1, order),
             None if self.aims is None else self.aims.gather(1, order),
-            self.bounds and (_picked(self.bounds[0], order), _picked(self.bounds[1], order)),
+            self.box and (_picked(self.box[0], order), _picked(self.box[1], order)),
         ), _picked(gradient, order)
 
     def slope(self, logits: Tensor, right: Tensor) -> Tensor:
@@ -263,7 +277,8 @@ class _Front:
         is written down: to have it derived would take as long as a small network.
         """
         if self.aims is None:
-            slope = _without(logits, self.targets).softmax(dim=-1)
+            leads = _without(logits, self.targets)
+            slope = leads.transpose(1, 2).softmax(dim=1).transpose(1, 2)  # ten times as fast
         else:
             slope = torch.zeros_like(logits).scatter_(-1, self.aims[..., None], 1.0)
         slope.scatter_(-1, self.targets[..., None], -1.0)
@@ -309,14 +324,5 @@ def _of_samples(values: Tensor, samples: Tensor) -> Tensor:
     return values.reshape(*values.shape, *[1] * (samples.ndim - 2))
 
 
-def _inside(samples: Tensor, clean: Tensor, data: Data) -> Tensor:
-    bounds = _bounds(clean, data)
-    return samples if bounds is None else samples.clamp(*bounds)
-
-
-def _bounds(clean: Tensor, data: Data) -> tuple[Tensor, Tensor] | None:
-    """Return the data's bounds for each value; one that is outside already goes no further."""
-    if data.bounds is None:
-        return None
-    low, high = data.bounds
-    return clean.clamp(max=low), clean.clamp(min=high)
+def _inside(samples: Tensor, box: Box | None) -> Tensor:
+    return samples if box is None else samples.clamp(*box)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pytest_multiplicity.training import pixels
 from pytest_multiplicity.training.lanes import (
     FORMS,
     Deck,
@@ -98,8 +99,13 @@ def _conv(rank: int, *, transposed: bool = False) -> Operation:
             x = lift(deck, x)
         if isinstance(x, Lanes):
             x, groups = x.side_by_side, groups * deck.count
+        kernels = weight.stacked.flatten(0, 1)
         channels = None if bias is None else bias.stacked.flatten()
-        out = function(x, weight.stacked.flatten(0, 1), channels, groups=groups, **options)
+        by_blocks = deck.channels_last and rank == 2 and not transposed
+        if by_blocks and pixels.suits(x, kernels, channels, **options):
+            out = pixels.convolution(x, kernels, channels, groups, **options)
+        else:
+            out = function(x, kernels, channels, groups=groups, **options)
         return Lanes(deck, out, wide=True)
 
     return form

@@ -27,15 +27,16 @@ class FusedModule:
     """K modules that compute at once.
 
     ``parameters`` and ``buffers`` hold [K, ...] by the name they have in one module; a pass writes
-    buffers such as running means in place.
+    buffers such as running means in place. Linear layers' weights lie in memory as they do in one
+    module, which suits passes, or ``columns_first``, which suits optimizers.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, modules: Sequence[nn.Module], *, columns_first: bool = False) -> None:
         self.deck = Deck(len(modules))
         self.template = _emptied(modules[0])
         self.parameters = _stack_named([dict(m.named_parameters()) for m in modules])
         self.buffers = _stack_named([dict(m.named_buffers()) for m in modules])
-        for name in _linear_weights(modules[0]):
+        for name in _linear_weights(modules[0]) if columns_first else ():
             self.parameters[name] = _columns_first(self.parameters[name])
         for name, parameter in modules[0].named_parameters():
             self.parameters[name].requires_grad_(parameter.requires_grad)
@@ -78,7 +79,7 @@ class FusedModule:
 
 
 def stack(modules: Sequence[nn.Module]) -> FusedModule:
-    """Put modules of one structure side by side.
+    """Put modules of one structure side by side, to be trained.
 
     The modules are copied. Another number of lanes may pick other kernels: who needs results that
     don't depend on it fills up with copies of a module and drops their results.
@@ -89,7 +90,7 @@ def stack(modules: Sequence[nn.Module]) -> FusedModule:
     structures = {structure(module) for module in modules}
     if len(structures) > 1:
         raise Unfusable("the modules differ in structure")
-    return FusedModule(modules)
+    return FusedModule(modules, columns_first=True)
 
 
 def structure(module: nn.Module) -> str:

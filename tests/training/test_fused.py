@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_multiplicity.training.fused import drawing_nothing, stack, structure
+from pytest_multiplicity.training.fused import FusedModule, drawing_nothing, stack, structure
 from pytest_multiplicity.training.lanes import Unfusable
 from pytest_multiplicity.training.products import _matmul
 
@@ -239,7 +239,7 @@ def test_gradients_are_those_of_each_module(name: str, by_numpy: bool) -> None:
 )
 def test_evaluation_of_shared_and_of_own_inputs(name: str, by_numpy: bool) -> None:
     alone, (inputs, _) = [module.eval() for module in modules(LAYERS[name])], batch()
-    fused = stack(alone)
+    fused = FusedModule(alone)
     fused.deck.by_numpy = by_numpy
     own, shared = fused(inputs), fused.shared(inputs[0])
     for lane, module in enumerate(alone):
