@@ -141,34 +141,34 @@ class Probe:
         self._threads = torch.get_num_threads()
         self._deadline = time.perf_counter() + PROBE_SECONDS
         self._best: tuple[float, Way] = (math.inf, Way())
+        self._tried: set[Way] = set()
 
     def best(self, *, alike: bool) -> Way | None:
         """Give the fastest way, of those that compute what the plain one does; None: none works."""
         if not (alike and self._is_steady()):
             return Way(schedule="all threads")  # what nobody can look into may mind company
         self._try(Way())
-        self._try_other_forms()
+        self._try_others()
         seconds, way = self._best
         if seconds == math.inf:
             return None
         return way if self._is_thread_proof(way) else replace(way, schedule="one thread")
 
-    def _try_other_forms(self) -> None:
-        self._try_forms_of_one()
-        plain = self._best[1]
-        for lanes in _lanes(self._count, self._threads):
-            self._try(replace(plain, lanes=lanes))
-        self._try_forms_of_one()  # which may be worth more side by side
-
-    def _try_forms_of_one(self) -> None:
-        self._try(replace(self._best[1], folded=True))
-        if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
-            self._try(replace(self._best[1], channels_last=True))
+    def _try_others(self) -> None:
+        """Change one thing after the other, as long as that helps: some pay only with others."""
+        before = None
+        while before != (before := self._best):
+            self._try(replace(self._best[1], folded=True))
+            if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
+                self._try(replace(self._best[1], channels_last=True))
+            for lanes in _lanes(self._count, self._threads):
+                self._try(replace(self._best[1], lanes=lanes))
 
     def _try(self, way: Way) -> None:
-        seconds, best = self._best
-        if (best == way and seconds < math.inf) or time.perf_counter() > self._deadline:
+        if way in self._tried or time.perf_counter() > self._deadline:
             return
+        self._tried.add(way)
+        seconds = self._best[0]
         try:
             needed = min(self._needed(way, schedule) for schedule in self._schedules(way))
         except Exception:  # it can't be fused, or user code met what only resembles a tensor; or
