@@ -24,7 +24,7 @@ from pytest_multiplicity.training import StalledError
 from pytest_multiplicity.training.memory import keeping_pages
 
 T = TypeVar("T")
-TRYING = 0.05  # of the time since another schedule was tried may go into trying it again
+TRYING = 0.05  # of the time since a schedule was tried may be lost by trying it again
 
 
 class Pace:
@@ -58,12 +58,12 @@ class Pace:
 
     def _trial(self, offered: Sequence[Schedule], amount: int) -> Schedule | None:
         """Give a schedule that hasn't been tried, or not for long."""
+        best = self._best(offered)
         for schedule in offered:
             if schedule not in self._costs:
                 return schedule
-            idle = self._clock - self._used[schedule]
-            worse = schedule != self._best(offered)
-            if worse and self._costs[schedule] * amount < TRYING * idle:
+            lost = (self._costs[schedule] - self._costs[best]) * amount
+            if schedule != best and lost < TRYING * (self._clock - self._used[schedule]):
                 return schedule
         return None
 
