@@ -37,6 +37,7 @@ MOST_LANES = 16
 CHECKED = 32  # samples on which logits are compared
 TOLERANCE = 1e-5
 CLEARLY = 0.95  # of the time of a simpler way
+HOPELESS = 1.5  # times the best one's time
 ATTACK = PGD(1e-6, steps=2)  # what gradients are tried by
 
 
@@ -141,7 +142,7 @@ class Probe:
         self._threads = torch.get_num_threads()
         self._deadline = time.perf_counter() + PROBE_SECONDS
         self._best: tuple[float, Way] = (math.inf, Way())
-        self._tried: set[Way] = set()
+        self._tried: dict[Way, float] = {}
 
     def best(self, *, alike: bool) -> Way | None:
         """Give the fastest way, of those that compute what the plain one does; None: none works."""
@@ -155,24 +156,30 @@ class Probe:
         return way if self._is_thread_proof(way) else replace(way, schedule="one thread")
 
     def _try_others(self) -> None:
-        """Change one thing after the other, as long as that helps: some pay only with others."""
-        before = None
-        while before != (before := self._best):
+        """Change one thing after the other, as long as that helps: some pay only with others.
+
+        Once more when nothing did: what disturbs a trial makes a good way look bad.
+        """
+        rounds_in_vain = 0
+        while rounds_in_vain < 2:
+            before = self._best
             self._try(replace(self._best[1], folded=True))
             if self._batch.inputs.ndim == 4 and _convolves(self._modules[0]):
                 self._try(replace(self._best[1], channels_last=True))
             for lanes in _lanes(self._count, self._threads):
                 self._try(replace(self._best[1], lanes=lanes))
+            rounds_in_vain = rounds_in_vain + 1 if self._best == before else 0
 
     def _try(self, way: Way) -> None:
-        if way in self._tried or time.perf_counter() > self._deadline:
+        seconds, best = self._best
+        hopeless = self._tried.get(way, 0.0) > HOPELESS * seconds
+        if (way == best and seconds < math.inf) or hopeless or time.perf_counter() > self._deadline:
             return
-        self._tried.add(way)
-        seconds = self._best[0]
         try:
             needed = min(self._needed(way, schedule) for schedule in self._schedules(way))
         except Exception:  # it can't be fused, or user code met what only resembles a tensor; or
-            return  # the model can't be measured at all: the measurement will say so itself
+            needed = math.inf  # the model can't be measured: the measurement will say so itself
+        self._tried[way] = needed
         if needed < CLEARLY * seconds and (way.plain or self._agrees(way)):
             self._best = (needed, way)
 

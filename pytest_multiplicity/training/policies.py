@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_multiplicity.errors import RecipeError
-
 BINS = 31  # strengths of an operation
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 BLENDS = ("Brightness", "Color", "Contrast", "Sharpness")
@@ -47,16 +45,10 @@ class Policy:
     level: int | None = None
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Transform float images [b, C, H, W] in [0, 1]; the generator is the CPU's.
+        """Transform float images [b, C, H, W] of 1 or 3 channels in [0, 1].
 
-        Raises:
-            RecipeError: they aren't images of one or three channels.
+        The generator is the CPU's.
         """
-        if inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
-            raise RecipeError(
-                f"augment='rand' and 'trivial' are for images of 1 or 3 channels, [C, H, W]: "
-                f"these samples have the shape {tuple(inputs.shape[1:])}"
-            )
         count = len(inputs)
         for _ in range(self.operations):
             chosen = torch.randint(len(OPERATIONS), (count,), generator=generator)

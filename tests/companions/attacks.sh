@@ -4,24 +4,17 @@
 #   tests/companions/attacks.sh [FOLDER]
 #
 # These libraries pin old packages (torchattacks a requests of 2020), so they get a virtual
-# environment of their own, in FOLDER or a temporary one. It sees the packages of the Python it is
-# made with (PYTHON, else python3), torch and this project among them: only the peers are downloaded.
+# environment of their own, in FOLDER or a temporary one: only the peers are downloaded.
 set -euo pipefail
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-python=${PYTHON:-python3}
-folder=${1:-$(mktemp -d)}
+folder=$(realpath -m "${1:-$(mktemp -d)}")
+cd "$(dirname "$0")/../.."
+. tests/beside.sh "$folder"
 
-"$python" -m venv "$folder"
-parent=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-own=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "import site; site.addsitedir('$parent')" > "$own/parent.pth"
-
-"$folder/bin/python" -m pip install --quiet --no-deps \
+"$beside" -m pip install --quiet --no-deps \
   torchattacks==3.5.1 \
   foolbox==3.3.4 eagerpy==0.30.0 \
   adversarial-robustness-toolbox==1.20.1 \
   GitPython gitdb smmap requests urllib3 idna certifi charset-normalizer six tqdm 'setuptools<81'
 
-cd "$root"
-"$folder/bin/python" -m pytest tests/companions/test_attacks.py -rs "${@:2}"
+"$beside" -m pytest tests/companions/test_attacks.py -rs "${@:2}"

@@ -4,22 +4,16 @@
 #   tests/docs/run.sh [FOLDER]
 #
 # These libraries are large, so they get a virtual environment of their own, in FOLDER or a temporary
-# one. It sees the packages of the Python it is made with (PYTHON, else python3), torch and this
-# project among them, and changes none of their versions.
+# one. It changes no versions of the packages that there are.
 set -euo pipefail
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-python=${PYTHON:-python3}
-folder=${1:-$(mktemp -d)}
+folder=$(realpath -m "${1:-$(mktemp -d)}")
+cd "$(dirname "$0")/../.."
+. tests/beside.sh "$folder"
 
-"$python" -m venv "$folder"
-parent=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-own=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "import site; site.addsitedir('$parent')" > "$own/parent.pth"
-
-"$python" -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > "$folder/constraints.txt"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+"$parent_python" -m pip freeze --exclude-editable \
+  | grep -E '^[A-Za-z0-9._-]+==' > "$folder/constraints.txt"
+"$beside" -m pip install --quiet --disable-pip-version-check \
   --constraint "$folder/constraints.txt" lightning timm transformers onnx onnxruntime
 
-cd "$root"
-"$folder/bin/python" -m pytest tests/docs -q -rs "${@:2}"
+"$beside" -m pytest tests/docs -q -rs "${@:2}"

@@ -259,6 +259,35 @@ def test_a_way_is_chosen_once_for_a_structure(trained, digits, inferring, monkey
     assert len(probes) == 3
 
 
+def test_a_way_has_a_second_chance_where_it_was_not_hopeless(
+    trained, digits, inferring, monkeypatch
+):
+    """Something else may have run on the machine just when it was tried."""
+    tried: Counter[Way] = Counter()
+
+    def needed(self, way, schedule):
+        if schedule == "all threads":
+            tried[way] += 1
+        if way == Way(lanes=4, folded=True, channels_last=True):
+            return 0.4 if tried[way] > 1 else 0.7  # at first it was disturbed
+        if way.lanes == 4:
+            return 5.0
+        return 1.0 - 0.2 * way.folded - 0.2 * way.channels_last
+
+    monkeypatch.setattr(planning, "_lanes", lambda count, cores: [4])
+    monkeypatch.setattr(Probe, "_needed", needed)
+    infer = inferring()
+    logits(infer, trained["cnn"], digits)
+    (way,) = infer.planner.ways
+    assert replace(way, schedule=None) == Way(lanes=4, folded=True, channels_last=True)
+    assert tried == {
+        Way(): 1,
+        Way(folded=True): 1,
+        Way(folded=True, channels_last=True): 1,
+        Way(lanes=4, folded=True, channels_last=True): 2,
+    }
+
+
 def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
     stacked = []
     initial = Abreast.__init__

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch
 from pytest_multiplicity.training.policies import (
     BINS,
@@ -102,9 +101,3 @@ def test_draws_depend_on_the_seed_epoch_and_step_alone(policy: Policy) -> None:
     assert one.min() >= 0
     assert one.max() <= 1
     assert torch.equal(batch, images(32))
-
-
-@pytest.mark.parametrize("shape", [(4, 10), (4, 2, 8, 8), (4, 8, 8)])
-def test_what_is_no_image_is_said(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RecipeError, match="images of 1 or 3 channels"):
-        RAND(torch.rand(shape), torch.Generator())
