@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from pytest_multiplicity.training import StalledError
 from pytest_multiplicity.training.memory import keeping_pages
 
 T = TypeVar("T")
-TRYING = 0.05  # of the time since a schedule was tried may be lost by trying it again
+TRYING = 0.025  # of the time since a schedule was tried may be lost by trying it again
 
 
 class Pace:
@@ -33,7 +34,8 @@ class Pace:
     def __init__(self) -> None:
         self._clock = 0.0
         self._most = 0  # samples at once so far: much fewer tell of starting and ending
-        self._costs: dict[Schedule, float] = {}  # seconds for a unit of work, when last used
+        # seconds for a unit of work when last used, twice: one run may be slow by accident
+        self._costs: defaultdict[Schedule, deque[float]] = defaultdict(lambda: deque(maxlen=2))
         self._used: dict[Schedule, float] = {}  # when that was
 
     @contextmanager
@@ -50,19 +52,22 @@ class Pace:
         seconds = time.perf_counter() - begun
         self._clock += seconds
         if tells:
-            self._costs[schedule] = seconds / amount
+            self._costs[schedule].append(seconds / amount)
             self._used[schedule] = self._clock
 
     def _best(self, offered: Sequence[Schedule]) -> Schedule:
-        return min(offered, key=lambda schedule: self._costs.get(schedule, math.inf))
+        return min(offered, key=self._cost)
+
+    def _cost(self, schedule: Schedule) -> float:
+        return min(self._costs[schedule], default=math.inf)
 
     def _trial(self, offered: Sequence[Schedule], amount: int) -> Schedule | None:
         """Give a schedule that hasn't been tried, or not for long."""
         best = self._best(offered)
         for schedule in offered:
-            if schedule not in self._costs:
+            if schedule not in self._used:
                 return schedule
-            lost = (self._costs[schedule] - self._costs[best]) * amount
+            lost = (self._cost(schedule) - self._cost(best)) * amount
             if schedule != best and lost < TRYING * (self._clock - self._used[schedule]):
                 return schedule
         return None

@@ -416,24 +416,26 @@ def test_the_fastest_schedule_is_found_and_looked_for_again():
         assert rounds(3) == list(costs)
         assert rounds(30).count("all threads") >= 29
         costs["all threads"] = 100.0  # somebody else has come
-        assert rounds(9).count("all threads") == 1
+        assert rounds(9).count("all threads") == 2
         costs["all threads"] = 1.0  # and gone
         later = rounds(2000)
         assert later[-1] == "all threads"
         assert later.count("one thread") <= 0.05 * len(later)
 
 
-def test_a_schedule_that_was_slow_by_accident_is_soon_tried_again():
-    """A first run is often slow, and what it is compared with need not be much better."""
+@pytest.mark.parametrize("accident", [0, 5])
+def test_a_schedule_that_was_slow_by_accident_is_soon_used_again(accident):
+    """A first run is often slow, and any may be; what it is compared with need not be better."""
     pace, clock, chosen = Pace(), SimpleNamespace(now=0.0), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
-        for _ in range(12):
+        for _ in range(30):
             with pace.timed(("all threads", "one thread"), 256, 20) as schedule:
-                cold = 3.0 if not chosen else 1.0
-                clock.now += {"all threads": cold, "one thread": 2.5}[schedule]
+                slow = 3.0 if len(chosen) == accident else 1.0
+                clock.now += {"all threads": slow, "one thread": 2.5}[schedule]
             chosen.append(schedule)
-    assert chosen[5:] == ["all threads"] * 7
+    assert chosen[10:] == ["all threads"] * 20
+    assert accident == 0 or chosen.count("one thread") == 1
 
 
 def test_the_rest_of_a_data_set_tells_nothing_of_speed():
