@@ -17,7 +17,7 @@ import pytest
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.report import html
 from pytest_multiplicity.report.html import limits, pictures
-from pytest_multiplicity.report.model import Conflicts, Family, Run, Thumbnail
+from pytest_multiplicity.report.model import Conflicts, Family, Gate, Run, Thumbnail
 
 VOID = {"meta", "br", "img", "input", "path", "use", "polyline"}
 
@@ -172,6 +172,31 @@ def hostile_everywhere(samples: ModuleType) -> Run:
 def test_a_partial_run_says_so(samples: ModuleType) -> None:
     text = Page(html.render(samples.paper_run(complete=False))).words()
     assert "Partial: 34 of 72 pairs. Gates were not evaluated" in text
+
+
+def test_gates_that_passed_make_room_for_the_others(samples: ModuleType) -> None:
+    """Those somebody has to act on come first, and say of which family they are."""
+    run = samples.paper_run()
+    names = [f"test_gate_{i}" for i in range(60)]
+    gates = [
+        Gate(
+            name=name,
+            nodeid=f"t.py::{name}",
+            family="other" if i else "candidate",
+            outcome="passed",
+        )
+        for i, name in enumerate(names)
+    ]
+    last = replace(gates[-1], outcome="failed", message="too wide")
+    families = [run.families[0], replace(run.families[0], name="other")]
+    shown = html.render(replace(run, families=families, gates=[*gates[:-1], last]))
+    text = Page(shown).words()
+    assert "Gates: 1 failed, 59 passed. failed test_gate_59 other too wide 59 gates passed" in text
+    assert "passed test_gate_0 candidate passed test_gate_1 other" in text
+    assert "9 more gates: see the JSON report." in text
+
+    few = html.render(replace(run, gates=gates[:5]))
+    assert "gates passed" not in Page(few).words()
 
 
 def test_a_run_without_anything_has_a_page() -> None:

@@ -33,6 +33,8 @@ CURVES = 4
 """Curves in one candidate's plot."""
 ROWS = 50
 """Lines of any other list: gates, warnings, notes, metrics, definitions, versions."""
+OPEN = 5
+"""Gates that passed and are listed at once; more are folded in, as nobody has to act on them."""
 LINES = 8
 """Lines of a gate's message."""
 NAME = 80
