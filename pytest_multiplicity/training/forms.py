@@ -102,7 +102,7 @@ def _conv(rank: int, *, transposed: bool = False) -> Operation:
         kernels = weight.stacked.flatten(0, 1)
         channels = None if bias is None else bias.stacked.flatten()
         by_blocks = deck.channels_last and rank == 2 and not transposed
-        if by_blocks and pixels.suits(x, kernels, channels, **options):
+        if by_blocks and pixels.suits(x, kernels, channels, groups, **options):
             out = pixels.convolution(x, kernels, channels, groups, **options)
         else:
             out = function(x, kernels, channels, groups=groups, **options)

@@ -18,13 +18,16 @@ WIDTH = 16  # channels that are computed together
 SIZES = (4, 2)  # of blocks, from the widest
 
 
-def suits(x: Tensor, weight: Tensor, bias: Tensor | None, **options: Any) -> bool:
-    """Say whether `convolution` does this one: by its inputs alone, without strides or gaps."""
+def suits(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1, **options: Any) -> bool:
+    """Say whether `convolution` does this one, and faster.
+
+    For gradients by its inputs alone, of few channels; many outputs, without strides or gaps.
+    """
     fixed = not (weight.requires_grad or (bias is not None and bias.requires_grad))
     plain = all(_pair(options.get(name, 1)) == (1, 1) for name in ("stride", "dilation"))
     padding = _pair(options.get("padding", 0))
     return (
-        (x.requires_grad and fixed and plain)
+        (x.requires_grad and fixed and plain and len(weight) >= groups * WIDTH)
         and (x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"))
         and (
             padding is not None

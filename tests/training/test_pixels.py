@@ -30,7 +30,7 @@ def slope(out: Tensor, x: Tensor) -> Tensor:
 @given(
     groups=st.integers(1, 3),
     inputs=st.integers(1, 4),
-    outputs=st.integers(1, 3),
+    outputs=st.integers(16, 20),
     blocks=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     block=st.sampled_from([2, 4]),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -55,7 +55,7 @@ def test_equals_the_gradient_of_torch(
     weight = drawn(groups * outputs, inputs, *kernel)
     bias = drawn(groups * outputs) if biased else None
 
-    assert pixels.suits(x, weight, bias, padding=pads)
+    assert pixels.suits(x, weight, bias, groups, padding=pads)
     expected = F.conv2d(x, weight, bias, padding=pads, groups=groups)
     found = pixels.convolution(x, weight, bias, groups, padding=pads)
 
@@ -67,6 +67,8 @@ def test_equals_the_gradient_of_torch(
     ("changes", "options"),
     [
         ({"channels": 5}, {}),
+        ({"outputs": 8}, {}),
+        ({"outputs": 1, "groups": 32}, {}),  # depthwise
         ({"size": 7}, {}),
         ({"learns": True}, {}),
         ({"attacked": False}, {}),
@@ -97,7 +99,8 @@ def test_leaves_to_torch_what_it_cannot_do_or_would_not_speed_up(
 
 
 def test_does_not_do_what_is_computed_in_another_precision() -> None:
-    x, weight = drawn(2, 1, 8, 8).requires_grad_(), drawn(3, 1, 3, 3)
+    x, weight = drawn(2, 1, 8, 8).requires_grad_(), drawn(16, 1, 3, 3)
+    assert pixels.suits(x, weight, None)
     with torch.autocast("cpu", torch.bfloat16):
         assert not pixels.suits(x, weight, None)
 
