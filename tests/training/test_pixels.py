@@ -85,14 +85,16 @@ def test_leaves_to_torch_what_it_cannot_do_or_would_not_speed_up(
     def verdict(
         *,
         channels: int = 1,
+        outputs: int = 16,
+        groups: int = 1,
         size: int = 8,
         learns: bool = False,
         attacked: bool = True,
         **rest: Any,
     ) -> bool:
-        x = drawn(2, channels, size, size).requires_grad_(attacked)
-        weight = drawn(3, channels, 3, 3).requires_grad_(learns)
-        return pixels.suits(x, weight, None, **rest)
+        x = drawn(2, groups * channels, size, size).requires_grad_(attacked)
+        weight = drawn(groups * outputs, channels, 3, 3).requires_grad_(learns)
+        return pixels.suits(x, weight, None, groups, **rest)
 
     assert verdict()
     assert not verdict(**changes, **options)
