@@ -72,8 +72,8 @@ def keeping_pages() -> Iterator[None]:
     if libc is None:
         yield
         return
-    for parameter in USUAL:
-        libc.mallopt(parameter, KEPT)
+    for parameter, value in USUAL.items():
+        libc.mallopt(parameter, KEPT) or libc.mallopt(parameter, value)  # the most, before 2.35
     try:
         yield
     finally:

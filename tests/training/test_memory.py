@@ -1,0 +1,63 @@
+"""What allocators are told."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from pytest_multiplicity.training import memory
+from pytest_multiplicity.training.memory import KEPT, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, USUAL
+
+
+class Allocator:
+    """Takes settings as glibc does: before 2.35 mapped pieces of more than 32 MB at least."""
+
+    def __init__(self, *, old: bool) -> None:
+        self.old = old
+        self.settings = dict(USUAL)
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        if self.old and parameter == M_MMAP_THRESHOLD and value > 1 << 25:
+            return 0
+        self.settings[parameter] = value
+        return 1
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_freed_memory_is_kept_for_a_while(old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    allocator = Allocator(old=old)
+    allocator.settings[M_MMAP_THRESHOLD] = 1 << 17  # where glibc begins; it adapts until it is told
+    monkeypatch.setattr(memory, "_glibc", lambda: allocator)
+    with memory.keeping_pages():
+        mapped = 1 << 25 if old else KEPT
+        assert allocator.settings == {M_TRIM_THRESHOLD: KEPT, M_MMAP_THRESHOLD: mapped}
+    assert allocator.settings == USUAL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's page faults")
+def test_tensors_get_the_pages_of_those_before() -> None:
+    if memory._glibc() is None:
+        pytest.skip("another allocator than glibc's")
+
+    def faults() -> int:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    def computed() -> None:
+        for _ in range(20):
+            torch.ones(1 << 21)  # 8 MB
+
+    with memory.keeping_pages():
+        computed()
+        before = faults()
+        computed()
+        assert faults() - before < 5_000  # they have 40,960 pages in all
+
+
+def test_other_allocators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_glibc", lambda: None)
+    with memory.keeping_pages():
+        torch.ones(10)
