@@ -73,7 +73,7 @@ def test_what_differs_in_numbers_only_is_one_group(job: Make) -> None:
         {"model": lambda: nn.Linear(4, 3)},
         {"augment": lambda sample: sample},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_what_differs_in_work_is_apart(job: Make, change: dict[str, Any]) -> None:
     assert len(group_jobs([job(), job(1, **change)])) == 2
