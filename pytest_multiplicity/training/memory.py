@@ -73,7 +73,8 @@ def keeping_pages() -> Iterator[None]:
         yield
         return
     for parameter, value in USUAL.items():
-        libc.mallopt(parameter, KEPT) or libc.mallopt(parameter, value)  # the most, before 2.35
+        if not libc.mallopt(parameter, KEPT):  # refused before 2.35, where this is the most
+            libc.mallopt(parameter, value)
     try:
         yield
     finally:

@@ -23,18 +23,17 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1, **opt
 
     For gradients by its inputs alone, of few channels; many outputs, without strides or gaps.
     """
-    fixed = not (weight.requires_grad or (bias is not None and bias.requires_grad))
-    plain = all(_pair(options.get(name, 1)) == (1, 1) for name in ("stride", "dilation"))
+    learning = weight.requires_grad or (bias is not None and bias.requires_grad)
+    if learning or not x.requires_grad or x.device.type != "cpu":
+        return False
+    if len(weight) < groups * WIDTH or torch.is_autocast_enabled("cpu"):
+        return False
+    if any(_pair(options.get(name, 1)) != (1, 1) for name in ("stride", "dilation")):
+        return False
     padding = _pair(options.get("padding", 0))
-    return (
-        (x.requires_grad and fixed and plain and len(weight) >= groups * WIDTH)
-        and (x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"))
-        and (
-            padding is not None
-            and all(p < k for p, k in zip(padding, weight.shape[2:], strict=True))
-        )
-        and _block(x, weight) is not None
-    )
+    if padding is None or any(p >= k for p, k in zip(padding, weight.shape[2:], strict=True)):
+        return False
+    return _block(x, weight) is not None
 
 
 def convolution(

@@ -414,7 +414,7 @@ def test_the_fastest_schedule_is_found_and_looked_for_again():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
         assert rounds(3) == list(costs)
-        assert rounds(30).count("all threads") >= 29
+        assert set(rounds(30)) == {"all threads"}
         costs["all threads"] = 100.0  # somebody else has come
         assert rounds(9).count("all threads") == 2
         costs["all threads"] = 1.0  # and gone
@@ -449,5 +449,4 @@ def test_the_rest_of_a_data_set_tells_nothing_of_speed():
                 seconds = costs[schedule] * max(50, samples) * passes
                 clock.now += seconds
             spent[schedule] += seconds
-    lost = spent["one thread"] * (1 - costs["all threads"] / costs["one thread"])
-    assert lost < 0.1 * clock.now, spent
+    assert spent["one thread"] < 0.1 * clock.now, spent

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 
 import pytest
-import torch
 
 from pytest_multiplicity.training import memory
 from pytest_multiplicity.training.memory import KEPT, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, USUAL
@@ -65,7 +65,15 @@ def test_tensors_get_the_pages_of_those_before() -> None:
     assert int(done.stdout) < 50_000  # they have 163,840 pages in all
 
 
-def test_other_allocators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_glibc", lambda: None)
+@pytest.mark.parametrize(("platform", "library"), [("linux", object()), ("darwin", Allocator)])
+def test_other_allocators_are_left_alone(
+    platform: str, library: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as musl's, which has no `mallopt`, and those of other systems."""
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    assert memory._glibc() is None
+    ran = []
     with memory.keeping_pages():
-        torch.ones(10)
+        ran.append(True)
+    assert ran == [True]
