@@ -23,7 +23,7 @@ import pytest_multiplicity as pm
 from benchmarks import common, evaluate
 from benchmarks.common import Case
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.evaluation.inference import Infer
+from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import chain
 from pytest_multiplicity.training.ways import threads
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from pytest_multiplicity.multiplicity.noise import LEVEL, mean_range_of_normals, noise
+from pytest_multiplicity.statistics.noise import LEVEL, mean_range_of_normals, noise
 
 Outcomes = npt.NDArray[np.bool_]
 Family = Callable[[int, npt.NDArray[np.float64], np.random.Generator], Outcomes]

@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.worker import Work
+from pytest_multiplicity.compute.workers import Done, Workers
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.training.cores import available_cores
-from pytest_multiplicity.training.worker import Work
-from pytest_multiplicity.training.workers import Done, Workers
 
 LR, MOMENTUM = 0.05, 0.9
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from pytest_multiplicity.multiplicity import doubt
-from pytest_multiplicity.multiplicity.doubt import Decision, Verdict
+from pytest_multiplicity.statistics import doubt
+from pytest_multiplicity.statistics.doubt import Decision, Verdict
 
 Judge = Callable[[npt.NDArray[np.bool_]], tuple[Verdict, ...]]
 

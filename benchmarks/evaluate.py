@@ -26,9 +26,9 @@ import pytest_multiplicity as pm
 from benchmarks import common
 from benchmarks.common import Case
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.evaluation.inference import Infer, frozen
-from pytest_multiplicity.evaluation.planning import Planner
-from pytest_multiplicity.evaluation.work import Work
+from pytest_multiplicity.inference.counts import Work
+from pytest_multiplicity.inference.infer import Infer, frozen
+from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import Chain, chain
 from pytest_multiplicity.store import Store
 from pytest_multiplicity.training.ways import threads

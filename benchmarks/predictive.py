@@ -12,7 +12,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from pytest_multiplicity.multiplicity import predictive
+from pytest_multiplicity.statistics import predictive
 
 
 def probabilities(

@@ -29,10 +29,14 @@ from safetensors.torch import load_file
 
 from benchmarks import common
 from benchmarks.train import Clock
+from pytest_multiplicity.compute.pools import Cluster
+from pytest_multiplicity.compute.ray.connection import RayCluster
 from pytest_multiplicity.store import Store
-from pytest_multiplicity.training import Job, Recipe, Seeds, describe, train
-from pytest_multiplicity.training.cluster.connection import RayCluster
-from pytest_multiplicity.training.pools import Cluster
+from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.jobs import Job
+from pytest_multiplicity.training.planner import describe
+from pytest_multiplicity.training.recipe import Recipe
+from pytest_multiplicity.training.seeds import Seeds
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

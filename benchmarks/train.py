@@ -23,12 +23,15 @@ from scipy import stats
 
 from benchmarks import common
 from benchmarks.common import Case
+from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.workers import Workers
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.store import Store
-from pytest_multiplicity.training import Job, Recipe, Seeds, Trained, train
-from pytest_multiplicity.training.cores import available_cores
+from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.jobs import Job, Trained
 from pytest_multiplicity.training.planner import describe
-from pytest_multiplicity.training.workers import Workers
+from pytest_multiplicity.training.recipe import Recipe
+from pytest_multiplicity.training.seeds import Seeds
 
 CASES = [
     Case("mlp, digits, K=64", common.mlp, common.digits, 64, 60, 64),

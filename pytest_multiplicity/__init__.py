@@ -7,15 +7,13 @@ alone imports neither torch nor pandas nor numpy.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "pytest_multiplicity.plugin.fixtures": ("recorded",),
-    "pytest_multiplicity.training": ("Recipe",),
+    "pytest_multiplicity.plugin.fixtures": ("family", "recorded"),
+    "pytest_multiplicity.training.recipe": ("Recipe",),
     "pytest_multiplicity.training.load": ("load",),
     "pytest_multiplicity.data": ("Data",),
     "pytest_multiplicity.interventions": (
@@ -28,7 +26,7 @@ _HOMES = {
         "intervention",
         "strategies",
     ),
-    "pytest_multiplicity.multiplicity.sheet": ("Sheet",),
+    "pytest_multiplicity.statistics.sheet": ("Sheet",),
     "pytest_multiplicity.evaluation.candidate": ("Candidate",),
     "pytest_multiplicity.evaluation.score": ("Score",),
     "pytest_multiplicity.evaluation.survivors": ("Survivors",),
@@ -36,7 +34,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_HOME), "__version__", "family"]
+__all__ = [*sorted(_HOME), "__version__"]
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data as Data
@@ -52,11 +50,11 @@ if TYPE_CHECKING:
     from pytest_multiplicity.interventions import OutputNoise as OutputNoise
     from pytest_multiplicity.interventions import intervention as intervention
     from pytest_multiplicity.interventions import strategies as strategies
-    from pytest_multiplicity.multiplicity.sheet import Sheet as Sheet
     from pytest_multiplicity.plugin.fixtures import family as family
     from pytest_multiplicity.plugin.fixtures import recorded as recorded
-    from pytest_multiplicity.training import Recipe as Recipe
+    from pytest_multiplicity.statistics.sheet import Sheet as Sheet
     from pytest_multiplicity.training.load import load as load
+    from pytest_multiplicity.training.recipe import Recipe as Recipe
 
 
 def __getattr__(name: str) -> Any:
@@ -68,23 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, "family"})
-
-
-class _Package(ModuleType):
-    """``pm.family`` is the decorator, also once the folder of that name has been imported.
-
-    Importing a submodule sets it as an attribute of its package; here that is ignored.
-    """
-
-    @property
-    def family(self) -> Any:
-        """See ``pytest_multiplicity.plugin.fixtures.family``."""
-        return importlib.import_module("pytest_multiplicity.plugin.fixtures").family
-
-    @family.setter
-    def family(self, submodule: ModuleType) -> None:
-        """Keep the decorator."""
-
-
-sys.modules[__name__].__class__ = _Package
+    return sorted({*globals(), *_HOME})

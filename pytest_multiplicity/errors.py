@@ -14,6 +14,9 @@ MultiplicityError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MultiplicityError(Exception):
     """The root: catch it to catch everything this package raises on purpose."""
@@ -66,3 +69,15 @@ def once_more(what: str, failure: Exception) -> Exception:
     return EvaluationError(
         f"{what} failed, as the first error of this run shows: {type(failure).__name__}: {failure}"
     )
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn an AssertionError raised inside into an EvaluationError, which fails the test.
+
+    What fails inside the plugin's own work is never a verdict of a spec. Also a decorator.
+    """
+    try:
+        yield
+    except AssertionError as error:
+        raise EvaluationError(f"an assertion failed inside {what}: {error}") from error

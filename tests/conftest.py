@@ -24,7 +24,7 @@ import torchvision.transforms.v2  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 import pytest_multiplicity.evaluation.population
-import pytest_multiplicity.plugin.assemble
+import pytest_multiplicity.findings.assemble
 import pytest_multiplicity.report.as_json
 import pytest_multiplicity.report.markdown
 import pytest_multiplicity.report.terminal  # noqa: F401

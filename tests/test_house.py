@@ -14,17 +14,21 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pytest_multiplicity"
 STAGES = (
-    "family",
-    "multiplicity",
+    "design",
+    "statistics",
     "data",
+    "tasks",
     "interventions",
     "store",
+    "compute",
     "training",
+    "inference",
     "evaluation",
+    "findings",
     "report",
     "plugin",
 )
-PURE = {"family", "multiplicity", "report"}
+PURE = {"design", "statistics", "report"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

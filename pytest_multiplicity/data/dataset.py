@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.data import checks, hashing
+from pytest_multiplicity.data.inputs import Dataset, InMemory, Selected, Source
 from pytest_multiplicity.data.query import matching_rows
 from pytest_multiplicity.data.reading import read_dataset
-from pytest_multiplicity.data.sources import Dataset, InMemory, Selected, Source
 from pytest_multiplicity.errors import DataError
 
 

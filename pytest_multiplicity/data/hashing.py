@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.data.sources import Source
+    from pytest_multiplicity.data.inputs import Source
 
 BLOCK_BYTES = 32 * 2**20
 

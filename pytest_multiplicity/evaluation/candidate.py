@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_multiplicity.evaluation.guard import guarded
+from pytest_multiplicity.design import Config
+from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.family import Config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -20,8 +20,8 @@ from pytest_multiplicity.store import fingerprint
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.evaluation.asking import Under
     from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.question import Under
 
 ABSTAINED = -1
 """The prediction on a sample that the ensemble gives no answer to."""

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.data import check_classes
-from pytest_multiplicity.evaluation.asking import Asked
-from pytest_multiplicity.evaluation.guard import guarded
-from pytest_multiplicity.evaluation.logits import Logits, Reader
+from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.measure import (
     Measure,
     apply_measure,
@@ -24,9 +22,11 @@ from pytest_multiplicity.evaluation.measure import (
 from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.portable import Portable
-from pytest_multiplicity.evaluation.sources import Models
+from pytest_multiplicity.evaluation.question import Asked
+from pytest_multiplicity.inference.logits import Logits, Reader
+from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.interventions import Chain
-from pytest_multiplicity.multiplicity.noise import Noise
+from pytest_multiplicity.statistics.noise import Noise
 from pytest_multiplicity.store import fingerprint
 
 NO_CLASS = -1  # the prediction of a candidate that has no model

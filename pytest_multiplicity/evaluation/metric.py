@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pytest_multiplicity.family import Design
-from pytest_multiplicity.multiplicity.noise import Noise
-from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.design import Design
+from pytest_multiplicity.statistics.noise import Noise
+from pytest_multiplicity.statistics.sheet import Sheet
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.portable import Portable  # which needs torch

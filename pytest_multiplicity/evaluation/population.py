@@ -10,18 +10,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError
-from pytest_multiplicity.evaluation.asking import Asked, Under, ask
+from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError, guarded
 from pytest_multiplicity.evaluation.candidate import Candidate
-from pytest_multiplicity.evaluation.content import Content
-from pytest_multiplicity.evaluation.effort import Effort
-from pytest_multiplicity.evaluation.guard import guarded
+from pytest_multiplicity.evaluation.cost import Effort
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
 from pytest_multiplicity.evaluation.measure import Measure, measure_name
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.question import Asked, Under, ask
+from pytest_multiplicity.evaluation.same_value import Content
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.evaluation.sources import Models
+from pytest_multiplicity.inference.models import Models
 
 Observer = Callable[[Metric], None]
 Screened = Callable[[], Collection[int]]

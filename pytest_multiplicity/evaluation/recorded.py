@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pytest_multiplicity.design import Design, Recorded
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.family import Design, Recorded
 
 
 class RecordedPopulation:

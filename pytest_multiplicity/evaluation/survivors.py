@@ -14,16 +14,16 @@ from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.multiplicity import predictive
-from pytest_multiplicity.multiplicity.capacity import rashomon_capacity
-from pytest_multiplicity.multiplicity.chance import expected_range
-from pytest_multiplicity.multiplicity.sheet import Sheet
+from pytest_multiplicity.statistics import predictive
+from pytest_multiplicity.statistics.capacity import rashomon_capacity
+from pytest_multiplicity.statistics.chance import expected_range
+from pytest_multiplicity.statistics.sheet import Sheet
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.evaluation.asking import Under
     from pytest_multiplicity.evaluation.ensemble import Ensemble
     from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.question import Under
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from pytest_multiplicity.findings.records import PairRecord
 from pytest_multiplicity.plugin.collection import PAIR, Pair
-from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.state import STATE, State
 
 HAS_FAMILIES = "multiplicity_has_families"  # what a worker says at its end

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_multiplicity.errors import MeasurementError, StoreError
-from pytest_multiplicity.plugin.places import SELECTION
+from pytest_multiplicity.plugin.paths import SELECTION
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import as_json
 from pytest_multiplicity.report import model as report

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.design import Definition, Design
 from pytest_multiplicity.errors import DefinitionError, once_more
-from pytest_multiplicity.family import Definition, Design
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.candidate import Candidate

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_multiplicity.plugin.options import Options
-from pytest_multiplicity.plugin.places import is_step_summary
+from pytest_multiplicity.plugin.paths import is_step_summary
 
 if TYPE_CHECKING:
     from pytest_multiplicity.report import model as report

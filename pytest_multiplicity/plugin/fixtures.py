@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.family import Built, Definition, Recorded
+from pytest_multiplicity.design import Built, Definition, Recorded
 from pytest_multiplicity.plugin import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
 

@@ -14,13 +14,13 @@ from pytest_multiplicity.plugin import (
     collection,
     distributed,
     failures,
-    foresight,
     gates,
     outcomes,
     run,
     screening,
     summary,
 )
+from pytest_multiplicity.plugin import plan as foresight
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pytest_multiplicity.plugin import places
+from pytest_multiplicity.plugin import paths as places
 
 
 class Sheets(Enum):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
+from pytest_multiplicity.findings.records import PairRecord
 from pytest_multiplicity.plugin import gates, given
 from pytest_multiplicity.plugin.collection import PAIR, Pair
-from pytest_multiplicity.plugin.ledger import PairRecord
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.screening import DECIDED

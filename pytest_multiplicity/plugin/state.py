@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.design import Built, Recorded
 from pytest_multiplicity.errors import DataError, StoreError
-from pytest_multiplicity.family import Built, Recorded
+from pytest_multiplicity.findings.records import Ledger
 from pytest_multiplicity.plugin.families import Families, Family
-from pytest_multiplicity.plugin.ledger import Ledger
 from pytest_multiplicity.plugin.options import Engine, Independence, Options, SameData
 
 if TYPE_CHECKING:
     import torch
 
+    from pytest_multiplicity.compute.ray.connection import RayCluster
     from pytest_multiplicity.evaluation.leakage import Leakage
     from pytest_multiplicity.evaluation.metric import Metric
     from pytest_multiplicity.evaluation.population import Population
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.plugin.screening import Screening
     from pytest_multiplicity.report import model as report
     from pytest_multiplicity.store import Store
-    from pytest_multiplicity.training import Progress
-    from pytest_multiplicity.training.cluster.connection import RayCluster
+    from pytest_multiplicity.training.jobs import Progress
 
 
 class State:
@@ -143,8 +143,8 @@ class State:
             self.warnings.extend(family.definition.doubts_about_unit())
             return RecordedPopulation(family.definition, family.design)
         from pytest_multiplicity.evaluation.population import Population
-        from pytest_multiplicity.evaluation.sources import Models
-        from pytest_multiplicity.evaluation.work import Work
+        from pytest_multiplicity.inference.counts import Work
+        from pytest_multiplicity.inference.models import Models
 
         assert isinstance(family.definition, Built)
         made = [family.definition.function(c, **dependencies) for c in family.design.configs]

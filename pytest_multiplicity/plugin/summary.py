@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.plugin import export, files, foresight, lock
+from pytest_multiplicity.plugin import export, files, lock
+from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
-from pytest_multiplicity.plugin.places import is_step_summary
+from pytest_multiplicity.plugin.paths import is_step_summary
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def show(reporter: pytest.TerminalReporter) -> None:
 def run_of(state: State) -> report.Run:
     """The model of the run, assembled once; the lock is one of its gates."""
     if state.report is None:
-        from pytest_multiplicity.plugin.assemble import assemble
+        from pytest_multiplicity.findings.assemble import assemble
 
         run = assemble(state)
         gate = lock.check(state, run)

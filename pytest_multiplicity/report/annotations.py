@@ -5,8 +5,8 @@ The commands' escapes: https://github.com/actions/toolkit/blob/main/packages/cor
 
 from __future__ import annotations
 
-from .model import Gate, Run
-from .text import inert
+from pytest_multiplicity.report.model import Gate, Run
+from pytest_multiplicity.report.text import inert
 
 LINES = 12
 """Lines of a message that are shown."""

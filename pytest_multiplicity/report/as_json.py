@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from importlib import resources
 from typing import Any, cast
 
-from .model import Run
+from pytest_multiplicity.report.model import Run
 
 PICTURES = frozenset({"strips", "thumbnail", "attributes"})
 """What the model holds for pictures of samples alone; a controller of workers doesn't know it."""

@@ -7,8 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .model import Candidate, Family, Gate, Run, Sheet, SheetPair, Spec, Table, known
-from .text import number, plural
+from pytest_multiplicity.report.model import (
+    Candidate,
+    Family,
+    Gate,
+    Run,
+    Sheet,
+    SheetPair,
+    Spec,
+    Table,
+    known,
+)
+from pytest_multiplicity.report.text import number, plural
 
 TRAINING = "training"
 """The name under which diverged candidates are rejected."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .model import Family, Run, Sheet, known
-from .text import inert, plural
+from pytest_multiplicity.report.model import Family, Run, Sheet, known
+from pytest_multiplicity.report.text import inert, plural
 
 NAMED = 20
 """Changes of one kind that are named; the rest is counted."""

@@ -10,7 +10,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .lock import Lock, Locked, Samples
+from pytest_multiplicity.report.lock import Lock, Locked, Samples
 
 SCHEMA = "pytest-multiplicity-lock/1"
 BLOCK = 60

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import facts
-from .model import Family, Gate, GateOutcome, Predictive, Run, SheetPair, Table
-from .text import assignment, inert, interval, isolated, number, option
+from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.model import (
+    Family,
+    Gate,
+    GateOutcome,
+    Predictive,
+    Run,
+    SheetPair,
+    Table,
+)
+from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
 SUMMARY_LIMIT = 1_000_000
 """GitHub takes 1 MiB for a step's summary."""

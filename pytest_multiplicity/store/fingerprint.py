@@ -136,7 +136,7 @@ def _describe(node: _Node) -> Description:
 
 def _declared(value: Any) -> str | None:
     """The fingerprint that an object declares; a configuration's axis may have that name too."""
-    if isinstance(value, type) or type(value).__module__.startswith("pytest_multiplicity.family"):
+    if isinstance(value, type) or type(value).__module__.startswith("pytest_multiplicity.design"):
         return None
     declared = getattr(value, "fingerprint", None)
     return declared if isinstance(declared, str) else None

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.fused import FEWEST_LANES
+from pytest_multiplicity.compute.memory import keeping_pages
+from pytest_multiplicity.compute.pools import Cluster
+from pytest_multiplicity.compute.sharing import UnsharableError
+from pytest_multiplicity.compute.stall import StalledError, named, watched
+from pytest_multiplicity.compute.worker import Work
+from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled
 from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import SECONDS, Checkpoint, Checkpoints, Keeper
-from pytest_multiplicity.training.cores import available_cores
-from pytest_multiplicity.training.course import (
+from pytest_multiplicity.training.groups import group_jobs
+from pytest_multiplicity.training.jobs import (
     Advance,
     Diverged,
     Job,
@@ -25,19 +35,9 @@ from pytest_multiplicity.training.course import (
     Trained,
     initial_module,
 )
-from pytest_multiplicity.training.crew import Crew
-from pytest_multiplicity.training.feed import Feed, feed
-from pytest_multiplicity.training.fused import FEWEST_LANES
-from pytest_multiplicity.training.groups import group_jobs
-from pytest_multiplicity.training.memory import keeping_pages
 from pytest_multiplicity.training.planner import Plan, Planner
-from pytest_multiplicity.training.pools import Cluster
-from pytest_multiplicity.training.sharing import UnsharableError
-from pytest_multiplicity.training.tasks import Results, train_task, train_way
-from pytest_multiplicity.training.watch import StalledError, named, watched
+from pytest_multiplicity.training.remote import Results, train_task, train_way
 from pytest_multiplicity.training.ways import Way, threads
-from pytest_multiplicity.training.worker import Work
-from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store

@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute.fused import FEWEST_LANES, stack
 from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
-from pytest_multiplicity.training.course import (
+from pytest_multiplicity.training.fused_optimizer import fused_optimizer
+from pytest_multiplicity.training.jobs import (
     Advance,
     Diverged,
     Job,
@@ -23,16 +26,8 @@ from pytest_multiplicity.training.course import (
     precision,
     sick_weights,
 )
-from pytest_multiplicity.training.feed import BLOCK_BYTES, Feed
-from pytest_multiplicity.training.fused import FEWEST_LANES, stack
-from pytest_multiplicity.training.fused_optimizer import fused_optimizer
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
-from pytest_multiplicity.training.seeds import (
-    derive,
-    epoch_order,
-    preserved_rng,
-    training_rows,
-)
+from pytest_multiplicity.training.seeds import derive, epoch_order, preserved_rng, training_rows
 from pytest_multiplicity.training.ways import Way
 
 FUSED = Way("fused", FEWEST_LANES)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pytest_multiplicity.training.course import Job, initial_module
-from pytest_multiplicity.training.fused import FEWEST_LANES, structure
+from pytest_multiplicity.compute.fused import FEWEST_LANES, structure
+from pytest_multiplicity.compute.lanes import Unfusable
+from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.training.fused_optimizer import optimizer_kind
-from pytest_multiplicity.training.lanes import Unfusable
-from pytest_multiplicity.training.memory import free_bytes
+from pytest_multiplicity.training.jobs import Job, initial_module
 
 COPIES = 16  # of a model's state, at the most, while fusing it is checked in float64
 

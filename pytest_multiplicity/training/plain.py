@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
-from pytest_multiplicity.training.course import (
+from pytest_multiplicity.training.jobs import (
     Advance,
     Diverged,
     Job,
@@ -29,7 +30,6 @@ from pytest_multiplicity.training.course import (
     precision,
     sick_weights,
 )
-from pytest_multiplicity.training.feed import Feed
 from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
 from pytest_multiplicity.training.seeds import (
     derive,

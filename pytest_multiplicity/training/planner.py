@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pytest_multiplicity.training.course import Job, initial_module
-from pytest_multiplicity.training.crew import Crew
-from pytest_multiplicity.training.feed import feed
-from pytest_multiplicity.training.fused import FEWEST_LANES
+from pytest_multiplicity.compute.fused import FEWEST_LANES
+from pytest_multiplicity.compute.memory import keeping_pages
+from pytest_multiplicity.compute.sharing import UnsharableError
+from pytest_multiplicity.compute.stall import named, watched
+from pytest_multiplicity.compute.worker import Work
+from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled
+from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.groups import Group
-from pytest_multiplicity.training.memory import keeping_pages
+from pytest_multiplicity.training.jobs import Job, initial_module
 from pytest_multiplicity.training.probe import (
     LEAST_STEPS,
     MOST_STEPS,
@@ -28,12 +32,8 @@ from pytest_multiplicity.training.probe import (
     probe,
     why_not,
 )
-from pytest_multiplicity.training.sharing import UnsharableError
-from pytest_multiplicity.training.tasks import check_task, probe_task
-from pytest_multiplicity.training.watch import named, watched
+from pytest_multiplicity.training.remote import check_task, probe_task
 from pytest_multiplicity.training.ways import Probed, Way, device_class
-from pytest_multiplicity.training.worker import Work
-from pytest_multiplicity.training.workers import Crashed, Done, Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store

@@ -13,13 +13,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute.fused import FEWEST_LANES, drawing_nothing
+from pytest_multiplicity.compute.lanes import Unfusable
+from pytest_multiplicity.compute.memory import peak_bytes
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.training.course import Job, precision
-from pytest_multiplicity.training.feed import Feed
-from pytest_multiplicity.training.fused import FEWEST_LANES, drawing_nothing
+from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.fused_training import FusedTraining
-from pytest_multiplicity.training.lanes import Unfusable
-from pytest_multiplicity.training.memory import peak_bytes
+from pytest_multiplicity.training.jobs import Job, precision
 from pytest_multiplicity.training.plain import PlainTraining, compiling
 from pytest_multiplicity.training.seeds import preserved_rng
 from pytest_multiplicity.training.ways import Probed, Way, threads

@@ -21,7 +21,7 @@ from torch import Tensor
 from pytest_multiplicity.errors import RecipeError
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.family import Config
+    from pytest_multiplicity.design import Config
 
 ROLES = ("init", "order", "augmentation", "noise")
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pytest_multiplicity as pm
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.ensemble import Vote
 from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 from pytest_multiplicity.evaluation.survivors import Survivors
-from pytest_multiplicity.family import Recorded
 
 # What three candidates say of eight samples, whose targets are all 0.
 SAID = torch.tensor(

@@ -9,11 +9,7 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.membership import (
-    log_odds,
-    privacy,
-    relative_to_references,
-)
+from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
 
 
 def half_and_half(n):

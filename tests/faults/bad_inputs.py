@@ -33,7 +33,7 @@ from safetensors.torch import save
 from torch import nn
 
 import pytest_multiplicity as pm
-import pytest_multiplicity.plugin.assemble
+import pytest_multiplicity.findings.assemble
 from pytest_multiplicity.errors import MultiplicityError
 
 PLUGINS = (

@@ -31,7 +31,7 @@ import reports
 import small
 import torch
 
-import pytest_multiplicity.plugin.assemble  # noqa: F401 - so that forked runs need not
+import pytest_multiplicity.findings.assemble  # noqa: F401 - so that forked runs need not
 
 OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
 

@@ -25,7 +25,7 @@ import pytest
 import small
 import torch
 
-import pytest_multiplicity.plugin.assemble  # noqa: F401 - its imports are no leak
+import pytest_multiplicity.findings.assemble  # noqa: F401 - its imports are no leak
 from pytest_multiplicity.store import Store
 
 SPECS = """

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytest_multiplicity.compute.stall import StalledError, watched
 from pytest_multiplicity.store import Store
-from pytest_multiplicity.training import StalledError, watched
 
 FAMILY = """
     import time

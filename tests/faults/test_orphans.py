@@ -7,8 +7,8 @@ import signal
 
 from filelock import FileLock
 
-from pytest_multiplicity.training import sharing
-from pytest_multiplicity.training.sharing import Sharing
+from pytest_multiplicity.compute import sharing
+from pytest_multiplicity.compute.sharing import Sharing
 
 
 def test_folders_of_killed_processes_are_removed_and_others_are_not(tmp_path, monkeypatch):

@@ -7,14 +7,7 @@ import torch
 from torchvision.transforms import v2
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.interventions import (
-    PGD,
-    Attack,
-    Corrupt,
-    Group,
-    InputNoise,
-    OutputNoise,
-)
+from pytest_multiplicity.interventions import PGD, Attack, Corrupt, Group, InputNoise, OutputNoise
 from pytest_multiplicity.store import fingerprint
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.plugin.conflicts import LARGEST, SHOWN, divided
+from pytest_multiplicity.findings.conflicts import LARGEST, SHOWN, divided
 
 IDS = ["a", "b", "c"]
 

@@ -34,8 +34,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import nn
 
+from pytest_multiplicity.design.config import Config
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.family.config import Config
 from pytest_multiplicity.store.code import read_code
 from pytest_multiplicity.store.fingerprint import fingerprint
 

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.training import Job, Trained, plan, train
 from pytest_multiplicity.training import planner as planner_module
-from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.batches import feed
+from pytest_multiplicity.training.engine import plan, train
+from pytest_multiplicity.training.jobs import Job, Trained
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.probe import why_not
 from pytest_multiplicity.training.ways import Way

@@ -16,26 +16,20 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from pytest_multiplicity.compute.stall import StalledError
+from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.workers import Crashed, Failed, Workers
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError, RecipeError
-from pytest_multiplicity.training import (
-    Diverged,
-    Job,
-    StalledError,
-    Trained,
-    engine,
-    initial_module,
-    plan,
-    train,
-)
+from pytest_multiplicity.training import engine
+from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
-from pytest_multiplicity.training.crew import Crew
-from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.engine import plan, train
 from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
+from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import PlainTraining, train_plain
 from pytest_multiplicity.training.planner import Planner
 from pytest_multiplicity.training.ways import Way
-from pytest_multiplicity.training.workers import Crashed, Failed, Workers
 
 CPU = torch.device("cpu")
 Make = Callable[..., Job]

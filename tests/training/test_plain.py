@@ -14,10 +14,11 @@ from torchvision.transforms import v2
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training import Diverged, Job, Trained, initial_module, train
 from pytest_multiplicity.training.augment import augment_batch
+from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
-from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.seeds import Seeds, epoch_order, preserved_rng
 

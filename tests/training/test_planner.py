@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute.worker_pool import Crew
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.training import Job, Seeds, Trained, planner, train
-from pytest_multiplicity.training.course import initial_module
-from pytest_multiplicity.training.crew import Crew
-from pytest_multiplicity.training.engine import plan
-from pytest_multiplicity.training.feed import feed
+from pytest_multiplicity.training import planner
+from pytest_multiplicity.training.batches import feed
+from pytest_multiplicity.training.engine import plan, train
 from pytest_multiplicity.training.groups import group_jobs
+from pytest_multiplicity.training.jobs import Job, Trained, initial_module
 from pytest_multiplicity.training.planner import Plan, Planner, describe
 from pytest_multiplicity.training.probe import probe, why_not
+from pytest_multiplicity.training.seeds import Seeds
 from pytest_multiplicity.training.ways import Probed, Way
 
 CPU = torch.device("cpu")
@@ -136,7 +137,7 @@ def test_noise_of_no_candidates_own_is_found_out(job: Make) -> None:
 def test_a_fused_form_that_computes_something_else_is_found_out(
     job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_multiplicity.training import lanes
+    from pytest_multiplicity.compute import lanes
 
     relu = lanes.FORMS["relu"]
     monkeypatch.setitem(lanes.FORMS, "relu", lambda f, x, *a, **k: relu(f, x, *a, **k) * (1 + 1e-6))
@@ -204,7 +205,7 @@ def test_a_plan_is_made_once_and_recorded(job: Make, store: Any) -> None:
 
 
 def test_little_work_starts_no_workers(job: Make, store: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pytest_multiplicity.training.workers._Process", None)
+    monkeypatch.setattr("pytest_multiplicity.compute.workers._Process", None)
     results = list(train([job(0), job(1)], device=CPU, store=store, progress=quiet(), cores=4))
     assert all(isinstance(result, Trained) for _, result in results)
 

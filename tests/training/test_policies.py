@@ -10,14 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from pytest_multiplicity.training.augment import augment_batch
-from pytest_multiplicity.training.policies import (
-    BINS,
-    OPERATIONS,
-    RAND,
-    TRIVIAL,
-    Policy,
-    operated,
-)
+from pytest_multiplicity.training.policies import BINS, OPERATIONS, RAND, TRIVIAL, Policy, operated
 from pytest_multiplicity.training.seeds import Seeds
 
 THEIRS = {"rand": (RAND, v2.RandAugment()), "trivial": (TRIVIAL, v2.TrivialAugmentWide())}

@@ -14,21 +14,22 @@ from typing import Any
 import pytest
 import torch
 
+from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.workers import ENVIRONMENT, Crashed, Done, Failed, Stalled
 from pytest_multiplicity.errors import EvaluationError, RecipeError
-from pytest_multiplicity.training import Job, Trained, train
-from pytest_multiplicity.training.crew import Crew
-from pytest_multiplicity.training.feed import Samples
+from pytest_multiplicity.training.batches import Samples
+from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.jobs import Job, Trained
 from pytest_multiplicity.training.planner import Plan, Planner
 from pytest_multiplicity.training.ways import Way
-from pytest_multiplicity.training.workers import ENVIRONMENT, Crashed, Done, Failed, Stalled
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("ray", reason="Ray isn't installed: tests/companions/run.sh has it")
     from ray.cluster_utils import Cluster as Nodes
 
-    from pytest_multiplicity.training.cluster import pool as pools
-    from pytest_multiplicity.training.cluster.connection import RayCluster
+    from pytest_multiplicity.compute.ray import pool as pools
+    from pytest_multiplicity.compute.ray.connection import RayCluster
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of files and sockets it leaves open

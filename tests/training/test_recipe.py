@@ -12,8 +12,9 @@ from torch import nn
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training import Recipe, Seeds, initial_module
-from pytest_multiplicity.training.recipe import build_optimizer, lr_factor
+from pytest_multiplicity.training.jobs import initial_module
+from pytest_multiplicity.training.recipe import Recipe, build_optimizer, lr_factor
+from pytest_multiplicity.training.seeds import Seeds
 
 
 def linear() -> nn.Module:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training import Seeds, training_rows
-from pytest_multiplicity.training.seeds import derive, epoch_order
+from pytest_multiplicity.training.seeds import Seeds, derive, epoch_order, training_rows
 
 
 def config(**values: Any) -> Any:

@@ -29,6 +29,8 @@ def render(run: Run) -> str:
         MultiplicityError: the extra ``html`` is not installed.
     """
     require()
-    from .page import page  # the extra is imported only by those who ask for the page
+    from pytest_multiplicity.report.html.page import (
+        page,  # the extra is imported only by those who ask for the page
+    )
 
     return page(run)

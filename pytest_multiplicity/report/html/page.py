@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.colours import GOLD, css, of_metric
+from pytest_multiplicity.report.html import limits, pictures, plots
 from pytest_multiplicity.report.model import (
     Candidate,
     Conflicts,
@@ -28,16 +29,7 @@ from pytest_multiplicity.report.model import (
     Table,
     known,
 )
-from pytest_multiplicity.report.text import (
-    assignment,
-    inert,
-    interval,
-    isolated,
-    number,
-    option,
-)
-
-from . import limits, pictures, plots
+from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
 
 def page(run: Run) -> str:

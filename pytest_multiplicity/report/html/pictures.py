@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_multiplicity.report.facts import bounds
+from pytest_multiplicity.report.html import limits
 from pytest_multiplicity.report.model import Thumbnail, known
-
-from . import limits
 
 _GREY, _RGB = 0, 2  # PNG's colour types
 

@@ -15,10 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytest_multiplicity.report.colours import Colour, css
+from pytest_multiplicity.report.html import limits
 from pytest_multiplicity.report.model import Agreement
 from pytest_multiplicity.report.text import inert
-
-from . import limits
 
 INK, MUTED = "#010203", "#030201"
 """Stand-ins for the page's own colours, replaced in the finished SVG."""

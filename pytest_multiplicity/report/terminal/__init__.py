@@ -9,9 +9,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pytest_multiplicity.report.model import Family, Run
-
-from . import funnel, gates, parts, sheets, spread
-from .page import Page
+from pytest_multiplicity.report.terminal import funnel, gates, parts, sheets, spread
+from pytest_multiplicity.report.terminal.page import Page
 
 __all__ = ["Level", "render", "summary"]
 

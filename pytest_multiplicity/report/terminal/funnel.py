@@ -9,8 +9,16 @@ from rich.text import Text
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.model import Family, Spec
-
-from .page import BOLD, DIM, WIDE, Page, add, calm_table, indented, listed
+from pytest_multiplicity.report.terminal.page import (
+    BOLD,
+    DIM,
+    WIDE,
+    Page,
+    add,
+    calm_table,
+    indented,
+    listed,
+)
 
 NARROW = 72
 """From this width on bars have room too."""

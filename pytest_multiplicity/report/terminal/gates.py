@@ -10,8 +10,7 @@ from rich.text import Text
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.model import Gate, GateOutcome
-
-from .page import BAD, BOLD, CARE, DIM, GOOD, Page
+from pytest_multiplicity.report.terminal.page import BAD, BOLD, CARE, DIM, GOOD, Page
 
 _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
     "passed": ("✓ passed", "passed", GOOD),

@@ -11,9 +11,18 @@ from rich.text import Text
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.model import Candidate, Family, Run
+from pytest_multiplicity.report.terminal.page import (
+    BAD,
+    BOLD,
+    CARE,
+    DIM,
+    INDENT,
+    Page,
+    indented,
+    listed,
+    stack,
+)
 from pytest_multiplicity.report.text import plural
-
-from .page import BAD, BOLD, CARE, DIM, INDENT, Page, indented, listed, stack
 
 SURVIVORS_SHOWN = 12
 """Configurations listed before the rest is only counted."""

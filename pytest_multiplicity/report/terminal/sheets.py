@@ -17,9 +17,8 @@ from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.colours import GOLD, Colour, blend, of_metric
 from pytest_multiplicity.report.facts import OPTIONS_SHOWN, SEEDS_SHOWN
 from pytest_multiplicity.report.model import Family, SheetPair, Table
+from pytest_multiplicity.report.terminal.page import BOLD, DIM, INDENT, Page, fit, stack
 from pytest_multiplicity.report.text import assignment, option
-
-from .page import BOLD, DIM, INDENT, Page, fit, stack
 
 OPTION_WIDTH = 12
 GAP = 3

@@ -10,8 +10,16 @@ from rich.text import Text
 
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.model import Family, Predictive, SheetPair
-
-from .page import BOLD, CARE, DIM, WIDE, Page, add, calm_table, indented
+from pytest_multiplicity.report.terminal.page import (
+    BOLD,
+    CARE,
+    DIM,
+    WIDE,
+    Page,
+    add,
+    calm_table,
+    indented,
+)
 
 HEADLINE = ("ambiguity", "discrepancy", "disagreement")
 

@@ -1,0 +1,1 @@
+"""What training and inference compute with: lanes, fused forms, worker processes, memory."""

@@ -1,0 +1,239 @@
+"""A pool of worker processes: new interpreters of one thread each, so that cores aren't shared.
+
+Started by command line rather than by `multiprocessing`, which would import the user's main module
+again in each; and not forked, which is unsafe once torch has threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar, cast
+
+from pytest_multiplicity.compute.sharing import Sharing, UnsharableError
+from pytest_multiplicity.compute.worker import Work
+from pytest_multiplicity.errors import EvaluationError
+
+BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from pytest_multiplicity.training.worker import main
+main(int(sys.argv[1]))
+"""
+# One thread each; matrix products whose bits don't depend on where a matrix lies in memory; and an
+# allocator (glibc's) that keeps what is freed: handing out new pages costs a tenth of a step.
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_CBWR": "AUTO,STRICT",
+}
+
+T = TypeVar("T")
+Link: TypeAlias = "Connection[Any, Any]"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task's result."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The exception a task raised in a worker."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A worker died over a task: with "exit status 7", say, which is negative for a signal."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """A worker gave no sign of life for so many seconds, and was ended."""
+
+    seconds: float
+
+
+Outcome = Done | Failed | Crashed | Stalled
+_OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
+    "done": Done,
+    "failed": Failed,
+    "crashed": Crashed,
+    "stalled": Stalled,
+}
+
+
+class Workers:
+    """Processes that perform tasks, as many at once as there are workers.
+
+    A task that says nothing for ``patience`` seconds (0: for ever) is ended. ``places`` are
+    variables of the environment that tell workers apart, at most one worker for each. There are
+    none on Windows, which can't pass a connection on this way.
+    """
+
+    def __init__(
+        self, count: int, patience: float = 0.0, places: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        self.count, self.patience = count, patience
+        self._places = places or [{}] * count
+        self.sharing = Sharing()
+        self._processes: list[_Process] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes and remove what was shared with them."""
+        for process in self._processes:
+            process.popen.kill()  # they have nothing to finish, and this is quickest
+        for process in self._processes:
+            process.end()
+        self._processes.clear()
+        self.sharing.close()
+
+    def perform(
+        self,
+        waiting: deque[T],
+        make: Callable[[T], Work],
+        *,
+        advance: Callable[[int], None] = lambda steps: None,
+        note: Callable[[T, Any], None] = lambda item, value: None,
+        memory: Callable[[T], int] = lambda item: 0,
+    ) -> Iterator[tuple[T, Outcome]]:
+        """Perform what waits; give (item, outcome) as tasks end.
+
+        As `pools.Pool` says. The system shares out memory, so ``memory`` is not looked at.
+        """
+        running: dict[_Process, T] = {}
+        steps: Counter[_Process] = Counter()
+        while waiting or running:
+            self._start(min(self.count, len(waiting) + len(running)))
+            for process in self._processes:
+                while waiting and process.ready and process not in running:
+                    item = waiting.popleft()
+                    try:
+                        process.give(self.sharing.dumps(make(item)))
+                    except UnsharableError as error:
+                        yield item, Failed(error)
+                    else:
+                        running[process] = item
+            for process, kind, value in self._news(running) if waiting or running else ():
+                if kind == "steps":
+                    steps[process] += value
+                    advance(value)
+                elif kind == "note":
+                    note(running[process], value)
+                elif process in running:
+                    done = steps.pop(process, 0)
+                    if kind != "done":
+                        advance(-done)
+                    yield running.pop(process), _OUTCOMES[kind](value)
+
+    def _start(self, count: int) -> None:
+        """Start processes up to a count; those that are still there stay."""
+        free = list(self._places)
+        for process in self._processes:
+            free.remove(process.place)
+        self._processes += [_Process(place) for place in free[: count - len(self._processes)]]
+
+    def _news(self, running: Collection[_Process]) -> list[tuple[_Process, str, Any]]:
+        """Wait for messages, or for the end of our patience with a running process."""
+        if not (self.patience and running):
+            return self._heard(None)
+        left = min(process.heard for process in running) + self.patience - time.monotonic()
+        news = self._heard(max(0.0, left))
+        late = time.monotonic() - self.patience
+        silent = [p for p in self._processes if p in running and p.heard <= late]
+        return news + [(process, "stalled", self._end(process)) for process in silent]
+
+    def _end(self, process: _Process) -> float:
+        self._processes.remove(process)
+        process.popen.kill()
+        process.end()
+        return self.patience
+
+    def _heard(self, seconds: float | None) -> list[tuple[_Process, str, Any]]:
+        """Wait for messages, no longer than so, and give one of each process that has any.
+
+        Raises:
+            EvaluationError: a process died before it was ready.
+        """
+        by_connection = {process.connection: process for process in self._processes}
+        heard = []
+        for connection in wait(list(by_connection), seconds):
+            process = by_connection[cast(Link, connection)]
+            kind, value = self._hear(process)
+            if kind == "ready":
+                process.ready = True
+            elif kind == "crashed" and not process.ready:
+                raise EvaluationError(
+                    f"a worker process did not start ({value}): see its message above"
+                )
+            else:
+                heard.append((process, kind, value))
+        return heard
+
+    def _hear(self, process: _Process) -> tuple[str, Any]:
+        try:
+            return process.hear()
+        except (EOFError, ConnectionError):
+            self._processes.remove(process)
+            return "crashed", f"exit status {process.end()}"
+
+
+class _Process:
+    """One worker and the connection to it, a socket pair that breaks when either side dies."""
+
+    def __init__(self, place: Mapping[str, str]) -> None:
+        self.place = place
+        self.ready = False  # until it has imported everything, a task could block who gives it
+        self.heard = time.monotonic()  # when it was last known to live
+        self.connection, theirs = Pipe()
+        with theirs:
+            arguments = [str(theirs.fileno()), json.dumps(sys.path)]
+            self.popen = subprocess.Popen(
+                [sys.executable, "-c", BOOT, *arguments],
+                env={**os.environ, **ENVIRONMENT, **place},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def give(self, task: bytes) -> None:
+        self.heard = time.monotonic()
+        self.connection.send_bytes(task)
+
+    def hear(self) -> tuple[str, Any]:
+        message: tuple[str, Any] = pickle.loads(self.connection.recv_bytes())
+        self.heard = time.monotonic()
+        return message
+
+    def end(self) -> int:
+        """Hang up on a process that is about to end, and give its exit status."""
+        self.connection.close()
+        return self.popen.wait()

@@ -1,0 +1,80 @@
+"""What a user wrote down as a family, before any candidate exists."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from pytest_multiplicity.design.design import Design, check_seeds, make_design, own_seeds
+from pytest_multiplicity.errors import DefinitionError
+
+
+class Definition(Protocol):
+    """A family as pytest sees it: a design, and the fixtures its candidates need."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the fixtures that building a candidate needs."""
+
+    @property
+    def where(self) -> str:
+        """``file:line``, for messages."""
+
+    def design(self, seeds: int | None = None) -> Design:
+        """The candidates; ``seeds`` is ``--multiplicity-seeds``. Raises DefinitionError."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A family whose candidates a function builds, one configuration at a time."""
+
+    function: Callable[..., Any]
+    default: Mapping[str, Any]
+    vary: Mapping[str, Iterable[Any]]
+    seeds: int | Iterable[int]
+    kind: str | Iterable[Mapping[str, Any]]
+    version: str | None = None
+    _designs: dict[int | None, Design] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The function's parameters after ``config``."""
+        return tuple(inspect.signature(self.function).parameters)[1:]
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the function."""
+        code = inspect.unwrap(self.function).__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    def design(self, seeds: int | None = None) -> Design:
+        """The candidates, listed once per value of ``seeds``, which overrides the family's own."""
+        if seeds not in self._designs:
+            self._check_signature()
+            self._designs[seeds] = make_design(
+                self.default, self.vary, self._seeds(seeds), self.kind
+            )
+        return self._designs[seeds]
+
+    def _seeds(self, wanted: int | None) -> int | Iterable[int]:
+        given = own_seeds(self.kind) or self.seeds
+        if wanted is None or isinstance(given, int):
+            return given if wanted is None else wanted
+        listed = check_seeds(given)
+        if wanted > len(listed):
+            raise DefinitionError(
+                f"--multiplicity-seeds {wanted}: the family lists only {len(listed)} seeds "
+                f"({', '.join(map(str, listed))}); ask for fewer, or give it a count"
+            )
+        return listed[:wanted]
+
+    def _check_signature(self) -> None:
+        names = list(inspect.signature(self.function).parameters)
+        if names[:1] != ["config"]:
+            raise DefinitionError(
+                f"the first parameter of {self.function.__name__} is "
+                f"{names[0] if names else 'missing'!r}: call it 'config'"
+            )

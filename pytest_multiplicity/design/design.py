@@ -1,0 +1,231 @@
+"""Which candidates a family has: star, grid and explicit designs, crossed with seeds."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pytest_multiplicity.design.config import Config
+from pytest_multiplicity.design.distinct import Distinct, DistinctConfigurations, same
+from pytest_multiplicity.design.ids import configuration_ids, seed_texts
+from pytest_multiplicity.errors import DefinitionError
+
+Kind = Literal["star", "grid", "explicit"]
+Options = dict[str, Any]
+
+SOURCES = ("seed.init", "seed.order", "seed.augmentation", "seed.noise", "seed.subset")
+"""The sources of randomness that can be axes of their own; ``seed`` drives all others."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """The candidates of one family: every configuration with every seed.
+
+    ``axes`` holds what varies (two options or more), the default's option first; ``default`` holds
+    an option for every axis, also for those that don't vary. ``configs`` and ``ids`` run in
+    parallel, configuration by configuration, the default's first.
+    """
+
+    kind: Kind
+    default: Options
+    axes: dict[str, tuple[Any, ...]]
+    seeds: tuple[int, ...]
+    configs: tuple[Config, ...] = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False)
+
+
+def make_design(
+    default: Mapping[str, Any],
+    vary: Mapping[str, Iterable[Any]],
+    seeds: int | Iterable[int],
+    design: str | Iterable[Mapping[str, Any]] = "star",
+) -> Design:
+    """Check what a user wrote on ``@pm.family`` and list the candidates.
+
+    ``design`` is ``"star"`` (one axis at a time around the default, the paper's design), ``"grid"``
+    (all axes crossed) or a list of configurations, each completed by ``default``. Configurations
+    that each tell their ``seed`` are the candidates themselves, those of them with one of
+    ``seeds``; else every configuration is combined with every seed.
+
+    Raises DefinitionError for an unknown axis, an option listed twice, no or repeated seeds, and
+    names that can't be axes.
+    """
+    default = dict(default)
+    if "seed" in default:
+        raise DefinitionError("'seed' can't name an axis: say seeds=, which every family has")
+    kind, listed = _configurations(default, vary, design)
+    seed_values = check_seeds(seeds)
+    runs = _runs(listed, seed_values)
+    configurations = [options for options, _ in runs]
+    _check_names(configurations)
+    axes = _options(default, configurations)
+    differing = [
+        [axis for axis in axes if axis not in default or not same(options[axis], default[axis])]
+        for options in configurations
+    ]
+    ids = configuration_ids(configurations, differing)
+    texts = dict(zip(seed_values, seed_texts(seed_values), strict=True))
+    return Design(
+        kind=kind,
+        default=default,
+        axes={axis: options for axis, options in axes.items() if len(options) > 1},
+        seeds=seed_values,
+        configs=tuple(Config(options, seed) for options, own in runs for seed in own),
+        ids=tuple(
+            f"{text}-{texts[seed]}"
+            for text, (_, own) in zip(ids, runs, strict=True)
+            for seed in own
+        ),
+    )
+
+
+def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """A count, or the seeds themselves, as a tuple of distinct non-negative integers."""
+    if isinstance(seeds, bool | str | float):
+        raise DefinitionError(f"seeds={seeds!r}: give a count or a list of integers")
+    values = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not values:
+        raise DefinitionError(f"seeds={seeds!r} makes an empty family: give one seed or more")
+    for seed in values:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise DefinitionError(f"seed {seed!r}: seeds are integers from 0 up")
+    _refuse_twice("seeds", values)
+    return values
+
+
+def own_seeds(design: str | Iterable[Mapping[str, Any]]) -> tuple[int, ...] | None:
+    """The seeds that listed configurations tell themselves, sorted; None where they tell none."""
+    if isinstance(design, str):
+        return None
+    told = dict.fromkeys(options["seed"] for options in design if "seed" in options)
+    return tuple(sorted(check_seeds(told))) if told else None
+
+
+def _runs(
+    configurations: Sequence[Options], seeds: tuple[int, ...]
+) -> list[tuple[Options, tuple[int, ...]]]:
+    """Every configuration, without its seed, and the seeds that there is a candidate with."""
+    if "seed" not in configurations[0]:
+        return [(options, seeds) for options in configurations]
+    known = DistinctConfigurations()
+    found: dict[int, tuple[Options, set[int]]] = {}
+    for listed in configurations:
+        options = {axis: option for axis, option in listed.items() if axis != "seed"}
+        _, own = found.setdefault(known.add(options), (options, set()))
+        own.add(listed["seed"])
+    told = [
+        (options, tuple(seed for seed in seeds if seed in own)) for options, own in found.values()
+    ]
+    return [(options, own) for options, own in told if own]
+
+
+def _configurations(
+    default: Options, vary: Mapping[str, Iterable[Any]], design: str | Iterable[Mapping[str, Any]]
+) -> tuple[Kind, list[Options]]:
+    if not isinstance(design, str):
+        return "explicit", _explicit(default, vary, design)
+    varied = _check_vary(default, vary)
+    if design == "star":
+        return "star", _star(default, varied)
+    if design == "grid":
+        return "grid", _grid(default, varied)
+    raise DefinitionError(f"design={design!r}: choose 'star', 'grid' or a list of configurations")
+
+
+def _star(default: Options, varied: Mapping[str, Sequence[Any]]) -> list[Options]:
+    others = [
+        default | {axis: option}
+        for axis, options in varied.items()
+        for option in options
+        if not same(option, default[axis])
+    ]
+    return [dict(default), *others]
+
+
+def _grid(default: Options, varied: Mapping[str, Sequence[Any]]) -> list[Options]:
+    choices = [
+        [default[axis], *(o for o in options if not same(o, default[axis]))]
+        for axis, options in varied.items()
+    ]
+    return [default | dict(zip(varied, row, strict=True)) for row in itertools.product(*choices)]
+
+
+def _explicit(
+    default: Options, vary: Mapping[str, Iterable[Any]], listed: Iterable[Mapping[str, Any]]
+) -> list[Options]:
+    if vary:
+        raise DefinitionError(
+            f"vary={dict(vary)!r} beside a list of configurations: give one or the other"
+        )
+    configurations = [default | dict(options) for options in listed]
+    if not configurations:
+        raise DefinitionError("design=[] makes an empty family: list one configuration or more")
+    axes = set().union(*configurations)
+    for options in configurations:
+        if missing := sorted(axes - set(options)):
+            raise DefinitionError(
+                f"configuration {options!r} has no {missing[0]!r}, which others have: "
+                "add it there or to default"
+            )
+    known = DistinctConfigurations()
+    for position, options in enumerate(configurations):
+        if known.add(options) < position:
+            raise DefinitionError(f"configuration {options!r} is listed twice: keep one")
+    return configurations
+
+
+def _check_vary(default: Options, vary: Mapping[str, Iterable[Any]]) -> dict[str, tuple[Any, ...]]:
+    varied = {}
+    for axis, options in vary.items():
+        if isinstance(options, str) or not isinstance(options, Iterable):
+            raise DefinitionError(f"vary[{axis!r}]={options!r}: give a list of options")
+        varied[axis] = tuple(options)
+        _refuse_twice(f"vary[{axis!r}]", varied[axis])
+        if axis in SOURCES and varied[axis]:
+            # a source has no natural default: the first value listed stands for it
+            default.setdefault(axis, varied[axis][0])
+        if axis not in default:
+            raise DefinitionError(_unknown_axis(axis, default))
+    return varied
+
+
+def _unknown_axis(axis: str, default: Options) -> str:
+    close = difflib.get_close_matches(str(axis), list(default), 1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    return (
+        f"vary names the axis {axis!r}, which default doesn't have{guess}: add it to default, "
+        f"which has {', '.join(default) or 'no axis'}"
+    )
+
+
+def _check_names(configurations: Sequence[Options]) -> None:
+    for axis in configurations[0]:
+        named = isinstance(axis, str) and (axis.isidentifier() or axis in SOURCES)
+        if not named or axis.startswith("__"):
+            raise DefinitionError(
+                f"{axis!r} can't name an axis: use an identifier, or one of {', '.join(SOURCES)}"
+            )
+
+
+def _options(default: Options, configurations: Sequence[Options]) -> dict[str, tuple[Any, ...]]:
+    """Every axis with its options: the default's first, then in order of first appearance."""
+    axes = {axis: Distinct([option]) for axis, option in default.items()}
+    used: dict[str, set[int]] = {axis: set() for axis in axes}
+    for options in configurations:
+        for axis, option in options.items():
+            place = axes.setdefault(axis, Distinct()).add(option)
+            used.setdefault(axis, set()).add(place)
+    return {
+        axis: tuple(option for i, option in enumerate(known.options) if i in used[axis])
+        for axis, known in axes.items()
+    }
+
+
+def _refuse_twice(where: str, values: Sequence[Any]) -> None:
+    known = Distinct()
+    for position, value in enumerate(values):
+        if known.add(value) < position:
+            raise DefinitionError(f"{where} lists {value!r} twice: keep one")

@@ -1,0 +1,1 @@
+"""From records of verdicts to the one model of the run."""

@@ -1,0 +1,1 @@
+"""Models to answers: logits once per (candidate, data, intervention)."""

@@ -1,0 +1,136 @@
+"""The logits of a family, computed once per (candidate, data, intervention) and kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from pytest_multiplicity.compute.stall import StalledError, named, watched
+from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.evaluation.question import Asked
+from pytest_multiplicity.inference.infer import BATCH, Infer
+from pytest_multiplicity.inference.models import Models
+from pytest_multiplicity.inference.on_cluster import FarInfer
+from pytest_multiplicity.inference.planning import Planner
+from pytest_multiplicity.store import fingerprint
+
+CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
+
+Reader = Callable[[int], Tensor]
+
+
+class Logits:
+    """Reads each candidate's logits from the store, and computes what is missing there."""
+
+    def __init__(self, models: Models) -> None:
+        self._models, self._store = models, models.store
+        planner = Planner(models.device, models.store, len(models.design.ids))
+        self._infer = Infer(models.device, models.work, planner)
+        self._compute_all: Callable[..., list[Tensor]] = self._infer
+        if models.cluster is not None:
+            self._compute_all = FarInfer(self._infer, models.cluster, models.patience)
+        self._stalled: list[int] = []  # candidates that hang: they are not asked again
+        self._given_up: set[str] = set()  # data and interventions that hang
+        self.searching = False
+
+    @contextmanager
+    def unkept(self) -> Iterator[None]:
+        """Inside, logits are not kept: a search visits many interventions, each once."""
+        before, self.searching = self.searching, True
+        try:
+            yield
+        finally:
+            self.searching = before
+
+    def of(self, asked: Asked, indices: Sequence[int]) -> Reader:
+        """A reader of the candidates at ``indices``: position -> logits ``[n, C]`` of ``source``.
+
+        All that are missing are computed now, together. Raises StalledError where candidates hang,
+        with all others computed.
+        """
+        keys = self.keys(asked, indices)
+        computed: dict[int, Tensor] = {}
+        if self._missing(keys):
+            with self._models.computing():  # another process may be faster
+                for index, logits in self._compute(self._missing(keys), asked):
+                    if self.searching:
+                        computed[index] = logits
+                    else:
+                        run = self._models.run_of([index])
+                        self._store.put("logits", keys[index], {"logits": logits}, run=run)
+
+        def read(index: int) -> Tensor:
+            if index in computed:
+                return computed[index]
+            if (entry := self._store.get("logits", keys[index])) is not None:
+                return entry.tensors["logits"]
+            ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
+            return logits
+
+        return read
+
+    def _missing(self, keys: dict[int, str]) -> list[int]:
+        return [i for i, key in keys.items() if not self._store.has("logits", key)]
+
+    def _compute(self, missing: Sequence[int], asked: Asked) -> Iterator[tuple[int, Tensor]]:
+        where = asked.source.name
+        if asked.under.inputs:
+            where += f" under {' | '.join(map(repr, asked.under.inputs))}"
+        what = f"{self._models.name}: {where}"
+        if where in self._given_up:
+            raise StalledError(what, self._models.patience)
+        batches = -(-len(asked.source) // BATCH)
+        with self._models.progress.task(what, len(missing) * batches) as task:
+            waiting = deque(self._chunks([i for i in missing if i not in self._stalled]))
+            while waiting:
+                chunk = waiting.popleft()
+                try:
+                    logits = self._inferred(chunk, asked, what, task.advance)
+                except StalledError:
+                    if not (hung := self._hung(chunk)):
+                        self._given_up.add(where)
+                        raise
+                    self._stalled += hung
+                    rest = [i for i in chunk if i not in hung]
+                    waiting.extend([rest] if rest else [])
+                else:
+                    yield from zip(chunk, logits, strict=True)
+        if stalled := [i for i in missing if i in self._stalled]:
+            ids = named([self._models.design.ids[i] for i in stalled])
+            raise StalledError(f"{ids} on {where}", self._models.patience)
+
+    def _inferred(
+        self, chunk: Sequence[int], asked: Asked, what: str, advance: Callable[[int], None]
+    ) -> list[Tensor]:
+        with guarded(what):
+            models = [self._models.model(i) for i in chunk]
+            with watched(what, self._models.patience, advance) as noted:
+                return self._compute_all(models, asked.source, asked.under, noted)
+
+    def _hung(self, chunk: Sequence[int]) -> list[int]:
+        """Candidates of a chunk that were computing when it was given up."""
+        positions = {i for each in self._infer.begun.values() for i in each}
+        return [chunk[i] for i in sorted(positions)]
+
+    def _chunks(self, indices: Sequence[int]) -> Iterator[list[int]]:
+        """Candidates whose parameters fit in memory together, at least one at a time."""
+        if not indices:
+            return
+        model = self._models.model(indices[0])
+        size = 0
+        if isinstance(model, nn.Module):
+            size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+        step = max(1, CHUNK_BYTES // max(1, size))
+        for start in range(0, len(indices), step):
+            yield list(indices[start : start + step])
+
+    def keys(self, asked: Asked, indices: Sequence[int]) -> dict[int, str]:
+        """What the store knows the logits on ``asked.source`` by, of the candidates at indices."""
+        return {index: self._key(index, asked) for index in indices}
+
+    def _key(self, index: int, asked: Asked) -> str:
+        steps = list(asked.under.inputs)
+        return fingerprint(["logits", self._models.keys[index], asked.source.fingerprint, steps])

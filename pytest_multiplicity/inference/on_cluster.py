@@ -1,0 +1,170 @@
+"""Logits computed on a cluster: a data set's batches spread over it, where that pays.
+
+What is computed doesn't depend on where: batches and ways are those of an evaluation here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pytest_multiplicity.compute.pools import Cluster, Pool
+from pytest_multiplicity.compute.ray.parcel import Shared
+from pytest_multiplicity.compute.sharing import UnsharableError
+from pytest_multiplicity.compute.stall import StalledError
+from pytest_multiplicity.compute.worker import Reporter
+from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Stalled
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.inference.counts import Work
+from pytest_multiplicity.inference.infer import BATCH, Group, Infer, Model, frozen
+from pytest_multiplicity.inference.planning import Planner
+from pytest_multiplicity.interventions import Chain
+
+PAYS = 4.0  # seconds that the rest of an evaluation would take here
+FEWEST_MODELS = 4  # of a task, where batches alone are too few
+TASKS = 2  # for each worker: not all take as long
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one task computes: some batches for some of the models."""
+
+    starts: range
+    models: tuple[int, ...]
+
+
+class FarInfer:
+    """Computes logits as `Infer` does, of which it takes the first batches, on a cluster."""
+
+    def __init__(self, infer: Infer, cluster: Cluster, patience: float) -> None:
+        self._infer, self._cluster, self._patience = infer, cluster, patience
+
+    def __call__(
+        self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
+    ) -> list[Tensor]:
+        """Logits ``[n, C]`` of each model; see `Infer`."""
+        infer, starts = self._infer, range(0, len(data), BATCH)
+        first = infer.part(models, data, under, starts[:1], advance)
+        groups, rest = list(infer.groups), starts[1:]
+        parts = [first]
+        if rest:
+            begun = time.perf_counter()  # now that all is decided, and made
+            parts.append(infer.part(models, data, under, rest[:1], advance, groups))
+            seconds = (time.perf_counter() - begun) * (len(rest) - 1)
+            modules = [model for model in models if isinstance(model, nn.Module)]
+            if seconds >= PAYS and len(modules) == len(models):
+                parts += self._spread(modules, data, under, rest[1:], advance, groups)
+            elif rest[1:]:
+                parts.append(infer.part(models, data, under, rest[1:], advance, groups))
+        infer.work.inferred += len(models)
+        return [torch.cat(each) for each in zip(*parts, strict=True)]
+
+    def _spread(
+        self,
+        modules: Sequence[nn.Module],
+        data: Data,
+        under: Chain,
+        starts: range,
+        advance: Callable[[int], None],
+        groups: Sequence[Group],
+    ) -> Iterator[list[Tensor]]:
+        """Have workers compute batches, and give the logits of all models, range by range."""
+        pool = self._cluster.pool(self._infer.device, self._patience, as_here=True)
+        shares = shared_out(starts, len(modules), pool.count)
+        kept = {share.models: Shared([modules[i] for i in share.models]) for share in shares}
+
+        def make(share: Share) -> partial[tuple[list[Tensor], int]]:
+            own = list(_restricted(groups, share.models))
+            device = torch.device(self._infer.device.type)
+            return partial(_compute, kept[share.models], own, device, data, under, share.starts)
+
+        found: dict[Share, list[Tensor]] = {}
+        for share, (logits, intervened) in self._done(pool, shares, make, advance):
+            if logits is None:
+                chosen = [modules[i] for i in share.models]
+                own = list(_restricted(groups, share.models))
+                logits = self._infer.part(chosen, data, under, share.starts, advance, own)
+            self._infer.work.intervened += intervened
+            found[share] = logits
+        for part in dict.fromkeys(share.starts for share in shares):
+            yield [row for share in shares if share.starts == part for row in found[share]]
+
+    def _done(
+        self,
+        pool: Pool,
+        shares: Sequence[Share],
+        make: Callable[[Share], partial[tuple[list[Tensor], int]]],
+        advance: Callable[[int], None],
+    ) -> Iterator[tuple[Share, tuple[list[Tensor] | None, int]]]:
+        """Give the result of every share; no logits where it can't be sent."""
+        waiting, crashed = deque(shares), set()
+        for share, outcome in pool.perform(waiting, make, advance=advance):
+            match outcome:
+                case Done(value):
+                    yield share, value
+                case Failed(UnsharableError()):
+                    yield share, (None, 0)
+                case Failed(error):
+                    raise error
+                case Stalled(seconds):
+                    raise StalledError(f"evaluating on {len(share.starts)} batches", seconds)
+                case Crashed(why) if share in crashed:
+                    raise EvaluationError(
+                        f"evaluating candidates killed a worker process twice ({why}): "
+                        "give the cluster's nodes more memory"
+                    )
+                case Crashed():
+                    crashed.add(share)
+                    waiting.append(share)
+
+
+def shared_out(starts: range, models: int, workers: int) -> list[Share]:
+    """Divide batches among workers, and models, too, where there are fewer batches than workers.
+
+    Inputs under an intervention are made in each task, so once for all models where that is enough.
+    """
+    ranges = min(len(starts), TASKS * workers)
+    parts = 1
+    if ranges < workers:
+        parts = max(1, min(math.ceil(workers / ranges), models // FEWEST_MODELS))
+    return [
+        Share(batches, tuple(chosen))
+        for batches in _divided(starts, ranges)
+        for chosen in _divided(range(models), parts)
+    ]
+
+
+def _divided(whole: range, count: int) -> list[range]:
+    bounds = [len(whole) * i // count for i in range(count + 1)]
+    return [whole[a:b] for a, b in pairwise(bounds)]
+
+
+def _restricted(groups: Sequence[Group], models: Sequence[int]) -> Iterator[Group]:
+    """Give the groups of some of the models, by their positions among those."""
+    for positions, way in groups:
+        if own := tuple(models.index(i) for i in positions if i in models):
+            yield own, way
+
+
+def _compute(
+    modules: Shared[list[nn.Module]],
+    groups: Sequence[Group],
+    device: torch.device,
+    data: Data,
+    under: Chain,
+    starts: range,
+    reporter: Reporter,
+) -> tuple[list[Tensor], int]:
+    """Compute logits over there; give also on how many batches there was an intervention."""
+    infer = Infer(device, Work(), Planner(device, None, len(modules.value)))
+    models = [frozen(module, device) for module in modules.value]
+    return infer.part(models, data, under, starts, reporter, groups), infer.work.intervened

@@ -1,0 +1,89 @@
+"""``--multiplicity-plan``: what would be trained, how and how long; nothing is.
+
+One pair of every family is run as far as its fixtures, which is what building the candidates needs;
+instead of the spec's own body the family's training is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_multiplicity.plugin.collection import PAIR
+from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.state import STATE
+from pytest_multiplicity.report.text import clock
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.training.planner import Plan
+
+PLANS = pytest.StashKey[list[str]]()
+PLANNED = pytest.StashKey[set[str]]()  # what the store will know the planned candidates by
+
+
+def keep_one_of_each(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect all but the first pair of every family."""
+    if not config.stash[STATE].options.plan:
+        return
+    chosen: dict[str, pytest.Item] = {}
+    for item in items:
+        if (pair := item.stash.get(PAIR, None)) is not None:
+            chosen.setdefault(pair.family.key, item)
+    left_out = [item for item in items if item not in chosen.values()]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = chosen.values()
+
+
+def instead_of_running(item: pytest.Item) -> bool | None:
+    """Plan the training of the pair's family; True keeps pytest from calling the spec."""
+    pair = item.stash.get(PAIR, None)
+    config = item.config
+    if pair is None or not config.stash[STATE].options.plan:
+        return None
+    planned = config.stash.setdefault(PLANNED, set())
+    config.stash.setdefault(PLANS, []).extend(_lines(pair.family, planned))
+    return True
+
+
+def show(reporter: pytest.TerminalReporter) -> bool:
+    """Print the plans, if that is what was asked for."""
+    state = reporter.config.stash[STATE]
+    if not state.options.plan:
+        return False
+    reporter.section("multiplicity plan")
+    lines = reporter.config.stash.get(PLANS, ["no family of recipes was selected"])
+    for line in lines:
+        reporter.write_line(line)
+    return True
+
+
+def _lines(family: Family, planned: set[str]) -> list[str]:
+    """Say what is trained for a family, and not for one before it; add that to ``planned``."""
+    from pytest_multiplicity.evaluation.population import Population
+
+    if not isinstance(family.population, Population):
+        return [f"{family.name}: {len(family.design.ids)} recorded candidates, nothing to train"]
+    models = family.population.models
+    groups = {plan: {job.key for job in plan.group.jobs} for plan in models.plan()}
+    plans = [plan for plan, keys in groups.items() if keys - planned]
+    count = len(set().union(*groups.values()) - planned)
+    planned.update(*groups.values())
+    head = f"{family.name}: {len(models.made)} candidates, {count} to train"
+    if not plans:
+        return [head]
+    seconds = sum(plan.seconds for plan in plans)
+    return [f"{head} in about {clock(seconds)}", *(f"  {_group(plan)}" for plan in plans)]
+
+
+def _group(plan: Plan) -> str:
+    """One group: how, how long, how much memory, and who."""
+    known = ", as recorded" if plan.recorded else ""
+    cost = f"about {clock(plan.seconds)}, {plan.bytes / 1e6:,.1f} MB{known}"
+    return f"{plan}: {cost}: {_some([job.id for job in plan.group.jobs])}"
+
+
+def _some(ids: Sequence[str]) -> str:
+    shown = ", ".join(ids[:3])
+    return f"{shown}, ..." if len(ids) > 3 else shown

@@ -1,0 +1,251 @@
+"""Verdicts that the data decide: keep, reject, or undecided.
+
+A comparison of point estimates flips with the test set. Here one is kept or rejected only beyond
+doubt: the chance of a wrong verdict anywhere in the family is at most ``BUDGET``, split over the
+candidates by Bonferroni, so that a verdict never depends on which others were asked for. All
+functions are pure functions of outcomes: correctness in {0, 1}, or expected correctness in [0, 1].
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.statistics.pairs import Pairs, upper_quantile
+from pytest_multiplicity.statistics.selection import rank_of_share
+
+Floats = npt.NDArray[np.float64]
+Outcomes = npt.NDArray[np.generic]
+
+BUDGET = 0.05
+"""Chance of any wrong verdict in a family, per comparison and direction."""
+POWER = 0.8
+"""With as many samples as ``Verdict.samples`` says, this is the chance of a decision."""
+ROUNDING = 1e-6
+"""Sums of real values this close to a whole number are one."""
+
+
+class Decision(enum.Enum):
+    """What the data say of one comparison."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision and its reason."""
+
+    decision: Decision
+    reason: str
+    """``0.897 [0.884, 0.909] of 2,272: about 62,000 samples would decide``."""
+    samples: int | None = None
+    """About how many samples would decide; None when decided, or when no number would."""
+
+
+def wilson(score: float, samples: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share ``score`` of ``samples``: (low, high).
+
+    Raises MeasurementError for a confidence outside (0, 1), a score outside [0, 1], no samples.
+    """
+    if not 0 < confidence < 1:
+        raise MeasurementError(f"confidence={confidence!r}: give a value between 0 and 1")
+    if not 0 <= score <= 1:
+        raise MeasurementError(f"an interval of {score!r}: only a share in [0, 1] has one")
+    if samples < 1:
+        raise MeasurementError(f"an interval of {samples!r} samples: one or more are needed")
+    z = float(special.ndtri(0.5 + confidence / 2))
+    centre = (score + z * z / (2 * samples)) / (1 + z * z / samples)
+    half = z * math.sqrt(score * (1 - score) / samples + (z / (2 * samples)) ** 2)
+    half /= 1 + z * z / samples
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def at_least(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
+    """Whether one candidate's accuracy is ``threshold`` or more, beyond doubt.
+
+    ``outcomes``: [n]; ``candidates``: the size of the family. Exact binomial test, one-sided
+    ``BUDGET / candidates`` each way.
+
+    Like all functions here it raises MeasurementError for outcomes that are none.
+    """
+    if threshold <= 0:
+        return Verdict(Decision.KEEP, f"no accuracy lies below {threshold:g}")
+    return _against(outcomes, threshold, candidates, above=Decision.KEEP, below=Decision.REJECT)
+
+
+def at_most(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
+    """Whether one candidate's accuracy is ``threshold`` or less, beyond doubt: see ``at_least``."""
+    if threshold >= 1:
+        return Verdict(Decision.KEEP, f"no accuracy lies above {threshold:g}")
+    return _against(outcomes, threshold, candidates, above=Decision.REJECT, below=Decision.KEEP)
+
+
+def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
+    """Whether each candidate's accuracy is within ``eps`` of the best one's, beyond doubt.
+
+    ``outcomes``: [n, K], of all candidates on the same samples; returns K verdicts. A candidate is
+    rejected when any other is more than ``eps`` better, and kept when none is: not compared with
+    the one picked as best, whose lead is partly luck. Cost: one K x n x K product.
+    """
+    if not eps >= 0:
+        raise MeasurementError(f"within({eps!r}): eps is a distance, 0 or more")
+    pairs = Pairs.of(_check(outcomes, dimensions=2))
+    count = pairs.count
+    if count == 1 or eps >= 1:
+        return (Verdict(Decision.KEEP, f"nobody can lie more than {eps:g} below"),) * count
+    z = _off_diagonal(pairs.z(eps), -np.inf)
+    hardest = z.argmax(axis=0)  # who stands most in the way of each candidate
+    reject, keep = upper_quantile(BUDGET / (count * (count - 1))), upper_quantile(BUDGET / count)
+    needed = np.where(
+        pairs.difference > eps,
+        pairs.samples_for(eps, reject, POWER),
+        pairs.samples_for(eps, keep, POWER),
+    )
+    return tuple(
+        _verdict(
+            _describe(float(pairs.scores[j]), pairs.samples),
+            keep=z[i, j] < -keep,
+            reject=z[i, j] > reject,
+            kept=f"within {eps:g} of the best beyond doubt",
+            rejected=f"more than {eps:g} below the best beyond doubt",
+            needed=max(float(needed[i, j]), float(pairs.samples)),
+        )
+        for j, i in enumerate(hardest.tolist())
+    )
+
+
+def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
+    """Whether each candidate ranks among the best ``ceil(k * K)``, beyond doubt.
+
+    ``outcomes``: [n, K]; returns K verdicts. A candidate's rank lies between 1 + the number that
+    are significantly better and K - the number significantly worse. Below 10,000 samples nearly
+    always undecided.
+    """
+    if not 0 < k <= 1:
+        raise MeasurementError(f"in_top({k!r}): k is a share, over 0 and at most 1")
+    pairs = Pairs.of(_check(outcomes, dimensions=2))
+    count, last = pairs.count, rank_of_share(k, pairs.count)
+    level = upper_quantile(BUDGET / max(1, count * (count - 1)))
+    z = _off_diagonal(pairs.z(0.0), 0.0)
+    best, worst = 1 + (z > level).sum(axis=0), count - (z < -level).sum(axis=0)
+    needed = _off_diagonal(pairs.samples_for(0.0, level, POWER), np.inf)
+    return tuple(
+        _verdict(
+            f"{_describe(score, pairs.samples)}, rank {best[j]} to {worst[j]} of {count}",
+            keep=bool(worst[j] <= last),
+            reject=bool(best[j] > last),
+            kept=f"among the best {last} beyond doubt",
+            rejected=f"not among the best {last} beyond doubt",
+            needed=max(
+                _samples_for_rank(needed[:, j], pairs.difference[:, j], last), pairs.samples
+            ),
+        )
+        for j, score in enumerate(pairs.scores.tolist())
+    )
+
+
+def _against(
+    outcomes: Outcomes, threshold: float, candidates: int, *, above: Decision, below: Decision
+) -> Verdict:
+    if not math.isfinite(threshold):
+        raise MeasurementError(f"a threshold of {threshold!r}: give a finite number")
+    _check(outcomes, dimensions=1)
+    samples, right = len(outcomes), float(outcomes.sum(dtype=np.float64))
+    what = _describe(right / samples, samples)
+    is_above, is_below = _beyond(outcomes, right, threshold, BUDGET / candidates)
+    if is_above:
+        return Verdict(above, f"{what}: above {threshold:g} beyond doubt")
+    if is_below:
+        return Verdict(below, f"{what}: below {threshold:g} beyond doubt")
+    needed = _samples_for_threshold(right / samples, threshold, upper_quantile(BUDGET / candidates))
+    return _undecided(what, max(needed, samples))
+
+
+def _beyond(outcomes: Outcomes, right: float, threshold: float, level: float) -> tuple[bool, bool]:
+    """Whether the accuracy is significantly above the threshold, and significantly below it."""
+    if not 0 <= threshold <= 1:
+        return threshold < 0, threshold > 1
+    if not ((outcomes == 0) | (outcomes == 1)).all():
+        # the binomial's tail, e times, bounds that of any values in [0, 1]: Bentkus (2004)
+        level /= math.e
+    samples = len(outcomes)
+    at_or_above = special.bdtrc(math.floor(right + ROUNDING) - 1, samples, threshold)
+    at_or_below = special.bdtr(math.ceil(right - ROUNDING), samples, threshold)
+    return bool(at_or_above <= level), bool(at_or_below <= level)
+
+
+def _samples_for_threshold(score: float, threshold: float, z: float) -> float:
+    """Sample size of the one-sided test of a share, with the normal approximation."""
+    if score == threshold:
+        return math.inf
+    spread = z * math.sqrt(threshold * (1 - threshold))
+    spread += upper_quantile(1 - POWER) * math.sqrt(score * (1 - score))
+    return (spread / (score - threshold)) ** 2
+
+
+def _samples_for_rank(needed: Floats, lead: Floats, last: int) -> float:
+    """Samples that would settle one candidate's rank, if all differ as they seem to.
+
+    ``needed`` and ``lead``: [K], against every other. It is in when all but ``last`` are known to
+    be worse, out when ``last`` are known to be better.
+    """
+    better, worse = np.sort(needed[lead > 0]), np.sort(needed[lead < 0])
+    if len(better) >= last:
+        return float(better[last - 1])
+    required = len(needed) - last
+    return float(worse[required - 1]) if 0 < required <= len(worse) else math.inf
+
+
+def _verdict(
+    what: str, *, keep: bool, reject: bool, kept: str, rejected: str, needed: float
+) -> Verdict:
+    if keep:
+        return Verdict(Decision.KEEP, f"{what}: {kept}")
+    if reject:
+        return Verdict(Decision.REJECT, f"{what}: {rejected}")
+    return _undecided(what, needed)
+
+
+def _undecided(what: str, needed: float) -> Verdict:
+    if not math.isfinite(needed):
+        return Verdict(Decision.UNDECIDED, f"{what}: too close for any number of samples to decide")
+    samples = _two_digits(needed)
+    reason = f"{what}: about {samples:,} samples would decide"
+    return Verdict(Decision.UNDECIDED, reason, samples)
+
+
+def _two_digits(value: float) -> int:
+    """Rounded to two significant digits: no needed size is known better than that."""
+    return int(float(f"{value:.1e}"))
+
+
+def _describe(score: float, samples: int) -> str:
+    low, high = wilson(score, samples)
+    return f"{score:.3f} [{low:.3f}, {high:.3f}] of {samples:,}"
+
+
+def _off_diagonal(values: Floats, diagonal: float) -> Floats:
+    values = values.copy()
+    np.fill_diagonal(values, diagonal)
+    return values
+
+
+def _check(outcomes: Outcomes, dimensions: int) -> Outcomes:
+    if outcomes.ndim != dimensions or 0 in outcomes.shape:
+        wanted = "[samples]" if dimensions == 1 else "[samples, candidates]"
+        raise MeasurementError(f"outcomes of shape {outcomes.shape}: give {wanted}, not empty")
+    low, high = float(outcomes.min()), float(outcomes.max())  # nan passes through both
+    if not (low >= 0 and high <= 1):
+        raise MeasurementError(
+            f"outcomes from {low:g} to {high:g}: a verdict beyond doubt needs correctness, or "
+            "values in [0, 1]"
+        )
+    return outcomes

@@ -1,0 +1,282 @@
+"""How large a sheet's delta would be if all candidates were equally good.
+
+The finite test set alone makes scores differ. Under the hypothesis that all candidates have the
+same population score, each sample's K values are exchangeable between the candidates, so permuting
+them shows the deltas of noise alone. One column per distinct candidate, never per table cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy import integrate, special
+
+from pytest_multiplicity.errors import ScoresError
+from pytest_multiplicity.statistics.votes import CHUNK
+
+Floats = npt.NDArray[np.float64]
+MetricFunction = Callable[[npt.NDArray[np.floating], npt.NDArray[np.integer]], float]
+
+PERMUTATIONS = 1000
+"""For outcomes that are right or wrong: cheap, because only counts are drawn."""
+PERMUTATIONS_OF_VALUES = 250
+"""Where every value has to be moved: real outcomes, and whole outputs."""
+GAUSSIAN_DRAWS = 10_000
+LEVEL = 0.05
+TIE = 1e-9
+"""Two ranges closer than this are equal: only rounding differs."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What test-set noise alone does to a delta, in the unit of the scores."""
+
+    floor: float
+    """Mean delta of equally good candidates."""
+    level_95: float
+    """The delta that equally good candidates stay below 95 times in 100."""
+    p_value: float
+    """How often they would show the observed delta or a larger one."""
+    real_share: float
+    """Share of the variance between the scores that noise does not explain, in [0, 1]."""
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the observed delta can't be told from noise at the 5% level.
+
+        Not the same as lying below the floor: half of pure noise lies above it.
+        """
+        return self.p_value > LEVEL
+
+
+def noise(
+    outcomes: npt.NDArray[np.generic], *, permutations: int | None = None, seed: int = 0
+) -> Noise:
+    """Noise of a sheet whose scores are the column means of ``outcomes``.
+
+    ``outcomes``: [n, K], 1 where candidate k is right on sample i and 0 where it is wrong, or
+    values in between (the expected correctness under output noise). The p-value is the larger of
+    two, a permutation test (mid-p) and a Gaussian one with the observed covariance: each alone is
+    liberal where candidates form clusters or one is odd. The real share is ``1 - (K - 1) / Q``
+    with Q of Cochran's test, in a form that holds for real values too.
+
+    Raises ScoresError for fewer than two candidates, no samples, or values outside [0, 1].
+    """
+    _check_outcomes(outcomes)
+    rng = np.random.default_rng(seed)
+    moments = _Moments.of(outcomes)
+    if moments.no_variation:
+        return Noise(floor=0.0, level_95=0.0, p_value=1.0, real_share=0.0)
+    permuted = _permuted_ranges(outcomes, permutations, rng)
+    gaussian = _ranges(_gaussian_means(moments.covariance, rng))
+    observed = float(np.ptp(moments.deviations))
+    return Noise(
+        floor=float(permuted.mean()),
+        level_95=float(np.quantile(permuted, 1 - LEVEL)),
+        p_value=max(_mid_p(permuted, observed), _mid_p(gaussian, observed)),
+        real_share=_real_share(moments.between, moments.within),
+    )
+
+
+def noise_of_metric(
+    metric: MetricFunction,
+    outputs: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.integer],
+    *,
+    permutations: int = PERMUTATIONS_OF_VALUES,
+    seed: int = 0,
+) -> Noise:
+    """Noise of a metric that is no mean over samples, such as a calibration error.
+
+    ``outputs``: [K, n, ...], ``targets``: [n]; ``metric(outputs[k], targets)`` is candidate k's
+    score. The candidates' whole outputs are permuted within each sample; the metric is evaluated
+    ``permutations * K`` times. The p-value is the permutation test's alone, which is liberal when
+    one candidate is unlike all others.
+    """
+    count, samples = outputs.shape[:2]
+    if count < 2:
+        raise ScoresError(f"{count} candidate: noise between candidates needs two or more")
+    rng = np.random.default_rng(seed)
+    everyone = np.tile(np.arange(count), (samples, 1))
+    rows = np.arange(samples)
+    observed = np.array([metric(each, targets) for each in outputs])
+    scores = np.empty((permutations, count))
+    for b in range(permutations):
+        places = rng.permuted(everyone, axis=1)
+        scores[b] = [metric(outputs[places[:, k], rows], targets) for k in range(count)]
+    ranges = _ranges(scores)
+    return Noise(
+        floor=float(ranges.mean()),
+        level_95=float(np.quantile(ranges, 1 - LEVEL)),
+        p_value=_mid_p(ranges, float(np.ptp(observed))),
+        real_share=_real_share(float(observed.var()), float(scores.var(axis=1).mean())),
+    )
+
+
+def real_share(outcomes: npt.NDArray[np.generic], groups: npt.NDArray[np.integer]) -> float:
+    """Share of the variance of the scores within groups that test-set noise does not explain.
+
+    ``outcomes``: [n, K]; ``groups``: [K], equal for candidates of one group (a configuration).
+    """
+    moments = [_Moments.of(outcomes[:, groups == group]) for group in np.unique(groups)]
+    return _real_share(sum(m.between for m in moments), sum(m.within for m in moments))
+
+
+def floor_at_most(score: float, samples: int, count: int) -> float:
+    """Upper bound of the noise floor from the number of samples alone, for recorded scores.
+
+    ``d2(count) * sqrt(p (1 - p) / n)``: the floor of ``count`` candidates that err independently;
+    real ones err on the same samples and lie below. ``score``: their mean accuracy p in [0, 1].
+    """
+    if not 0 <= score <= 1:
+        raise ScoresError(f"score {score!r}: a noise floor from n needs an accuracy in [0, 1]")
+    if samples < 1:
+        raise ScoresError(f"n={samples!r}: give the number of samples, 1 or more")
+    return mean_range_of_normals(count) * float(np.sqrt(score * (1 - score) / samples))
+
+
+@lru_cache
+def mean_range_of_normals(count: int) -> float:
+    """d2: the mean range of ``count`` independent standard normals."""
+
+    def excess(x: float) -> float:
+        below = special.ndtr(x)
+        return float(1 - below**count - (1 - below) ** count)
+
+    return 2 * float(integrate.quad(excess, 0, 12, limit=200)[0])  # symmetric; nothing beyond 12
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """First and second moments of the row-centred outcomes: all that Q and S need."""
+
+    deviations: Floats  # [K], column means minus their mean
+    gram: Floats  # [K, K], of the row-centred outcomes
+    samples: int
+
+    @classmethod
+    def of(cls, outcomes: npt.NDArray[np.generic]) -> _Moments:
+        samples, count = outcomes.shape
+        total, gram = np.zeros(count), np.zeros((count, count))
+        for part in _row_chunks(outcomes):
+            centred = part - part.mean(axis=1, keepdims=True)
+            total += centred.sum(axis=0)
+            gram += centred.T @ centred
+        return cls(total / samples, gram, samples)
+
+    @property
+    def within(self) -> float:
+        """Sum of squares within samples: n**2 times the expected ``between`` of pure noise."""
+        return float(np.trace(self.gram)) / self.samples**2
+
+    @property
+    def between(self) -> float:
+        """Sum of squares between the scores."""
+        return float(self.deviations @ self.deviations)
+
+    @property
+    def covariance(self) -> Floats:
+        """Covariance of the doubly centred outcomes, divided by n: that of the scores."""
+        m = self.deviations
+        return (self.gram / self.samples - np.outer(m, m)) / self.samples
+
+    @property
+    def no_variation(self) -> bool:
+        return self.within * self.samples**2 <= 1e-20 * self.samples * len(self.deviations)
+
+
+def _real_share(between: float, within: float) -> float:
+    """``max(0, 1 - (K - 1) / Q)``: Q / (K - 1) is between over within, for real values too."""
+    return max(0.0, 1.0 - within / between) if between > 0 else 0.0
+
+
+def _permuted_ranges(
+    outcomes: npt.NDArray[np.generic], permutations: int | None, rng: np.random.Generator
+) -> Floats:
+    """Ranges of the column means under permutation of each sample's values: [permutations]."""
+    samples, count = outcomes.shape
+    varying = outcomes[(outcomes != outcomes[:, :1]).any(axis=1)]  # the others move nothing
+    binary = bool(((varying == 0) | (varying == 1)).all())
+    if binary and len(varying) > 4 * count:  # where drawing counts is cheaper than moving values
+        levels = np.bincount(varying.astype(bool).sum(axis=1), minlength=count + 1)
+        ranges = _ranges_of_counts(levels, permutations or PERMUTATIONS, rng)
+    else:
+        times = permutations or (PERMUTATIONS if binary else PERMUTATIONS_OF_VALUES)
+        ranges = _ranges(_permuted_sums(varying, times, rng))
+    ranges /= samples
+    return ranges
+
+
+def _ranges_of_counts(
+    levels: npt.NDArray[np.integer], permutations: int, rng: np.random.Generator
+) -> Floats:
+    """Ranges of permuted column sums of zeros and ones, drawn exactly without touching a row.
+
+    ``levels[s]`` rows have s ones. Column by column: of the rows with s ones left in k columns, a
+    binomial number with probability s / k puts a one into the next column.
+    """
+    count = len(levels) - 1
+    left = np.tile(levels, (permutations, 1))
+    low, high = np.full(permutations, np.inf), np.zeros(permutations)
+    for k in range(count, 0, -1):
+        left = left[:, : k + 1]
+        ones = rng.binomial(left, np.arange(k + 1) / k)
+        column = ones.sum(axis=1)
+        low, high = np.minimum(low, column), np.maximum(high, column)
+        left = left - ones
+        left[:, :-1] += ones[:, 1:]
+    high -= low
+    return high
+
+
+def _permuted_sums(
+    values: npt.NDArray[np.generic], permutations: int, rng: np.random.Generator
+) -> Floats:
+    """Column sums after permuting each row: [permutations, K]."""
+    sums = np.zeros((permutations, values.shape[1]))
+    for part in _row_chunks(values):
+        for b in range(permutations):
+            sums[b] += rng.permuted(part, axis=1).sum(axis=0)
+    return sums
+
+
+def _gaussian_means(covariance: Floats, rng: np.random.Generator) -> Floats:
+    """Draws from N(0, covariance): [draws, K]. The covariance is singular: its rows sum to 0."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    means: Floats = rng.standard_normal((GAUSSIAN_DRAWS, len(covariance))) @ root.T
+    return means
+
+
+def _ranges(means: Floats) -> Floats:
+    ranges: Floats = np.ptp(means, axis=1)
+    return ranges
+
+
+def _mid_p(ranges: Floats, observed: float) -> float:
+    greater = np.count_nonzero(ranges > observed + TIE)
+    equal = np.count_nonzero(np.abs(ranges - observed) <= TIE)
+    return float((0.5 + greater + 0.5 * equal) / (len(ranges) + 1))
+
+
+def _row_chunks(values: npt.NDArray[np.generic]) -> Iterator[Floats]:
+    step = max(1, CHUNK // values.shape[1])
+    for start in range(0, len(values), step):
+        yield values[start : start + step].astype(np.float64)
+
+
+def _check_outcomes(outcomes: npt.NDArray[np.generic]) -> None:
+    if outcomes.ndim != 2 or outcomes.shape[0] < 1 or outcomes.shape[1] < 2:
+        raise ScoresError(
+            f"outcomes of shape {outcomes.shape}: give [samples, candidates], one sample and two "
+            "candidates or more"
+        )
+    low, high = float(outcomes.min()), float(outcomes.max())  # nan passes through both
+    if not (low >= 0 and high <= 1):
+        raise ScoresError(
+            f"outcomes from {low:g} to {high:g}: give correctness, or values in [0, 1]"
+        )

@@ -1,0 +1,1 @@
+"""Tasks: what an answer is, when it is right, and when two disagree."""

@@ -1,0 +1,128 @@
+"""What worker processes do: small functions of plain arguments, which travel by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from pytest_multiplicity.compute.worker import Reporter
+from pytest_multiplicity.training.batches import Feed, Samples, feed
+from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
+from pytest_multiplicity.training.fused_training import train_fused
+from pytest_multiplicity.training.jobs import Advance, Diverged, Job, Trained, initial_module
+from pytest_multiplicity.training.plain import train_plain
+from pytest_multiplicity.training.probe import Probe, probe, why_not
+from pytest_multiplicity.training.ways import Way
+
+CPU = torch.device("cpu")
+Results = list[Trained | Diverged]
+
+
+def portable(job: Job, samples: Samples | None) -> Job:
+    """Give a job without its model function, and with bare samples where its data is in memory.
+
+    The module is built where the function lives and travels by itself: the function may hold on to
+    anything.
+    """
+    recipe = copy.copy(replace(job.recipe, model=_built_elsewhere))
+    if samples is not None:
+        object.__setattr__(recipe, "data", samples)  # past the check, which wants a whole Data
+    return replace(job, recipe=recipe)
+
+
+def _built_elsewhere() -> nn.Module:
+    raise AssertionError("a worker gets its modules ready-made")
+
+
+def train_task(
+    jobs: Sequence[Job],
+    portable_jobs: Sequence[Job],
+    way: Way,
+    saved: Sequence[Checkpoint],
+    seconds: float,
+    device: torch.device = CPU,
+) -> partial[Results]:
+    """Make the task of training jobs, from checkpoints where there are any.
+
+    It notes (position of the job, checkpoint) every so many ``seconds``.
+    """
+    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+    return partial(_train, list(portable_jobs), modules, way, list(saved), seconds, device)
+
+
+def _train(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    way: Way,
+    saved: Sequence[Checkpoint],
+    seconds: float,
+    device: torch.device,
+    reporter: Reporter,
+) -> Results:
+    keeper = Keeper(saved, lambda lane, kept: reporter.note((lane, kept)), seconds)
+    source = feed(jobs[0].recipe.data, device)
+    return train_way(jobs, modules, way, source, device, keeper, reporter)
+
+
+def train_way(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    way: Way,
+    feed: Feed,
+    device: torch.device,
+    keeper: Keeper,
+    advance: Advance,
+) -> Results:
+    """Train jobs (one, unless they are to be fused) from their initial modules."""
+    if way.kind == "fused":
+        return train_fused(
+            jobs,
+            modules,
+            feed,
+            device,
+            way,
+            keeper=keeper,
+            advance=advance,
+        )
+    result = train_plain(
+        jobs[0], feed, device, module=modules[0], way=way, keeper=keeper, advance=advance
+    )
+    return [result]
+
+
+def probe_task(
+    jobs: Sequence[Job], portable_jobs: Sequence[Job], ways: Sequence[Way], seconds: float
+) -> partial[Probe]:
+    """Make the task of probing ways."""
+    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+    return partial(_probe, list(portable_jobs), modules, list(ways), seconds)
+
+
+def _probe(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    ways: Sequence[Way],
+    seconds: float,
+    reporter: Reporter,
+) -> Probe:
+    samples = feed(jobs[0].recipe.data, CPU)
+    return probe(jobs, modules, ways, samples, CPU, seconds=seconds)
+
+
+def check_task(
+    jobs: Sequence[Job], portable_jobs: Sequence[Job], way: Way, check: bool
+) -> partial[str | None]:
+    """Make the task of finding a reason not to take a way."""
+    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+    return partial(_check, list(portable_jobs), modules, way, check)
+
+
+def _check(
+    jobs: Sequence[Job], modules: Sequence[nn.Module], way: Way, check: bool, reporter: Reporter
+) -> str | None:
+    return why_not(jobs, modules, way, feed(jobs[0].recipe.data, CPU), CPU, check=check)
