@@ -26,7 +26,7 @@ from pytest_multiplicity.errors import EvaluationError
 BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
-from pytest_multiplicity.training.worker import main
+from pytest_multiplicity.compute.worker import main
 main(int(sys.argv[1]))
 """
 # One thread each; matrix products whose bits don't depend on where a matrix lies in memory; and an

@@ -39,7 +39,7 @@ def test_freed_memory_is_kept_for_a_while(old: bool, monkeypatch: pytest.MonkeyP
 
 FAULTS = """
 import resource, torch
-from pytest_multiplicity.training.memory import keeping_pages
+from pytest_multiplicity.compute.memory import keeping_pages
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
