@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.compute import forms  # noqa: F401 - makes the fused forms known
 from pytest_multiplicity.compute.lanes import Deck, Lanes, Unfusable
-from pytest_multiplicity.store.fingerprint import fingerprint
+from pytest_multiplicity.store import fingerprint
 
 # One or two lanes pick kernels that are made for them, and cost more by the lane.
 FEWEST_LANES = 4

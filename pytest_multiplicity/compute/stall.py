@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.training.jobs import Advance, Job
+from pytest_multiplicity.training import Advance, Job
 
 CHECKS = 4  # per time limit
 SHOWN = 20  # names of what hung, before the rest is only counted

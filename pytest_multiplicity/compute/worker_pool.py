@@ -15,10 +15,7 @@ from pytest_multiplicity.compute.fused import FEWEST_LANES
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.pools import Cluster, Pool
 from pytest_multiplicity.compute.workers import Workers
-from pytest_multiplicity.training.batches import Samples
-from pytest_multiplicity.training.jobs import Job
-from pytest_multiplicity.training.remote import portable
-from pytest_multiplicity.training.ways import Way
+from pytest_multiplicity.training import Job, Samples, Way, portable
 
 CPU = torch.device("cpu")
 VISIBLE = "CUDA_VISIBLE_DEVICES"

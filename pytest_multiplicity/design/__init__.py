@@ -1,18 +1,5 @@
 """Families: configurations, designs, seeds, ids. Pure, standard library only."""
 
-from pytest_multiplicity.design.config import Config
-from pytest_multiplicity.design.definition import Built, Definition
-from pytest_multiplicity.design.design import Design, check_seeds, make_design
-from pytest_multiplicity.design.ids import option_text
-from pytest_multiplicity.design.recorded import Recorded
+import lazy_loader
 
-__all__ = [
-    "Built",
-    "Config",
-    "Definition",
-    "Design",
-    "Recorded",
-    "check_seeds",
-    "make_design",
-    "option_text",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

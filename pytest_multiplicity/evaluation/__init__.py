@@ -2,3 +2,7 @@
 
 Import from the modules: a recorded family needs ``recorded``, which imports no torch.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,7 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score, visible
-from pytest_multiplicity.statistics.doubt import BUDGET
-from pytest_multiplicity.statistics.pairs import Pairs, upper_quantile
+from pytest_multiplicity.statistics import BUDGET, Pairs, upper_quantile
 
 
 @dataclass(frozen=True)

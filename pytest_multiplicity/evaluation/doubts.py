@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.statistics import doubt
-from pytest_multiplicity.statistics.doubt import Decision, Verdict
+from pytest_multiplicity.statistics import Decision, Verdict, doubt
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.score import Score

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.statistics.noise import (
+from pytest_multiplicity.statistics import (
     PERMUTATIONS_OF_VALUES,
     MetricFunction,
     Noise,

@@ -23,10 +23,9 @@ from pytest_multiplicity.evaluation.membership import log_odds, privacy, relativ
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.evaluation.question import Asked
-from pytest_multiplicity.inference.logits import Logits, Reader
-from pytest_multiplicity.inference.models import Models
+from pytest_multiplicity.inference import Logits, Models, Reader
 from pytest_multiplicity.interventions import Chain
-from pytest_multiplicity.statistics.noise import Noise
+from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import fingerprint
 
 NO_CLASS = -1  # the prediction of a candidate that has no model

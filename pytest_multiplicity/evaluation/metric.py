@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
-from pytest_multiplicity.statistics.noise import Noise
-from pytest_multiplicity.statistics.sheet import Sheet
+from pytest_multiplicity.statistics import Noise, Sheet
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation.portable import Portable  # which needs torch

@@ -20,7 +20,7 @@ from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.question import Asked, Under, ask
 from pytest_multiplicity.evaluation.same_value import Content
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.inference.models import Models
+from pytest_multiplicity.inference import Models
 
 Observer = Callable[[Metric], None]
 Screened = Callable[[], Collection[int]]

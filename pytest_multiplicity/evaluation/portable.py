@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pytest_multiplicity.compute.sharing import project_code_by_value
+from pytest_multiplicity.compute import project_code_by_value
 from pytest_multiplicity.evaluation.measure import Measure, noise_of_measure
-from pytest_multiplicity.statistics.noise import Noise
+from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import Store
 
 

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.doubts import BeyondDoubt
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.statistics import doubt, selection
-from pytest_multiplicity.statistics.sheet import table_counts
+from pytest_multiplicity.statistics import doubt, selection, table_counts
 
 
 class Interval(NamedTuple):

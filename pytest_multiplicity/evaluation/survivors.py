@@ -14,10 +14,7 @@ from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.statistics import predictive
-from pytest_multiplicity.statistics.capacity import rashomon_capacity
-from pytest_multiplicity.statistics.chance import expected_range
-from pytest_multiplicity.statistics.sheet import Sheet
+from pytest_multiplicity.statistics import Sheet, expected_range, predictive, rashomon_capacity
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data

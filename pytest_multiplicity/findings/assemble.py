@@ -20,14 +20,11 @@ from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.families import Family, Spec
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import model as report
-from pytest_multiplicity.statistics import chance, selection
-from pytest_multiplicity.statistics.attribution import sources
-from pytest_multiplicity.statistics.definitions import DEFINITIONS
-from pytest_multiplicity.statistics.sheet import Sheet
+from pytest_multiplicity.statistics import DEFINITIONS, Sheet, chance, selection, sources
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.metric import Metric
-    from pytest_multiplicity.statistics.noise import Noise
+    from pytest_multiplicity.evaluation import Metric
+    from pytest_multiplicity.statistics import Noise
 
 Bools = npt.NDArray[np.bool_]
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
@@ -346,7 +343,7 @@ class FamilyReport:
 
     def _noise_of(self, metric: Mapping[str, Any]) -> Callable[[Any], Noise | None] | None:
         """What finds the noise of a measure that another process took."""
-        from pytest_multiplicity.evaluation.portable import Portable
+        from pytest_multiplicity.evaluation import Portable
 
         if metric["portable"] is None:
             return None
@@ -414,7 +411,7 @@ class FamilyReport:
 
         The first survivors: of many the matrix would be larger than all else that is reported.
         """
-        from pytest_multiplicity.statistics.predictive import agreement
+        from pytest_multiplicity.statistics import agreement
 
         chosen = min(self._predictions, key=lambda each: each.optimistic, default=None)
         if chosen is None or self.survivors.sum() < 2:
@@ -497,8 +494,7 @@ def means(
     probabilities: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.integer[Any]]
 ) -> dict[str, float]:
     """Of ``[m, n, C]``: what each per-sample metric is on average; a range as its width."""
-    from pytest_multiplicity.statistics import predictive
-    from pytest_multiplicity.statistics.capacity import rashomon_capacity
+    from pytest_multiplicity.statistics import predictive, rashomon_capacity
 
     limits = predictive.viable_prediction_range(probabilities, targets)
     found = {

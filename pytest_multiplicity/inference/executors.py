@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES, FusedModule
-from pytest_multiplicity.compute.lanes import Unfusable
+from pytest_multiplicity.compute import FEWEST_LANES, FusedModule, Unfusable
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.folding import folded

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.stall import StalledError, named, watched
+from pytest_multiplicity.compute import StalledError, named, watched
 from pytest_multiplicity.errors import guarded
-from pytest_multiplicity.evaluation.question import Asked
+from pytest_multiplicity.evaluation import Asked
 from pytest_multiplicity.inference.infer import BATCH, Infer
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer

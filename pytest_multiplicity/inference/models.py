@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import pytest_multiplicity
-from pytest_multiplicity.compute.pools import Cluster
+from pytest_multiplicity.compute import Cluster
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import (
@@ -28,12 +28,20 @@ from pytest_multiplicity.errors import (
 from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.infer import Model, frozen
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training import engine
-from pytest_multiplicity.training.jobs import Diverged, Job, Progress, Trained, initial_module
-from pytest_multiplicity.training.planner import Plan
-from pytest_multiplicity.training.recipe import Recipe
-from pytest_multiplicity.training.seeds import Seeds, training_rows
-from pytest_multiplicity.training.ways import device_class, threads
+from pytest_multiplicity.training import (
+    Diverged,
+    Job,
+    Plan,
+    Progress,
+    Recipe,
+    Seeds,
+    Trained,
+    device_class,
+    engine,
+    initial_module,
+    threads,
+    training_rows,
+)
 
 HELD_BYTES = 1 << 29  # of trained modules that wait in memory for the next question
 TORCHVISION = metadata.version("torchvision")  # importing it would take a second

@@ -16,12 +16,18 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.pools import Cluster, Pool
-from pytest_multiplicity.compute.ray.parcel import Shared
-from pytest_multiplicity.compute.sharing import UnsharableError
-from pytest_multiplicity.compute.stall import StalledError
-from pytest_multiplicity.compute.worker import Reporter
-from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Stalled
+from pytest_multiplicity.compute import (
+    Cluster,
+    Crashed,
+    Done,
+    Failed,
+    Pool,
+    Reporter,
+    Shared,
+    Stalled,
+    StalledError,
+    UnsharableError,
+)
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.counts import Work

@@ -17,16 +17,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES, drawing_nothing, structure
-from pytest_multiplicity.compute.lanes import Unfusable
-from pytest_multiplicity.compute.stall import StalledError
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    StalledError,
+    Unfusable,
+    drawing_nothing,
+    structure,
+)
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.inference.executors import Alone, Batch, Schedule, Shelf, Step, Unit, Way
 from pytest_multiplicity.inference.schedules import Pace, perform
 from pytest_multiplicity.interventions import PGD, JointIntervention
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training.seeds import preserved_rng
-from pytest_multiplicity.training.ways import device_class, threads
+from pytest_multiplicity.training import device_class, preserved_rng, threads
 
 KIND = "plans"
 VERSION = 4  # of what a way means: a new one forgets the recorded ones

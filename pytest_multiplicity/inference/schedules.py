@@ -20,8 +20,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from pytest_multiplicity.compute.memory import keeping_pages
-from pytest_multiplicity.compute.stall import StalledError
+from pytest_multiplicity.compute import StalledError, keeping_pages
 from pytest_multiplicity.inference.executors import Schedule, Unit
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from pytest_multiplicity.data.query import matching_rows
+from pytest_multiplicity.data import matching_rows
 from pytest_multiplicity.errors import DataError, InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import Intervention

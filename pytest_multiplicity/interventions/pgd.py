@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.data.checks import check_classes
+from pytest_multiplicity.data import check_classes
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import JointIntervention, Model

@@ -11,7 +11,7 @@ import pytest
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.compute.ray.connection import RayCluster
+    from pytest_multiplicity.compute import RayCluster
 
 ADDRESS = "RAY_ADDRESS"
 SHARED = "multiplicity_cluster"  # what a controller tells its workers: the address, and this
@@ -24,7 +24,7 @@ def check() -> None:
         raise pytest.UsageError(
             "--multiplicity-engine=ray needs Ray: pip install 'pytest-multiplicity[ray]'"
         )
-    from pytest_multiplicity.compute.ray.address import silence
+    from pytest_multiplicity.compute import silence
 
     if why := silence(os.environ.get(ADDRESS, "")):
         raise pytest.UsageError(f"--multiplicity-engine=ray: {why}")
@@ -35,8 +35,7 @@ def make(config: pytest.Config) -> RayCluster:
     address = os.environ.get(ADDRESS, "")
     if shared := getattr(config, "workerinput", {}).get(SHARED):
         address, os.environ[AUTHENTICATION] = shared  # which Ray reads when it is imported
-    from pytest_multiplicity.compute.cores import available_cores
-    from pytest_multiplicity.compute.ray.connection import RayCluster
+    from pytest_multiplicity.compute import RayCluster, available_cores
 
     return RayCluster(address, available_cores())
 

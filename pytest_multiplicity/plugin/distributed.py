@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.findings.records import PairRecord
+from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.state import STATE, State
 

@@ -13,9 +13,7 @@ from pytest_multiplicity.design import Definition, Design
 from pytest_multiplicity.errors import DefinitionError, once_more
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.candidate import Candidate
-    from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.evaluation import Candidate, Population, RecordedPopulation
 
 Builder = Callable[["Family", Mapping[str, Any]], "Population | RecordedPopulation"]
 

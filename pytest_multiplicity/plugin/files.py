@@ -55,7 +55,7 @@ def _markdown(run: report.Run, path: Path, options: Options) -> None:
 
 
 def _append(path: Path, render: Callable[[int], str]) -> None:
-    from pytest_multiplicity.report.markdown import SUMMARY_LIMIT
+    from pytest_multiplicity.report import SUMMARY_LIMIT
 
     taken = path.stat().st_size if path.exists() else 0  # by what ran before in this step
     room = SUMMARY_LIMIT - taken

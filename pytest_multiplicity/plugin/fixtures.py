@@ -14,7 +14,7 @@ from pytest_multiplicity.plugin import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.candidate import Candidate
+    from pytest_multiplicity.evaluation import Candidate
 
 
 def family(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_multiplicity.findings.records import GateRecord
+from pytest_multiplicity.findings import GateRecord
 from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.options import Partial
 from pytest_multiplicity.plugin.state import STATE, State

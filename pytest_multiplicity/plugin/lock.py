@@ -86,7 +86,7 @@ def _not_compared(state: State, reason: str) -> report.Gate:
 
 
 def _gate(state: State, outcome: report.GateOutcome, message: str) -> report.Gate:
-    from pytest_multiplicity.report.model import Gate
+    from pytest_multiplicity.report import Gate
 
     path = state.options.lock
     assert path is not None
@@ -151,8 +151,8 @@ def _of_family(state: State, family: Family, told: report.Family) -> dict[str, l
 
 def _majority(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> lock.Samples:
     """``predictions``: [survivors, n]; of classes with as many votes the first."""
-    from pytest_multiplicity.report.lock import Samples
-    from pytest_multiplicity.statistics.votes import vote_chunks
+    from pytest_multiplicity.report import Samples
+    from pytest_multiplicity.statistics import vote_chunks
 
     said = [k for votes in vote_chunks(predictions) for k in votes.argmax(axis=1).tolist()]
     classes = int(max(predictions.max(), targets.max())) + 1

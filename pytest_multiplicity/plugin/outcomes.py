@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
-from pytest_multiplicity.findings.records import PairRecord
+from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import gates, given
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.screening import DECIDED
 from pytest_multiplicity.plugin.state import STATE
-from pytest_multiplicity.report.text import inert
+from pytest_multiplicity.report import inert
 
 RECORDER = pytest.StashKey[Recorder]()
 MAX_REASON = 2000

@@ -14,10 +14,10 @@ import pytest
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
-from pytest_multiplicity.report.text import clock
+from pytest_multiplicity.report import clock
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.training.planner import Plan
+    from pytest_multiplicity.training import Plan
 
 PLANS = pytest.StashKey[list[str]]()
 PLANNED = pytest.StashKey[set[str]]()  # what the store will know the planned candidates by
@@ -61,7 +61,7 @@ def show(reporter: pytest.TerminalReporter) -> bool:
 
 def _lines(family: Family, planned: set[str]) -> list[str]:
     """Say what is trained for a family, and not for one before it; add that to ``planned``."""
-    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation import Population
 
     if not isinstance(family.population, Population):
         return [f"{family.name}: {len(family.design.ids)} recorded candidates, nothing to train"]

@@ -11,9 +11,7 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.metric import Metric
-    from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.evaluation import Metric, Population, RecordedPopulation
     from pytest_multiplicity.plugin.collection import Pair
     from pytest_multiplicity.plugin.state import State
 
@@ -33,7 +31,7 @@ class Recorder:
         self._search: Search | None = None
 
     def __enter__(self) -> Recorder:
-        from pytest_multiplicity.evaluation.doubts import JUDGE
+        from pytest_multiplicity.evaluation import JUDGE
 
         for metric in self.population.unheard:  # in a fixture, which was set up for this spec
             self._observe(metric)
@@ -47,7 +45,7 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        from pytest_multiplicity.evaluation.doubts import JUDGE
+        from pytest_multiplicity.evaluation import JUDGE
 
         JUDGE.reset(self._token)
         self.population.observer = self.population.unheard.append

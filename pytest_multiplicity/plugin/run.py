@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.findings.records import GateRecord, PairRecord
+from pytest_multiplicity.findings import GateRecord, PairRecord
 from pytest_multiplicity.plugin import clusters, options
 from pytest_multiplicity.plugin.options import Engine
 from pytest_multiplicity.plugin.state import STATE, State

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.findings.records import PairRecord
+from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.cost import Effort
+    from pytest_multiplicity.evaluation import Effort
 
 DECIDED = pytest.StashKey[bool]()  # on an item: its candidate was rejected before its turn
 KIND = "verdicts"

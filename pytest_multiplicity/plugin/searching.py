@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.metric import Metric
+    from pytest_multiplicity.evaluation import Metric
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")
 STAR = "*"
@@ -96,7 +96,7 @@ class Search:
 
 def _texts(drawn: Mapping[str, Any]) -> set[str]:
     """What was drawn, as names show it."""
-    from pytest_multiplicity.interventions.naming import shown
+    from pytest_multiplicity.interventions import shown
 
     plain = {value for value in drawn.values() if isinstance(value, str) and value}
     return {shown(value) for value in drawn.values()} | plain

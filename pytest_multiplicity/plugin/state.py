@@ -13,23 +13,25 @@ import pytest
 
 from pytest_multiplicity.design import Built, Recorded
 from pytest_multiplicity.errors import DataError, StoreError
-from pytest_multiplicity.findings.records import Ledger
+from pytest_multiplicity.findings import Ledger
 from pytest_multiplicity.plugin.families import Families, Family
 from pytest_multiplicity.plugin.options import Engine, Independence, Options, SameData
 
 if TYPE_CHECKING:
     import torch
 
-    from pytest_multiplicity.compute.ray.connection import RayCluster
-    from pytest_multiplicity.evaluation.leakage import Leakage
-    from pytest_multiplicity.evaluation.metric import Metric
-    from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
-    from pytest_multiplicity.evaluation.survivors import Survivors
+    from pytest_multiplicity.compute import RayCluster
+    from pytest_multiplicity.evaluation import (
+        Leakage,
+        Metric,
+        Population,
+        RecordedPopulation,
+        Survivors,
+    )
     from pytest_multiplicity.plugin.screening import Screening
     from pytest_multiplicity.report import model as report
     from pytest_multiplicity.store import Store
-    from pytest_multiplicity.training.jobs import Progress
+    from pytest_multiplicity.training import Progress
 
 
 class State:
@@ -116,7 +118,7 @@ class State:
     @cached_property
     def leakage(self) -> Leakage:
         """Which data sets were used for what in this run."""
-        from pytest_multiplicity.evaluation.leakage import Leakage
+        from pytest_multiplicity.evaluation import Leakage
 
         return Leakage(self.store, self._leaks)
 
@@ -138,13 +140,12 @@ class State:
     ) -> Population | RecordedPopulation:
         """Build every candidate of a family; trains nothing yet."""
         if isinstance(family.definition, Recorded):
-            from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+            from pytest_multiplicity.evaluation import RecordedPopulation
 
             self.warnings.extend(family.definition.doubts_about_unit())
             return RecordedPopulation(family.definition, family.design)
-        from pytest_multiplicity.evaluation.population import Population
-        from pytest_multiplicity.inference.counts import Work
-        from pytest_multiplicity.inference.models import Models
+        from pytest_multiplicity.evaluation import Population
+        from pytest_multiplicity.inference import Models, Work
 
         assert isinstance(family.definition, Built)
         made = [family.definition.function(c, **dependencies) for c in family.design.configs]
@@ -170,7 +171,7 @@ class State:
 
     def survivors(self, request: pytest.FixtureRequest) -> Survivors:
         """The survivors of the gate's family, on the verdicts so far."""
-        from pytest_multiplicity.evaluation.survivors import Survivors
+        from pytest_multiplicity.evaluation import Survivors
 
         family = self.families.get(self.gate_families[request.node.nodeid])
         needed = {name: request.getfixturevalue(name) for name in family.definition.parameters}

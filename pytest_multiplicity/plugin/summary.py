@@ -22,8 +22,8 @@ from pytest_multiplicity.plugin.state import STATE, State
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_multiplicity.report import Level
     from pytest_multiplicity.report import model as report
-    from pytest_multiplicity.report.terminal import Level
 
 
 def write(session: pytest.Session) -> None:
@@ -69,7 +69,7 @@ def show(reporter: pytest.TerminalReporter) -> None:
 def run_of(state: State) -> report.Run:
     """The model of the run, assembled once; the lock is one of its gates."""
     if state.report is None:
-        from pytest_multiplicity.findings.assemble import assemble
+        from pytest_multiplicity.findings import assemble
 
         run = assemble(state)
         gate = lock.check(state, run)
@@ -141,7 +141,7 @@ def _say(config: pytest.Config, text: str) -> None:
 
 
 def _level(state: State, verbosity: int) -> Level:
-    from pytest_multiplicity.report.terminal import Level
+    from pytest_multiplicity.report import Level
 
     if verbosity < 0:
         return Level.LINE if verbosity == -1 else Level.NOTHING
@@ -158,7 +158,7 @@ def _concerned(state: State) -> bool:
 
 def _list_rejections(reporter: pytest.TerminalReporter, run: report.Run) -> None:
     """The lines of ``-rx``, which pytest prints for outcomes it knows only."""
-    from pytest_multiplicity.report.text import inert
+    from pytest_multiplicity.report import inert
 
     for family in run.families:
         for candidate in family.candidates:

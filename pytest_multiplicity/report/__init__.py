@@ -2,3 +2,7 @@
 
 Everything here is pure: a :class:`~pytest_multiplicity.report.model.Run` goes in, text comes out.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute.memory import free_bytes
+from pytest_multiplicity.compute import free_bytes
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data

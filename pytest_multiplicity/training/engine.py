@@ -14,15 +14,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_multiplicity.compute.cores import available_cores
-from pytest_multiplicity.compute.fused import FEWEST_LANES
-from pytest_multiplicity.compute.memory import keeping_pages
-from pytest_multiplicity.compute.pools import Cluster
-from pytest_multiplicity.compute.sharing import UnsharableError
-from pytest_multiplicity.compute.stall import StalledError, named, watched
-from pytest_multiplicity.compute.worker import Work
-from pytest_multiplicity.compute.worker_pool import Crew
-from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    Cluster,
+    Crashed,
+    Crew,
+    Done,
+    Failed,
+    Outcome,
+    Stalled,
+    StalledError,
+    UnsharableError,
+    Work,
+    available_cores,
+    keeping_pages,
+    named,
+    watched,
+)
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import SECONDS, Checkpoint, Checkpoints, Keeper

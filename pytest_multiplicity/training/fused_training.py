@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES, stack
+from pytest_multiplicity.compute import FEWEST_LANES, stack
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper

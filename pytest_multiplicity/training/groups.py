@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES, structure
-from pytest_multiplicity.compute.lanes import Unfusable
-from pytest_multiplicity.compute.memory import free_bytes
+from pytest_multiplicity.compute import FEWEST_LANES, Unfusable, free_bytes, structure
 from pytest_multiplicity.training.fused_optimizer import optimizer_kind
 from pytest_multiplicity.training.jobs import Job, initial_module
 

@@ -14,13 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES
-from pytest_multiplicity.compute.memory import keeping_pages
-from pytest_multiplicity.compute.sharing import UnsharableError
-from pytest_multiplicity.compute.stall import named, watched
-from pytest_multiplicity.compute.worker import Work
-from pytest_multiplicity.compute.worker_pool import Crew
-from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    Crashed,
+    Crew,
+    Done,
+    Failed,
+    Outcome,
+    Stalled,
+    UnsharableError,
+    Work,
+    keeping_pages,
+    named,
+    watched,
+)
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.groups import Group
 from pytest_multiplicity.training.jobs import Job, initial_module

@@ -13,9 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.fused import FEWEST_LANES, drawing_nothing
-from pytest_multiplicity.compute.lanes import Unfusable
-from pytest_multiplicity.compute.memory import peak_bytes
+from pytest_multiplicity.compute import FEWEST_LANES, Unfusable, drawing_nothing, peak_bytes
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.fused_training import FusedTraining

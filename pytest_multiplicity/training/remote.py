@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pytest_multiplicity.compute.worker import Reporter
+from pytest_multiplicity.compute import Reporter
 from pytest_multiplicity.training.batches import Feed, Samples, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.fused_training import train_fused

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_multiplicity.compute.sharing import UnsharableError, project_code_by_value
-from pytest_multiplicity.training.batches import Samples
+from pytest_multiplicity.training import Samples
 
 DATA = {
     "pytest_multiplicity.data.dataset.Data",

@@ -22,7 +22,7 @@ from pytest_multiplicity.compute.sharing import UnsharableError
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.compute.workers import ENVIRONMENT, Crashed, Done, Failed, Outcome, Stalled
 from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.training.ways import device_class
+from pytest_multiplicity.training import device_class
 
 LOSSES = 4  # of one task, without a note between, after which it isn't sent again
 WAIT_SECONDS = 0.5  # between looks at what nobody reports

@@ -1,0 +1,11 @@
+from .candidate import Candidate as Candidate
+from .cost import Effort as Effort
+from .doubts import JUDGE as JUDGE
+from .leakage import Leakage as Leakage
+from .metric import Metric as Metric
+from .population import Population as Population
+from .portable import Portable as Portable
+from .question import Asked as Asked
+from .recorded import RecordedPopulation as RecordedPopulation
+from .score import Score as Score
+from .survivors import Survivors as Survivors

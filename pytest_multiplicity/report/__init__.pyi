@@ -1,0 +1,14 @@
+from . import annotations as annotations
+from . import as_json as as_json
+from . import html as html
+from . import lock as lock
+from . import lock_file as lock_file
+from . import markdown as markdown
+from . import model as model
+from . import terminal as terminal
+from .lock import Samples as Samples
+from .markdown import SUMMARY_LIMIT as SUMMARY_LIMIT
+from .model import Gate as Gate
+from .terminal import Level as Level
+from .text import clock as clock
+from .text import inert as inert
