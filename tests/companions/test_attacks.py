@@ -1,6 +1,6 @@
 """PGD against two other libraries, and the attacks of three through Attack.
 
-Skipped where a library isn't installed; tests/companions/attacks.sh installs all three.
+Skipped where a library isn't installed; `nox -s attacks` installs all three.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def needs(library):
     """Skip where a library isn't installed, before any model is trained."""
     return pytest.mark.skipif(
         importlib.util.find_spec(library) is None,
-        reason=f"{library} isn't installed: run tests/companions/attacks.sh",
+        reason=f"{library} isn't installed: run `nox -s attacks`",
     )
 
 

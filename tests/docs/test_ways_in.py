@@ -1,6 +1,6 @@
 """Every example of docs/ways_in.md runs, on models that its library has trained and written.
 
-Skipped where the library isn't installed; tests/docs/run.sh installs them all.
+Skipped where the library isn't installed; `nox -s ways_in` installs them all.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def project(
 def needs(example: str) -> Any:
     """The example as a parameter, skipped where a library of its isn't installed."""
     missing = [each for each in LIBRARIES.get(example, ()) if not importlib.util.find_spec(each)]
-    why = f"{', '.join(missing)} isn't installed: run tests/docs/run.sh"
+    why = f"{', '.join(missing)} isn't installed: run `nox -s ways_in`"
     return pytest.param(example, marks=pytest.mark.skipif(bool(missing), reason=why))
 
 

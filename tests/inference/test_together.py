@@ -440,7 +440,8 @@ def test_a_schedule_that_was_slow_by_accident_is_soon_used_again(accident):
 
 def test_the_rest_of_a_data_set_tells_nothing_of_speed():
     """Five samples take as long as fifty: by the sample any schedule would look ten times slow."""
-    pace, clock, spent = Pace(), SimpleNamespace(now=0.0), Counter()
+    pace, clock = Pace(), SimpleNamespace(now=0.0)
+    spent = dict.fromkeys(("all threads", "one thread"), 0.0)
     costs = {"all threads": 1.0, "one thread": 3.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedules.time, "perf_counter", lambda: clock.now)

@@ -25,7 +25,7 @@ from pytest_multiplicity.interventions import (
 )
 
 
-def identity(images):
+def identity(images, **_):
     return images
 
 

@@ -323,7 +323,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
     specs = [bad(i + 20) for i in range(len(evil))]
     axes = {bad(40): tuple(bad(i) for i in range(41, 41 + len(evil)))}
     default = {axis: options[0] for axis, options in axes.items()}
-    rows = [
+    rows: list[Row] = [
         {"seed": seed, axis: option, **dict.fromkeys(metrics, 0.9 + seed / 100 + i / 50)}
         for axis, options in axes.items()
         for i, option in enumerate(options)

@@ -1,7 +1,5 @@
 """What every renderer must cope with: designs without tables, nobody left, nothing measured."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import replace

@@ -289,9 +289,12 @@ def test_the_adaptive_step_needs_a_fraction_of_the_plain_steps(monkeypatch):
     probabilities = rng.dirichlet(np.ones(5), (30, 20))
     steps = []
     advance = capacity_module._State.advance
-    monkeypatch.setattr(
-        capacity_module._State, "advance", lambda self: (steps.append(1), advance(self))
-    )
+
+    def counted(self):
+        steps.append(1)
+        advance(self)
+
+    monkeypatch.setattr(capacity_module._State, "advance", counted)
     predictive.rashomon_capacity(probabilities)
     adaptive = len(steps)
     monkeypatch.setattr(capacity_module, "GROW", 1.0)

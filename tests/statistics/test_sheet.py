@@ -124,9 +124,10 @@ def test_an_explicit_design_need_not_contain_its_default():
     configurations = [{"lr": 0.05}, {"lr": 0.01}, {"lr": 0.05, "width": 32}]
     design = make_design(DEFAULT, {}, 2, configurations)
     sheet = Sheet("accuracy", design, np.arange(6) / 10)
-    assert {axis: list(table.columns) for axis, table in sheet.tables.items()} == {
-        "lr": [0.05, 0.01]
+    options: dict[str, list[object]] = {
+        axis: list(table.columns) for axis, table in sheet.tables.items()
     }
+    assert options == {"lr": [0.05, 0.01]}
 
 
 def test_options_without_plain_equality_and_dotted_axes():
@@ -282,8 +283,9 @@ def test_deltas_are_ranges_of_what_is_present(scores, kept):
         for seed, row in after.tables[axis].iterrows():
             left = row.dropna().tolist()
             expected = max(left) - min(left) if left else math.nan
-            assert after.delta_by_seed(axis)[seed] == pytest.approx(expected, nan_ok=True)
-            assert not left or after.delta_by_seed(axis)[seed] <= after.delta_all
+            delta = after.delta_by_seed(axis).at[seed]
+            assert delta == pytest.approx(expected, nan_ok=True)
+            assert not left or delta <= after.delta_all
 
 
 def test_spread_of_one_is_zero_and_of_none_is_nan():

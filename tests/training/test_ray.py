@@ -25,7 +25,7 @@ from pytest_multiplicity.training.ways import Way
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    pytest.importorskip("ray", reason="Ray isn't installed: tests/companions/run.sh has it")
+    pytest.importorskip("ray", reason="Ray isn't installed: `nox -s ray` has it")
     from ray.cluster_utils import Cluster as Nodes
 
     from pytest_multiplicity.compute.ray import pool as pools

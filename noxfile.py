@@ -1,0 +1,175 @@
+"""Everything that checks this project: `nox -l` lists it, `nox` is what to run after every change.
+
+Sessions that need nothing but the extras `test` and `docs` run in the Python that runs nox. Those
+that need packages which the project doesn't (other plugins, other libraries' models and attacks)
+have environments that see this Python's packages, torch and this project among them, so that only
+what differs is installed. Those about versions have environments of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["quick", "lint", "types"]
+
+HERE = sys.executable
+PYTHONS = ("3.11", "3.12", "3.13")
+# What one wants to know after every change. Everything else trains in processes, or takes its time.
+QUICK = (
+    "tests/test_house.py",
+    "tests/test_readme.py",
+    "tests/test_workflow.py",
+    "tests/design",
+    "tests/statistics",
+    "tests/data",
+    "tests/interventions",
+    "tests/store",
+    "tests/report",
+    "tests/plugin/test_options.py",
+    "tests/plugin/test_outcomes.py",
+    "tests/plugin/test_gates.py",
+)
+COMPANIONS = (
+    "pytest-xdist",
+    "pytest-cov",
+    "pytest-html",
+    "pytest-randomly",
+    "pytest-rerunfailures",
+    "pytest-timeout",
+    "pytest-benchmark",
+    "syrupy",
+    "hypothesis",
+    "anyio",
+    "pytest-asyncio",
+)
+# torchattacks pins a requests of 2020: none of them may bring its dependencies
+ATTACKS = (
+    *("torchattacks==3.5.1", "foolbox==3.3.4", "eagerpy==0.30.0"),
+    *(
+        "adversarial-robustness-toolbox==1.20.1",
+        "GitPython",
+        "gitdb",
+        "smmap",
+        "requests",
+        "urllib3",
+    ),
+    *("idna", "certifi", "charset-normalizer", "six", "tqdm", "setuptools<81"),
+)
+LIBRARIES = ("lightning", "timm", "transformers", "onnx", "onnxruntime")
+FAULTS = sorted(
+    path.stem
+    for path in Path(__file__).parent.joinpath("tests", "faults").glob("*.py")
+    if not path.name.startswith("test_") and '__name__ == "__main__"' in path.read_text("utf-8")
+)
+
+
+def lower_bounds() -> list[str]:
+    """Return the project's dependencies, each at the lowest version that it allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["specs"], *extras["html"]]
+    return [requirement.replace(">=", "==") for requirement in wanted]
+
+
+def beside(session: nox.Session, *packages: str) -> None:
+    """Install packages into an environment that sees those of the Python that runs nox."""
+    own = session.run(
+        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
+    )
+    parent = sysconfig.get_path("purelib")
+    Path(str(own).strip(), "parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n")
+    session.install(*packages)
+
+
+@nox.session(python=False)
+def quick(session: nox.Session) -> None:
+    """Run the quick part of the tests: the pure rooms, the house, and a few runs end to end."""
+    session.run(HERE, "-m", "pytest", "-q", "-n", "2", *QUICK, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run all tests, with the newest versions of everything."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """Run all tests with the lowest versions of the dependencies that pyproject.toml allows."""
+    session.install("-e", ".[test]", *lower_bounds())
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=False)
+def lint(session: nox.Session) -> None:
+    """Check style and layout, and that the changelog's fragments can be read."""
+    session.run(HERE, "-m", "ruff", "check", ".")
+    session.run(HERE, "-m", "ruff", "format", "--check", ".")
+    session.run(HERE, "-m", "towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session(python=False)
+def types(session: nox.Session) -> None:
+    """Check the types of the package and of its tests."""
+    session.run(HERE, "-m", "mypy", *session.posargs)
+
+
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the site into site/, strictly: a warning is an error."""
+    session.run(HERE, "-m", "mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("pytest", ["newest", "8.4.2"])
+def companions(session: nox.Session, pytest: str) -> None:
+    """Run beside the plugins that people have installed, with the newest pytest and the oldest."""
+    beside(session, "pytest" if pytest == "newest" else f"pytest=={pytest}", *COMPANIONS)
+    loop = "asyncio_default_fixture_loop_scope=function"
+    session.run(
+        *("pytest", "tests/companions/test_companions.py", "-q", "-rs", "-o", loop),
+        *("-p", "no:benchmark", *session.posargs),
+    )
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Train and evaluate on a Ray cluster of this machine."""
+    beside(session, "ray>=2.50", "pytest-xdist")
+    suites = ("tests/companions/test_ray.py", "tests/training/test_ray.py")
+    session.run("pytest", *suites, "-q", "-rs", *session.posargs)
+
+
+@nox.session
+def attacks(session: nox.Session) -> None:
+    """Compare PGD with torchattacks and foolbox, and run their attacks and ART's through Attack."""
+    beside(session, "--no-deps", *ATTACKS)
+    session.run("pytest", "tests/companions/test_attacks.py", "-q", "-rs", *session.posargs)
+
+
+@nox.session
+def ways_in(session: nox.Session) -> None:
+    """Run the examples of docs/ways_in.md with the libraries that they are about."""
+    beside(session, *LIBRARIES)
+    session.run("pytest", "tests/docs", "-q", "-rs", *session.posargs)
+
+
+@nox.session(python=False)
+@nox.parametrize("script", FAULTS)
+def faults(session: nox.Session, script: str) -> None:
+    """Kill, corrupt, starve and repeat: one script of tests/faults."""
+    session.run(HERE, f"tests/faults/{script}.py", *session.posargs)
+
+
+@nox.session(python=False)
+def pytest_suite(session: nox.Session) -> None:
+    """Run pytest's own tests without the plugin and with it: every outcome must be the same."""
+    session.run("bash", "tests/faults/pytest_suite.sh", *session.posargs)
