@@ -22,10 +22,10 @@ from torch import Tensor, nn
 import pytest_multiplicity as pm
 from benchmarks import common, evaluate
 from benchmarks.common import Case
+from pytest_multiplicity.compute.devices import threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.training.ways import threads
 
 EPS, STEPS = 0.02, 10
 STEP_SIZE = 2.5 * EPS / STEPS

@@ -25,13 +25,13 @@ from torchvision.transforms import v2
 import pytest_multiplicity as pm
 from benchmarks import common
 from benchmarks.common import Case
+from pytest_multiplicity.compute.devices import threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.infer import Infer, frozen
 from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import Chain, chain
 from pytest_multiplicity.store import Store
-from pytest_multiplicity.training.ways import threads
 
 CPU = torch.device("cpu")
 BATCH = 256

@@ -1,4 +1,13 @@
+from .arithmetic import Arithmetic as Arithmetic
+from .arithmetic import MachineClass as MachineClass
+from .arithmetic import Shape as Shape
+from .arithmetic import machine_class as machine_class
+from .arithmetic import of_inference as of_inference
+from .arithmetic import of_training as of_training
 from .cores import available_cores as available_cores
+from .devices import device_class as device_class
+from .devices import preserved_rng as preserved_rng
+from .devices import threads as threads
 from .fused import FEWEST_LANES as FEWEST_LANES
 from .fused import FusedModule as FusedModule
 from .fused import drawing_nothing as drawing_nothing

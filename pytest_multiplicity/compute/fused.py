@@ -7,15 +7,15 @@ forward pass on `Lanes`, so whatever its code does happens for all of them at on
 from __future__ import annotations
 
 import copy
-import random
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import forms  # noqa: F401 - makes the fused forms known
+from pytest_multiplicity.compute.devices import random_states
 from pytest_multiplicity.compute.lanes import Deck, Lanes, Unfusable
 from pytest_multiplicity.store import fingerprint
 
@@ -177,16 +177,12 @@ def _state_names(module: nn.Module) -> dict[str, str]:
 @contextmanager
 def drawing_nothing() -> Iterator[None]:
     """Raise `Unfusable` when the body drew from a global generator: all lanes would share it."""
-    before = _global_states()
+    before = _drawn()
     yield
-    if _global_states() != before:
+    if _drawn() != before:
         raise Unfusable("the model draws random numbers by other means than dropout layers")
 
 
-def _global_states() -> tuple[object, ...]:
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        states += torch.cuda.get_rng_state_all()
-    _, key, position, *_ = np.random.get_state()  # noqa: NPY002 - the stream user code draws from
-    drawn = (bytes(state.numpy()) for state in states)
-    return (*drawn, key.tobytes() if hasattr(key, "tobytes") else key, position, random.getstate())
+def _drawn() -> tuple[object, ...]:
+    states, numpy, python = random_states()
+    return [bytes(state.numpy()) for state in states], pickle.dumps(numpy), python

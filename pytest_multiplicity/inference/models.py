@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import pytest_multiplicity
-from pytest_multiplicity.compute import Cluster
+from pytest_multiplicity.compute import Cluster, device_class, threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import (
@@ -36,10 +36,8 @@ from pytest_multiplicity.training import (
     Recipe,
     Seeds,
     Trained,
-    device_class,
     engine,
     initial_module,
-    threads,
     training_rows,
 )
 

@@ -21,15 +21,17 @@ from pytest_multiplicity.compute import (
     FEWEST_LANES,
     StalledError,
     Unfusable,
+    device_class,
     drawing_nothing,
+    preserved_rng,
     structure,
+    threads,
 )
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.inference.executors import Alone, Batch, Schedule, Shelf, Step, Unit, Way
 from pytest_multiplicity.inference.schedules import Pace, perform
 from pytest_multiplicity.interventions import PGD, JointIntervention
 from pytest_multiplicity.store import Store, fingerprint
-from pytest_multiplicity.training import device_class, preserved_rng, threads
 
 KIND = "plans"
 VERSION = 4  # of what a way means: a new one forgets the recorded ones

@@ -12,8 +12,5 @@ from .planner import Plan as Plan
 from .recipe import Recipe as Recipe
 from .remote import portable as portable
 from .seeds import Seeds as Seeds
-from .seeds import preserved_rng as preserved_rng
 from .seeds import training_rows as training_rows
 from .ways import Way as Way
-from .ways import device_class as device_class
-from .ways import threads as threads

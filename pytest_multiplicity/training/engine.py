@@ -29,6 +29,7 @@ from pytest_multiplicity.compute import (
     available_cores,
     keeping_pages,
     named,
+    threads,
     watched,
 )
 from pytest_multiplicity.errors import EvaluationError
@@ -45,7 +46,7 @@ from pytest_multiplicity.training.jobs import (
 )
 from pytest_multiplicity.training.planner import Plan, Planner
 from pytest_multiplicity.training.remote import Results, train_task, train_way
-from pytest_multiplicity.training.ways import Way, threads
+from pytest_multiplicity.training.ways import Way
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, stack
+from pytest_multiplicity.compute import FEWEST_LANES, preserved_rng, stack
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
@@ -27,7 +27,7 @@ from pytest_multiplicity.training.jobs import (
     sick_weights,
 )
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
-from pytest_multiplicity.training.seeds import derive, epoch_order, preserved_rng, training_rows
+from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
 from pytest_multiplicity.training.ways import Way
 
 FUSED = Way("fused", FEWEST_LANES)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pytest_multiplicity.compute import preserved_rng
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (
     Seeds,
     derive,
-    preserved_rng,
     seed_everything,
     training_rows,
 )

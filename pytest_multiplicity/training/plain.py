@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import preserved_rng
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import Feed
@@ -34,7 +35,6 @@ from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_fu
 from pytest_multiplicity.training.seeds import (
     derive,
     epoch_order,
-    preserved_rng,
     seed_everything,
     seed_step,
     training_rows,

@@ -24,6 +24,7 @@ from pytest_multiplicity.compute import (
     Stalled,
     UnsharableError,
     Work,
+    device_class,
     keeping_pages,
     named,
     watched,
@@ -40,7 +41,7 @@ from pytest_multiplicity.training.probe import (
     why_not,
 )
 from pytest_multiplicity.training.remote import check_task, probe_task
-from pytest_multiplicity.training.ways import Probed, Way, device_class
+from pytest_multiplicity.training.ways import Probed, Way
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Store

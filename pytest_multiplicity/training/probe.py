@@ -13,14 +13,20 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, Unfusable, drawing_nothing, peak_bytes
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    Unfusable,
+    drawing_nothing,
+    peak_bytes,
+    preserved_rng,
+    threads,
+)
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.fused_training import FusedTraining
 from pytest_multiplicity.training.jobs import Job, precision
 from pytest_multiplicity.training.plain import PlainTraining, compiling
-from pytest_multiplicity.training.seeds import preserved_rng
-from pytest_multiplicity.training.ways import Probed, Way, threads
+from pytest_multiplicity.training.ways import Probed, Way
 
 PROBE_SECONDS = 0.4
 LEAST_STEPS, MOST_STEPS = 2, 20

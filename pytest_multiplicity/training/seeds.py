@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import operator
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,19 +79,6 @@ def epoch_order(rows: Tensor, seeds: Seeds, epoch: int) -> Tensor:
     """Give the rows in the order in which this epoch (counted from 0) takes them."""
     drawn = torch.randperm(len(rows), generator=generator(seeds.order, "order", epoch))
     return rows[drawn]
-
-
-@contextmanager
-def preserved_rng() -> Iterator[None]:
-    """Put the global random states of torch (every device), numpy and random back afterwards."""
-    state_random = random.getstate()
-    state_numpy = np.random.get_state()  # noqa: NPY002 - user code may draw from the legacy stream
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(state_random)
-            np.random.set_state(state_numpy)  # noqa: NPY002
 
 
 def seed_everything(seed: int) -> None:

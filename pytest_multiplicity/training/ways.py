@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-import torch
 
 Kind = Literal["plain", "fused"]
 
@@ -70,19 +66,3 @@ class Probed:
         """Estimate the memory that all its simultaneous steps take."""
         at_once = min(workers, math.ceil(jobs / self.way.lanes)) if self.way.in_workers else 1
         return at_once * self.bytes
-
-
-def device_class(device: torch.device) -> str:
-    """Give what is the same for devices that compute alike: a GPU's model, else the type."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from pytest_multiplicity.compute.devices import preserved_rng
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch
@@ -20,7 +21,7 @@ from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import train_plain
-from pytest_multiplicity.training.seeds import Seeds, epoch_order, preserved_rng
+from pytest_multiplicity.training.seeds import Seeds, epoch_order
 
 CPU = torch.device("cpu")
 Make = Callable[..., Job]
