@@ -31,7 +31,7 @@ from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.infer import Infer, frozen
 from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import Chain, chain
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 BATCH = 256
@@ -85,7 +85,7 @@ def engine(
 @contextmanager
 def inferring(case: Case) -> Iterator[Infer]:
     """The engine, over a store of its own."""
-    with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
+    with tempfile.TemporaryDirectory() as folder, LocalStore(Path(folder)) as store:
         yield Infer(CPU, Work(), Planner(CPU, store, case.count))
 
 

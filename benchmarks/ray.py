@@ -31,7 +31,7 @@ from benchmarks import common
 from benchmarks.train import Clock
 from pytest_multiplicity.compute.pools import Cluster
 from pytest_multiplicity.compute.ray.connection import RayCluster
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.planner import describe
@@ -114,7 +114,7 @@ def jobs() -> list[Job]:
     ]
 
 
-def rate(store: Store, cluster: Cluster | None) -> tuple[float, str]:
+def rate(store: LocalStore, cluster: Cluster | None) -> tuple[float, str]:
     """Candidate-steps a second once it runs, and the plan."""
     clock, plans = Clock(), []
     settings: dict[str, Any] = {"device": CPU, "store": store, "progress": clock, "cores": NODES}
@@ -126,7 +126,7 @@ def rate(store: Store, cluster: Cluster | None) -> tuple[float, str]:
 def speed(repeats: int) -> dict[str, Any]:
     rows = []
     with machines() as nodes, tempfile.TemporaryDirectory() as folder:
-        store, cluster = Store(Path(folder)), RayCluster(nodes.address, 1)
+        store, cluster = LocalStore(Path(folder)), RayCluster(nodes.address, 1)
         try:
             for repeat in range(repeats):
                 (local, plan), (far, _) = rate(store, None), rate(store, cluster)

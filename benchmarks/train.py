@@ -26,7 +26,7 @@ from benchmarks.common import Case
 from pytest_multiplicity.compute.cores import available_cores
 from pytest_multiplicity.compute.workers import Workers
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job, Trained
 from pytest_multiplicity.training.planner import describe
@@ -76,7 +76,7 @@ def jobs_of(case: Case, data: Data, count: int) -> list[Job]:
     return [Job(f"seed{i}", f"{i:032x}", recipe, Seeds(i, i, i, i)) for i in range(count)]
 
 
-def engine(case: Case, data: Data, store: Store) -> tuple[float, float, str]:
+def engine(case: Case, data: Data, store: LocalStore) -> tuple[float, float, str]:
     """Seconds in all, candidate-steps a second once it runs, and the plan."""
     clock, plans = Clock(), []
     start = time.perf_counter()
@@ -94,7 +94,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     rows = []
     with Workers(available_cores()) as workers, tempfile.TemporaryDirectory() as folder:
         peak = common.peak_gflops(workers)
-        store = Store(Path(folder))
+        store = LocalStore(Path(folder))
         for repeat in range(repeats):
             plain = common.seconds(
                 lambda: [
@@ -132,7 +132,7 @@ def contended(case: Case) -> dict[str, Any]:
     """The engine's rate beside another job of four threads, as a share of its rate alone."""
     data = case.data()
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+        store = LocalStore(Path(folder))
         _, alone, _ = engine(case, data, store)
         with common.other_job():
             _, beside, plan = engine(case, data, store)
@@ -150,7 +150,7 @@ def agreement(case: Case) -> dict[str, Any]:
 
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder, Workers(available_cores()) as workers:
-        store, clock, cpu = Store(Path(folder)), Clock(), torch.device("cpu")
+        store, clock, cpu = LocalStore(Path(folder)), Clock(), torch.device("cpu")
         jobs = jobs_of(case, train_on, 20)
         for _, result in train(jobs, device=cpu, store=store, progress=clock):
             assert isinstance(result, Trained)

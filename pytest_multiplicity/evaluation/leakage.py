@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_multiplicity.data import Data, sample_digests
-from pytest_multiplicity.store import Store, fingerprint
+from pytest_multiplicity.store import RESULTS_VERSION, Store, fingerprint
 
 Digests = npt.NDArray[np.uint64]
 
@@ -54,7 +54,7 @@ class Leakage:
     def _of(self, role: str, name: str) -> Digests | None:
         key = self._used[role][name]
         if key not in self._known:
-            entry = self._store.get("scores", fingerprint(["digests", key]))
+            entry = self._store.get("scores", _key(key))
             if entry is None:
                 return None
             self._known[key] = entry.tensors["digests"].numpy().view(np.uint64)
@@ -65,7 +65,7 @@ class Leakage:
         if data.fingerprint in self._known:
             return
         digests = self._known[data.fingerprint] = sample_digests(data)
-        key = fingerprint(["digests", data.fingerprint])
+        key = _key(data.fingerprint)
         if not self._store.has("scores", key):
             tensor = torch.from_numpy(digests.view(np.int64).copy())
             self._store.put("scores", key, {"digests": tensor}, {"data": data.name})
@@ -90,3 +90,7 @@ def _sentence(role: str, name: str, other: str, other_name: str, count: int, tot
         f"{reporting!r} reports on samples that selected ({selecting!r}; {count:,} of the "
         f"{total:,} of {name!r}): what is measured there is optimistic"
     )
+
+
+def _key(data: str) -> str:
+    return fingerprint(["digests", RESULTS_VERSION, data])

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import pytest_multiplicity
 from pytest_multiplicity.compute import Cluster, device_class, threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
@@ -27,7 +26,7 @@ from pytest_multiplicity.errors import (
 )
 from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.infer import Model, frozen
-from pytest_multiplicity.store import Store, fingerprint
+from pytest_multiplicity.store import RESULTS_VERSION, Store, fingerprint
 from pytest_multiplicity.training import (
     Diverged,
     Job,
@@ -246,15 +245,15 @@ class Models:
         return [self.run_id, self.name]
 
     def _recall(self, index: int) -> bool:
-        entry = self.store.get("weights", self.keys[index])
-        if entry is None:
+        meta = self.store.meta("weights", self.keys[index])
+        if meta is None:
             return False
-        if diverged := entry.meta.get("diverged"):
+        if diverged := meta.get("diverged"):
             self.diverged[index] = Diverged(**diverged)
-        self.history[index] = entry.meta.get("history", [])
-        if "way" in entry.meta:
-            self._ways[index] = entry.meta["way"]
-        if entry.meta.get("run") == self._here:
+        self.history[index] = meta.get("history", [])
+        if "way" in meta:
+            self._ways[index] = meta["way"]
+        if meta.get("run") == self._here:
             self.trained_now.add(index)
         return True
 
@@ -311,7 +310,7 @@ def versions(device: torch.device) -> list[str]:
     """The versions, and the class of device, that can change a candidate's bits."""
     kind = device_class(device)
     return [
-        f"pytest-multiplicity {pytest_multiplicity.__version__}",
+        f"results {RESULTS_VERSION}",
         f"torch {torch.__version__}",
         f"torchvision {TORCHVISION}",
         f"numpy {np.__version__}",

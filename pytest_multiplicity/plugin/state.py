@@ -76,9 +76,9 @@ class State:
     @cached_property
     def store(self) -> Store:
         """The store of this run."""
-        from pytest_multiplicity.store import Store
+        from pytest_multiplicity.store import LocalStore
 
-        return Store(self.options.store, warn=self.warnings.append)
+        return LocalStore(self.options.store, warn=self.warnings.append)
 
     @cached_property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""List and clear a store: ``python -m pytest_multiplicity.store list``."""
+"""List and clear a store: `python -m pytest_multiplicity.store list`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; give the exit code."""
+    """Do what the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
     if not (options.store / "v1").is_dir():
         print(f"{options.store} is no store: give the folder with --store DIR", file=sys.stderr)
         return 1
     try:
-        with Store(options.store) as store:
+        with LocalStore(options.store) as store:
             _ACTIONS[options.action](store, options.kind)
     except StoreError as error:
         print(error, file=sys.stderr)
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list(store: Store, kind: str | None) -> None:
+def _list(store: LocalStore, kind: str | None) -> None:
     usage = store.usage()
     for name, used in usage.items():
         if kind in (None, name):
@@ -54,7 +54,7 @@ def _list(store: Store, kind: str | None) -> None:
         print(f"{'':29} {_human(sum(used.size for used in usage.values())):>10}")
 
 
-def _clear(store: Store, kind: str | None) -> None:
+def _clear(store: LocalStore, kind: str | None) -> None:
     removed = store.clear(kind)
     size = _human(sum(item.size for item in removed))
     print(f"removed {len(removed):,} entries, {size}; what a run uses at this moment stays")

@@ -35,12 +35,11 @@ def make_store_folder(root: Path, folders: Iterable[str]) -> None:
         (root / folder).mkdir(exist_ok=True)
 
 
-def write_whole(path: Path, temporary: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def write_whole(path: Path, temporary: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all, and survives a loss of power."""
     try:
         with temporary.open("xb") as stream:
-            for piece in pieces:
-                stream.write(piece)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -51,7 +50,7 @@ def write_whole(path: Path, temporary: Path, pieces: Iterable[bytes | memoryview
 
 
 def names_in(folder: Path, pattern: re.Pattern[str]) -> list[str]:
-    """The names in a folder that match; none where there is no such folder."""
+    """Return the names in a folder that match; none where there is no such folder."""
     try:
         return sorted(name for name in os.listdir(folder) if pattern.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):

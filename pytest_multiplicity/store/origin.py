@@ -3,18 +3,20 @@
 Code of the standard library and of installed distributions is known by module and qualified name;
 its version belongs to the key of a result, not to a function. Everything else (the user's sources,
 editable installs, interactive sessions) is known by its content. This package is the exception: it
-is known by its name and version wherever it lies, so that working on it retrains nothing.
+is known by its names and `RESULTS_VERSION` wherever it lies, so that working on it retrains nothing
+unless bits change.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import sys
 import sysconfig
 from types import ModuleType
+
+from pytest_multiplicity.store.store import RESULTS_VERSION
 
 OWN = "pytest_multiplicity"
 
@@ -56,7 +58,7 @@ def is_project_name(module: str) -> bool:
 def library_name(module: str, qualname: str) -> str:
     """The name by which code outside the project is known."""
     if module.partition(".")[0] == OWN:
-        return f"{module}.{qualname} {own_version()}"
+        return f"{module}.{qualname} {RESULTS_VERSION}"
     return f"{module}.{qualname}"
 
 
@@ -68,12 +70,6 @@ def importable(value: object, module: str | None, qualname: str) -> bool:
             return False
         found = getattr(found, name, None)
     return found is value
-
-
-@functools.cache
-def own_version() -> str:
-    """The version of this package."""
-    return importlib.metadata.version("pytest-multiplicity")
 
 
 @functools.cache

@@ -26,7 +26,7 @@ import small
 import torch
 
 import pytest_multiplicity.findings.assemble  # noqa: F401 - its imports are no leak
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 SPECS = """
 import pytest
@@ -101,7 +101,7 @@ def peak_of(study: Path, store: Path) -> float:
 
 def leftovers(store: Path) -> list[str]:
     """What is left in a store once it is opened again, which tidies."""
-    Store(store).close()
+    LocalStore(store).close()
     patterns = ("v1/**/*.tmp", "runs/*", "locks/*")
     return [f"{path} is left" for pattern in patterns for path in store.glob(pattern)]
 

@@ -4,7 +4,7 @@
 
 Every store gets one to four of: bytes flipped, overwritten or inserted, a file truncated, swapped
 with another, replaced by a foreign one or by a folder, or removed, its folders included. Then a
-fresh `Store` reads every key, writes every key, and reads it again. Exits with 1 on a wrong answer
+fresh store reads every key, writes every key, and reads it again. Exits with 1 on a wrong answer
 or any exception.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.store import Entry, Store
+from pytest_multiplicity.store import Entry, LocalStore
 
 KINDS = ("weights", "logits", "scores")
 Content = tuple[dict[str, Tensor], dict[str, object]]
@@ -124,7 +124,7 @@ def check(
     root: Path, made: dict[tuple[str, str], Content], tally: collections.Counter[str]
 ) -> None:
     """Read a damaged store, heal it, and read it again."""
-    with Store(root, warn=lambda message: tally.update(["warnings"])) as store:
+    with LocalStore(root, warn=lambda message: tally.update(["warnings"])) as store:
         for (kind, key), content in made.items():
             entry = store.get(kind, key)
             tally["missing" if entry is None else "read"] += 1
@@ -146,7 +146,7 @@ def main() -> int:
     tally: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "sound"
-        with Store(sound) as store:
+        with LocalStore(sound) as store:
             for (kind, key), (tensors, meta) in made.items():
                 store.put(kind, key, tensors, meta)
         for number in range(options.stores):

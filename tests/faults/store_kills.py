@@ -21,14 +21,14 @@ from pathlib import Path
 
 import torch
 
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 KEYS = [f"{number:04x}" for number in range(20)]
 
 
 def write_forever(root: Path, report: int) -> None:
     """Overwrite the entries in turn; report each that is written by its number, as one byte."""
-    with Store(root) as store:
+    with LocalStore(root) as store:
         for version in itertools.count():
             number = version % len(KEYS)
             with store.lock(KEYS[number]):
@@ -66,7 +66,7 @@ def kill_one(root: Path, rng: random.Random) -> set[str]:
 def faults(root: Path, written: set[str]) -> list[str]:
     """What is wrong with the store after a kill."""
     found: list[str] = []
-    with Store(root, warn=found.append) as store:
+    with LocalStore(root, warn=found.append) as store:
         for number, key in enumerate(KEYS):
             entry = store.get("weights", key)
             if entry is None:

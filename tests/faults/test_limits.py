@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pytest_multiplicity.compute.stall import StalledError, watched
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 FAMILY = """
     import time
@@ -110,10 +110,10 @@ def test_a_disk_that_is_full_or_has_no_locks_ends_in_one_sentence(
 
 
 def test_the_store_is_kept_to_its_size(pytester):
-    with Store(Path(pytester.path / "store")) as store:
+    with LocalStore(Path(pytester.path / "store")) as store:
         store.put("weights", "abcd", {"x": torch.zeros(1000)})
     result = run(pytester, 0, "multiplicity_store_size = 1 KB")
     assert result.ret == pytest.ExitCode.OK
-    with Store(Path(pytester.path / "store")) as store:
+    with LocalStore(Path(pytester.path / "store")) as store:
         assert not store.has("weights", "abcd")
         assert store.entries("weights"), "what the run used stays"

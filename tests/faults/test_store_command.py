@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.store.__main__ import main
 
 
 @pytest.fixture
 def folder(tmp_path):
-    with Store(tmp_path / "store") as store:
+    with LocalStore(tmp_path / "store") as store:
         store.put("weights", "abcd", {"x": torch.zeros(1000)})
         store.put("logits", "abcd", {"x": torch.zeros(500)})
         store.put("logits", "abce", {"x": torch.zeros(500)})

@@ -22,7 +22,7 @@ from pytest_multiplicity.inference.infer import BATCH, Infer, frozen
 from pytest_multiplicity.inference.on_cluster import FarInfer, shared_out
 from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
@@ -73,7 +73,7 @@ def models():
 
 @pytest.fixture
 def infer(tmp_path):
-    with Store(tmp_path) as store:
+    with LocalStore(tmp_path) as store:
         made = Infer(CPU, Work(), Planner(CPU, store, 9))
         made.planner.way = lambda modules, batch, demand: Way(lanes=4)
         yield made

@@ -24,7 +24,7 @@ from pytest_multiplicity.inference.infer import Infer, frozen
 from pytest_multiplicity.inference.planning import Planner, Probe
 from pytest_multiplicity.inference.schedules import Pace
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 FORMS = [
@@ -100,7 +100,7 @@ def inferring(tmp_path):
     with ExitStack() as stores:
 
         def made(way=None, folder="store"):
-            store = stores.enter_context(Store(tmp_path / folder))
+            store = stores.enter_context(LocalStore(tmp_path / folder))
             infer = Infer(CPU, Work(), Planner(CPU, store, 35))
             if way is not None:
                 infer.planner.way = lambda *_: way

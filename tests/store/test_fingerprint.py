@@ -599,10 +599,10 @@ def test_an_order_of_classes_with_counters_does_not_count(project: Project) -> N
 
 
 def test_the_own_package_is_known_by_name_and_version() -> None:
-    from pytest_multiplicity.store import describe, origin
+    from pytest_multiplicity.store import RESULTS_VERSION, describe
 
     assert describe.name_of(fingerprint) == (
-        f"pytest_multiplicity.store.fingerprint.fingerprint {origin.own_version()}"
+        f"pytest_multiplicity.store.fingerprint.fingerprint {RESULTS_VERSION}"
     )
     assert describe.name_of(nn.Linear) == "torch.nn.modules.linear.Linear"
     assert describe.name_of(Scale) is None

@@ -16,7 +16,7 @@ from pytest_multiplicity.evaluation.leakage import Leakage
 from pytest_multiplicity.evaluation.population import Population
 from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.models import Models
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 
 class _Quiet:
@@ -46,7 +46,7 @@ class Bench:
     fingerprint = "functions that capture the bench are known by their own code"
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root / "store")
+        self.store = LocalStore(root / "store")
         self.told: list[str] = []
         self.train, self.test = points(60, "train", 1), points(40, "test", 2)
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from pytest_multiplicity.store import Store
+from pytest_multiplicity.store import LocalStore
 
 GATE = "\n    def test_gate(survivors):\n        assert len(survivors) >= 1000\n"
 SPEC = "\n    def test_group(candidate):\n        assert candidate.score('group') >= 0.65\n"
@@ -98,7 +98,7 @@ def test_what_opaque_callables_said_ends_with_the_run(trained, reports):
     _, shared = trained.report("-n2", "-k", "not attack")
     assert same(reports, alone, shared) == []
     assert alone["families"][0]["sheets"][0]["before"]["noise_floor"] > 0
-    with Store(trained.pytester.path / ".multiplicity") as store:
+    with LocalStore(trained.pytester.path / ".multiplicity") as store:
         assert store.entries("logits") == []
         assert len(store.entries("scores")) <= 2  # digests of the data sets
 
