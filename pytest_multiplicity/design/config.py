@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Config:
-    """The options of one candidate as attributes, plus ``seed``.
+    """The options of one candidate as attributes, plus `seed`.
 
-    Frozen. It has no public names of its own, so that any axis name works; ``vars(config)`` gives
-    the options as a dict, which is also the way to a source of randomness such as ``"seed.init"``.
+    Frozen. It has no public names of its own, so that any axis name works; `vars(config)` gives
+    the options as a dict, which is also the way to a source of randomness such as `"seed.init"`.
     """
 
     def __init__(self, options: Mapping[str, Any], seed: int) -> None:

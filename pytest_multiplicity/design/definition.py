@@ -21,10 +21,10 @@ class Definition(Protocol):
 
     @property
     def where(self) -> str:
-        """``file:line``, for messages."""
+        """`file:line`, for messages."""
 
     def design(self, seeds: int | None = None) -> Design:
-        """The candidates; ``seeds`` is ``--multiplicity-seeds``. Raises DefinitionError."""
+        """Return the candidates; `seeds` is `--multiplicity-seeds`. Raises DefinitionError."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Built:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """The function's parameters after ``config``."""
+        """The function's parameters after `config`."""
         return tuple(inspect.signature(self.function).parameters)[1:]
 
     @property
     def where(self) -> str:
-        """``file:line`` of the function."""
+        """`file:line` of the function."""
         code = inspect.unwrap(self.function).__code__
         return f"{code.co_filename}:{code.co_firstlineno}"
 
     def design(self, seeds: int | None = None) -> Design:
-        """The candidates, listed once per value of ``seeds``, which overrides the family's own."""
+        """Return the candidates, listed once per value of `seeds` if given, else of its own."""
         if seeds not in self._designs:
             self._check_signature()
             self._designs[seeds] = make_design(

@@ -17,15 +17,15 @@ Kind = Literal["star", "grid", "explicit"]
 Options = dict[str, Any]
 
 SOURCES = ("seed.init", "seed.order", "seed.augmentation", "seed.noise", "seed.subset")
-"""The sources of randomness that can be axes of their own; ``seed`` drives all others."""
+"""The sources of randomness that can be axes of their own; `seed` drives all others."""
 
 
 @dataclass(frozen=True)
 class Design:
     """The candidates of one family: every configuration with every seed.
 
-    ``axes`` holds what varies (two options or more), the default's option first; ``default`` holds
-    an option for every axis, also for those that don't vary. ``configs`` and ``ids`` run in
+    `axes` holds what varies (two options or more), the default's option first; `default` holds
+    an option for every axis, also for those that don't vary. `configs` and `ids` run in
     parallel, configuration by configuration, the default's first.
     """
 
@@ -43,12 +43,12 @@ def make_design(
     seeds: int | Iterable[int],
     design: str | Iterable[Mapping[str, Any]] = "star",
 ) -> Design:
-    """Check what a user wrote on ``@pm.family`` and list the candidates.
+    """Check what a user wrote on `@pm.family` and list the candidates.
 
-    ``design`` is ``"star"`` (one axis at a time around the default, the paper's design), ``"grid"``
-    (all axes crossed) or a list of configurations, each completed by ``default``. Configurations
-    that each tell their ``seed`` are the candidates themselves, those of them with one of
-    ``seeds``; else every configuration is combined with every seed.
+    `design` is `"star"` (one axis at a time around the default, the paper's design), `"grid"`
+    (all axes crossed) or a list of configurations, each completed by `default`. Configurations
+    that each tell their `seed` are the candidates themselves, those of them with one of
+    `seeds`; else every configuration is combined with every seed.
 
     Raises DefinitionError for an unknown axis, an option listed twice, no or repeated seeds, and
     names that can't be axes.
@@ -83,7 +83,7 @@ def make_design(
 
 
 def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    """A count, or the seeds themselves, as a tuple of distinct non-negative integers."""
+    """Return a count, or the seeds themselves, as a tuple of distinct non-negative integers."""
     if isinstance(seeds, bool | str | float):
         raise DefinitionError(f"seeds={seeds!r}: give a count or a list of integers")
     values = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
@@ -97,7 +97,7 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def own_seeds(design: str | Iterable[Mapping[str, Any]]) -> tuple[int, ...] | None:
-    """The seeds that listed configurations tell themselves, sorted; None where they tell none."""
+    """Return the seeds that listed configurations tell themselves, sorted; None if none do."""
     if isinstance(design, str):
         return None
     told = dict.fromkeys(options["seed"] for options in design if "seed" in options)

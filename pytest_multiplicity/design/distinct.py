@@ -7,7 +7,7 @@ from typing import Any
 
 
 def same(first: Any, second: Any) -> bool:
-    """Equal options; ``True`` and ``1`` differ, and arrays are compared by identity."""
+    """Equal options; `True` and `1` differ, and arrays are compared by identity."""
     if first is second:
         return True
     if isinstance(first, bool) != isinstance(second, bool):
@@ -29,7 +29,7 @@ class Distinct:
             self.add(option)
 
     def add(self, option: Any) -> int:
-        """The place of the option: that of the same one here, or a new one at the end."""
+        """Return where the option stands: as the same one here, or anew at the end."""
         place, alike = None, self._without_hash
         try:
             place = self._places.get((isinstance(option, bool), option))
@@ -57,7 +57,7 @@ class DistinctConfigurations:
         self._places: dict[tuple[tuple[str, int], ...], int] = {}
 
     def add(self, options: Mapping[str, Any]) -> int:
-        """The place of the configuration: that of the same one here, or a new one at the end."""
+        """Return where the configuration stands: as the same one here, or anew at the end."""
         each = (
             (axis, self._axes.setdefault(axis, Distinct()).add(o)) for axis, o in options.items()
         )

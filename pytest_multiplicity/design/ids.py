@@ -1,4 +1,4 @@
-"""Readable, deterministic ids of candidates: ``default-seed0``, ``lr0.05-seed3``."""
+"""Readable, deterministic ids of candidates: `default-seed0`, `lr0.05-seed3`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_CONFIGURATION = 96
 
 
 def option_text(option: Any) -> str:
-    """An option as it stands in ids and tables: its name if it has one, else its repr."""
+    """Return an option as it stands in ids and tables: its name if it has one, else its repr."""
     if isinstance(option, str):
         return option
     name = getattr(option, "__name__", None)
@@ -24,7 +24,7 @@ def option_text(option: Any) -> str:
 
 
 def slug(text: str, longest: int = LONGEST_OPTION) -> str:
-    """``text`` without what ``-k``, node ids or shells would stumble over."""
+    """`text` without what `-k`, node ids or shells would stumble over."""
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text)[:longest]
 
 
@@ -32,7 +32,7 @@ def configuration_ids(
     configurations: Sequence[Mapping[str, Any]],
     differing: Sequence[Sequence[str]],
 ) -> list[str]:
-    """An id per configuration, from the axes in which each differs from the default.
+    """Return an id per configuration, from the axes in which each differs from the default.
 
     Two that would read alike (two lambdas, two long texts) are told apart by a number.
     """

@@ -24,8 +24,8 @@ ROUNDING = 1e-9  # repeated rows of one candidate may differ by this much
 class Recorded:
     """Scores by configuration and seed: no candidate is built, all metrics are known.
 
-    ``scores`` is a path of a CSV file or a DataFrame; the columns named in ``default`` are axes,
-    ``seed`` names the seed's column, every other column is a metric.
+    `scores` is a path of a CSV file or a DataFrame; the columns named in `default` are axes,
+    `seed` names the seed's column, every other column is a metric.
     """
 
     scores: Any
@@ -53,7 +53,7 @@ class Recorded:
         }
 
     def design(self, seeds: int | None = None) -> Design:
-        """The candidates in the table; ``seeds`` keeps the first so many seeds."""
+        """Return the candidates in the table; `seeds` keeps the first so many seeds."""
         if seeds not in self._designs:
             self._designs[seeds] = self._design(seeds)
         return self._designs[seeds]
@@ -99,7 +99,7 @@ class Recorded:
         )
 
     def doubts_about_unit(self) -> list[str]:
-        """What makes the unit look wrong, in a sentence; nothing where it looks right."""
+        """Return what makes the unit look wrong, in a sentence; nothing where it looks right."""
         largest = {
             name: max(abs(score) for score in scores.values())
             for name, scores in self.metrics.items()

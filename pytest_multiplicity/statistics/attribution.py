@@ -57,11 +57,11 @@ class Sources:
     seed: float
     """The seed's share."""
     seed_note: str
-    """``mostly the test set``, ``which the test set alone could give``, or empty."""
+    """`mostly the test set`, `which the test set alone could give`, or empty."""
 
     @property
     def summary(self) -> str:
-        """One line: ``81% seed, mostly the test set; no axis stands out``."""
+        """One line: `81% seed, mostly the test set; no axis stands out`."""
         if not self.seed and not any(each.share for each in self.shares):
             return "nothing varies: all scores are equal"
         named = sorted((s for s in self.shares if s.stands_out), key=lambda s: -s.share)
@@ -72,7 +72,7 @@ class Sources:
 
 
 def mean_deltas(sheet: Sheet) -> dict[str, float]:
-    """The paper's mean deltas, of every axis with a table and of the ``seed``.
+    """Return the paper's mean deltas, of every axis with a table and of the `seed`.
 
     Of an axis: the mean over seeds of the delta across its options. Of the seed: the mean over all
     configurations of the delta across seeds. Without those of a single score; nan where none is
@@ -89,8 +89,8 @@ def sources(sheet: Sheet) -> Sources:
     don't interact; candidates may be missing. Grid: balanced analysis of variance, the interactions
     of the axes with each other as one share; nobody may be missing.
 
-    ``s2_seed`` is the pooled variance within configurations (ddof 1). The variance (ddof 0) between
-    m option means of S seeds each holds ``(m - 1) / m * s2_seed / S`` of it, which is taken off.
+    `s2_seed` is the pooled variance within configurations (ddof 1). The variance (ddof 0) between
+    m option means of S seeds each holds `(m - 1) / m * s2_seed / S` of it, which is taken off.
 
     Raises ScoresError where shares can't be told apart: explicit designs, fewer than two seeds, a
     grid with holes.
@@ -167,7 +167,7 @@ _EFFECTS_OF = {"star": _star_effects, "grid": _grid_effects, "explicit": _explic
 
 
 def _configurations(sheet: Sheet) -> npt.NDArray[np.intp]:
-    """The number of every candidate's configuration: [K]."""
+    """Return the number of every candidate's configuration: [K]."""
     design = sheet.design
     if not design.axes:
         return np.zeros(len(design.configs), dtype=np.intp)
@@ -223,7 +223,7 @@ def _holm(p_values: list[float]) -> list[float]:
 
 
 def _seed_note(sheet: Sheet, within: float) -> str:
-    """What the test set has to do with the variance within configurations."""
+    """Return what the test set has to do with the variance within configurations."""
     if within == 0:
         return ""
     if sheet.outcomes is not None:

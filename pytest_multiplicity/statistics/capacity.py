@@ -1,14 +1,14 @@
 """Rashomon capacity: how many different outputs the candidates can spread one sample's over.
 
 Hsu and Calmon (NeurIPS 2022), arXiv 2206.01295. For one sample, candidate k's class probabilities
-``w_k`` are the rows of a channel from candidates to classes; its capacity is the largest mutual
-information over all mixtures ``p`` of the candidates, by Blahut and Arimoto's iteration
+`w_k` are the rows of a channel from candidates to classes; its capacity is the largest mutual
+information over all mixtures `p` of the candidates, by Blahut and Arimoto's iteration
 
     p_k <- p_k * 2 ** (step * D(w_k || q)) / Z,    q = sum_k p_k w_k.
 
-With ``step = 1`` it converges surely and slowly (thousands of steps); longer steps are taken while
+With `step = 1` it converges surely and slowly (thousands of steps); longer steps are taken while
 the information grows, and taken back when it falls. For every p,
-``sum_k p_k D(w_k || q) <= capacity <= max_k D(w_k || q)``, which certifies the result.
+`sum_k p_k D(w_k || q) <= capacity <= max_k D(w_k || q)`, which certifies the result.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Capacity:
     """Rashomon capacity of every sample, with its certificate."""
 
     values: Floats
-    """[n], ``2 ** bits``: between 1 (all say the same) and the number of classes."""
+    """[n], `2 ** bits`: between 1 (all say the same) and the number of classes."""
     gap: float
-    """In bits, the largest over samples: the true capacity lies between ``bits`` and that more."""
+    """In bits, the largest over samples: the true capacity lies between `bits` and that more."""
 
 
 def rashomon_capacity(probabilities: npt.NDArray[np.floating], gap: float = GAP) -> Capacity:
-    """Rashomon capacity of every sample, as ``2 ** bits``.
+    """Rashomon capacity of every sample, as `2 ** bits`.
 
-    ``probabilities``: [K, n, C]; each sample's are computed in float64 and made to sum to 1. Stops
-    at a duality gap of ``gap`` bits; the largest gap is returned.
+    `probabilities`: [K, n, C]; each sample's are computed in float64 and made to sum to 1. Stops
+    at a duality gap of `gap` bits; the largest gap is returned.
     """
     check_probabilities(probabilities)
     parts = [_capacity(channels, gap) for channels in _channels(probabilities)]

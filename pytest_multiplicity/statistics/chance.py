@@ -1,7 +1,7 @@
 """What as many candidates taken at random would show: the yardstick for everything after selection.
 
-Fewer candidates spread less by count alone. Both expectations run over all subsets of ``m`` out of
-``K`` candidates, in closed form. The weights are ratios of binomial coefficients, built from one
+Fewer candidates spread less by count alone. Both expectations run over all subsets of `m` out of
+`K` candidates, in closed form. The weights are ratios of binomial coefficients, built from one
 exact value by their recurrence: no factorial, no logarithm, nothing that overflows at K = 10,000.
 """
 
@@ -32,10 +32,10 @@ class Range:
 
 
 def expected_range(scores: npt.ArrayLike, m: int) -> Range:
-    """Expected minimum and maximum of ``m`` of the scores, drawn without replacement.
+    """Return expected minimum and maximum of `m` of the scores, drawn without replacement.
 
-    ``E max = sum_i x_(i) C(i-1, m-1) / C(K, m)`` over the K sorted scores; nan is left out.
-    Raises ScoresError unless ``1 <= m <= K``.
+    `E max = sum_i x_(i) C(i-1, m-1) / C(K, m)` over the K sorted scores; nan is left out.
+    Raises ScoresError unless `1 <= m <= K`.
     """
     values = np.asarray(scores, dtype=np.float64)
     values = np.sort(values[~np.isnan(values)])
@@ -45,10 +45,10 @@ def expected_range(scores: npt.ArrayLike, m: int) -> Range:
 
 
 def expected_ambiguity(predictions: npt.NDArray[np.integer], m: int) -> float:
-    """Expected ambiguity (baseline-free) of ``m`` of the candidates.
+    """Return expected ambiguity (baseline-free) of `m` of the candidates.
 
-    ``predictions``: [K, n] classes. ``1 - mean_i sum_k C(B_ik, m) / C(K, m)``, where ``B_ik``
-    candidates say class k of sample i. Raises ScoresError unless ``1 <= m <= K``.
+    `predictions`: [K, n] classes. `1 - mean_i sum_k C(B_ik, m) / C(K, m)`, where `B_ik`
+    candidates say class k of sample i. Raises ScoresError unless `1 <= m <= K`.
     """
     unanimous = _chance_of_unanimity(len(predictions), m)
     agreed = sum(float(unanimous[votes].sum()) for votes in vote_chunks(predictions))
@@ -57,7 +57,7 @@ def expected_ambiguity(predictions: npt.NDArray[np.integer], m: int) -> float:
 
 
 def _weights_of_maximum(count: int, m: int) -> Floats:
-    """``C(i-1, m-1) / C(K, m)`` for i = 1..K: the chance that the i-th smallest is the maximum."""
+    """`C(i-1, m-1) / C(K, m)` for i = 1..K: the chance that the i-th smallest is the maximum."""
     _check_size(m, count)
     i = np.arange(count, 1, -1)
     steps = np.clip((i - m) / (i - 1), 0.0, None)  # the weight of i - 1 over that of i
@@ -65,7 +65,7 @@ def _weights_of_maximum(count: int, m: int) -> Floats:
 
 
 def _chance_of_unanimity(count: int, m: int) -> Floats:
-    """``C(b, m) / C(K, m)`` for b = 0..K: the chance that m drawn candidates are all among b."""
+    """`C(b, m) / C(K, m)` for b = 0..K: the chance that m drawn candidates are all among b."""
     _check_size(m, count)
     b = np.arange(count, 0, -1)
     steps = np.clip((b - m) / b, 0.0, None)

@@ -1,7 +1,7 @@
 """Verdicts that the data decide: keep, reject, or undecided.
 
 A comparison of point estimates flips with the test set. Here one is kept or rejected only beyond
-doubt: the chance of a wrong verdict anywhere in the family is at most ``BUDGET``, split over the
+doubt: the chance of a wrong verdict anywhere in the family is at most `BUDGET`, split over the
 candidates by Bonferroni, so that a verdict never depends on which others were asked for. All
 functions are pure functions of outcomes: correctness in {0, 1}, or expected correctness in [0, 1].
 """
@@ -26,7 +26,7 @@ Outcomes = npt.NDArray[np.generic]
 BUDGET = 0.05
 """Chance of any wrong verdict in a family, per comparison and direction."""
 POWER = 0.8
-"""With as many samples as ``Verdict.samples`` says, this is the chance of a decision."""
+"""With as many samples as `Verdict.samples` says, this is the chance of a decision."""
 ROUNDING = 1e-6
 """Sums of real values this close to a whole number are one."""
 
@@ -45,13 +45,13 @@ class Verdict:
 
     decision: Decision
     reason: str
-    """``0.897 [0.884, 0.909] of 2,272: about 62,000 samples would decide``."""
+    """`0.897 [0.884, 0.909] of 2,272: about 62,000 samples would decide`."""
     samples: int | None = None
     """About how many samples would decide; None when decided, or when no number would."""
 
 
 def wilson(score: float, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a share ``score`` of ``samples``: (low, high).
+    """Wilson's interval for a share `score` of `samples`: (low, high).
 
     Raises MeasurementError for a confidence outside (0, 1), a score outside [0, 1], no samples.
     """
@@ -69,10 +69,10 @@ def wilson(score: float, samples: int, confidence: float = 0.95) -> tuple[float,
 
 
 def at_least(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
-    """Whether one candidate's accuracy is ``threshold`` or more, beyond doubt.
+    """Return whether one candidate's accuracy is `threshold` or more, beyond doubt.
 
-    ``outcomes``: [n]; ``candidates``: the size of the family. Exact binomial test, one-sided
-    ``BUDGET / candidates`` each way.
+    `outcomes`: [n]; `candidates`: the size of the family. Exact binomial test, one-sided
+    `BUDGET / candidates` each way.
 
     Like all functions here it raises MeasurementError for outcomes that are none.
     """
@@ -82,17 +82,17 @@ def at_least(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
 
 
 def at_most(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
-    """Whether one candidate's accuracy is ``threshold`` or less, beyond doubt: see ``at_least``."""
+    """Return whether an accuracy is `threshold` or less, beyond doubt: see `at_least`."""
     if threshold >= 1:
         return Verdict(Decision.KEEP, f"no accuracy lies above {threshold:g}")
     return _against(outcomes, threshold, candidates, above=Decision.REJECT, below=Decision.KEEP)
 
 
 def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
-    """Whether each candidate's accuracy is within ``eps`` of the best one's, beyond doubt.
+    """Return whether each candidate's accuracy is within `eps` of the best one's, beyond doubt.
 
-    ``outcomes``: [n, K], of all candidates on the same samples; returns K verdicts. A candidate is
-    rejected when any other is more than ``eps`` better, and kept when none is: not compared with
+    `outcomes`: [n, K], of all candidates on the same samples; returns K verdicts. A candidate is
+    rejected when any other is more than `eps` better, and kept when none is: not compared with
     the one picked as best, whose lead is partly luck. Cost: one K x n x K product.
     """
     if not eps >= 0:
@@ -123,9 +123,9 @@ def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
 
 
 def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
-    """Whether each candidate ranks among the best ``ceil(k * K)``, beyond doubt.
+    """Return whether each candidate ranks among the best `ceil(k * K)`, beyond doubt.
 
-    ``outcomes``: [n, K]; returns K verdicts. A candidate's rank lies between 1 + the number that
+    `outcomes`: [n, K]; returns K verdicts. A candidate's rank lies between 1 + the number that
     are significantly better and K - the number significantly worse. Below 10,000 samples nearly
     always undecided.
     """
@@ -170,7 +170,7 @@ def _against(
 
 
 def _beyond(outcomes: Outcomes, right: float, threshold: float, level: float) -> tuple[bool, bool]:
-    """Whether the accuracy is significantly above the threshold, and significantly below it."""
+    """Return whether the accuracy is significantly above the threshold, and below it."""
     if not 0 <= threshold <= 1:
         return threshold < 0, threshold > 1
     if not ((outcomes == 0) | (outcomes == 1)).all():
@@ -192,10 +192,10 @@ def _samples_for_threshold(score: float, threshold: float, z: float) -> float:
 
 
 def _samples_for_rank(needed: Floats, lead: Floats, last: int) -> float:
-    """Samples that would settle one candidate's rank, if all differ as they seem to.
+    """Return samples that would settle one candidate's rank, if all differ as they seem to.
 
-    ``needed`` and ``lead``: [K], against every other. It is in when all but ``last`` are known to
-    be worse, out when ``last`` are known to be better.
+    `needed` and `lead`: [K], against every other. It is in when all but `last` are known to
+    be worse, out when `last` are known to be better.
     """
     better, worse = np.sort(needed[lead > 0]), np.sort(needed[lead < 0])
     if len(better) >= last:
@@ -223,7 +223,7 @@ def _undecided(what: str, needed: float) -> Verdict:
 
 
 def _two_digits(value: float) -> int:
-    """Rounded to two significant digits: no needed size is known better than that."""
+    """Round to two significant digits: no needed size is known better than that."""
     return int(float(f"{value:.1e}"))
 
 

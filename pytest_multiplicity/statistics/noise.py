@@ -56,12 +56,12 @@ class Noise:
 def noise(
     outcomes: npt.NDArray[np.generic], *, permutations: int | None = None, seed: int = 0
 ) -> Noise:
-    """Noise of a sheet whose scores are the column means of ``outcomes``.
+    """Noise of a sheet whose scores are the column means of `outcomes`.
 
-    ``outcomes``: [n, K], 1 where candidate k is right on sample i and 0 where it is wrong, or
+    `outcomes`: [n, K], 1 where candidate k is right on sample i and 0 where it is wrong, or
     values in between (the expected correctness under output noise). The p-value is the larger of
     two, a permutation test (mid-p) and a Gaussian one with the observed covariance: each alone is
-    liberal where candidates form clusters or one is odd. The real share is ``1 - (K - 1) / Q``
+    liberal where candidates form clusters or one is odd. The real share is `1 - (K - 1) / Q`
     with Q of Cochran's test, in a form that holds for real values too.
 
     Raises ScoresError for fewer than two candidates, no samples, or values outside [0, 1].
@@ -92,9 +92,9 @@ def noise_of_metric(
 ) -> Noise:
     """Noise of a metric that is no mean over samples, such as a calibration error.
 
-    ``outputs``: [K, n, ...], ``targets``: [n]; ``metric(outputs[k], targets)`` is candidate k's
+    `outputs`: [K, n, ...], `targets`: [n]; `metric(outputs[k], targets)` is candidate k's
     score. The candidates' whole outputs are permuted within each sample; the metric is evaluated
-    ``permutations * K`` times. The p-value is the permutation test's alone, which is liberal when
+    `permutations * K` times. The p-value is the permutation test's alone, which is liberal when
     one candidate is unlike all others.
     """
     count, samples = outputs.shape[:2]
@@ -120,7 +120,7 @@ def noise_of_metric(
 def real_share(outcomes: npt.NDArray[np.generic], groups: npt.NDArray[np.integer]) -> float:
     """Share of the variance of the scores within groups that test-set noise does not explain.
 
-    ``outcomes``: [n, K]; ``groups``: [K], equal for candidates of one group (a configuration).
+    `outcomes`: [n, K]; `groups`: [K], equal for candidates of one group (a configuration).
     """
     moments = [_Moments.of(outcomes[:, groups == group]) for group in np.unique(groups)]
     return _real_share(sum(m.between for m in moments), sum(m.within for m in moments))
@@ -129,8 +129,8 @@ def real_share(outcomes: npt.NDArray[np.generic], groups: npt.NDArray[np.integer
 def floor_at_most(score: float, samples: int, count: int) -> float:
     """Upper bound of the noise floor from the number of samples alone, for recorded scores.
 
-    ``d2(count) * sqrt(p (1 - p) / n)``: the floor of ``count`` candidates that err independently;
-    real ones err on the same samples and lie below. ``score``: their mean accuracy p in [0, 1].
+    `d2(count) * sqrt(p (1 - p) / n)`: the floor of `count` candidates that err independently;
+    real ones err on the same samples and lie below. `score`: their mean accuracy p in [0, 1].
     """
     if not 0 <= score <= 1:
         raise ScoresError(f"score {score!r}: a noise floor from n needs an accuracy in [0, 1]")
@@ -141,7 +141,7 @@ def floor_at_most(score: float, samples: int, count: int) -> float:
 
 @lru_cache
 def mean_range_of_normals(count: int) -> float:
-    """d2: the mean range of ``count`` independent standard normals."""
+    """d2: the mean range of `count` independent standard normals."""
 
     def excess(x: float) -> float:
         below = special.ndtr(x)
@@ -170,7 +170,7 @@ class _Moments:
 
     @property
     def within(self) -> float:
-        """Sum of squares within samples: n**2 times the expected ``between`` of pure noise."""
+        """Sum of squares within samples: n**2 times the expected `between` of pure noise."""
         return float(np.trace(self.gram)) / self.samples**2
 
     @property
@@ -190,7 +190,7 @@ class _Moments:
 
 
 def _real_share(between: float, within: float) -> float:
-    """``max(0, 1 - (K - 1) / Q)``: Q / (K - 1) is between over within, for real values too."""
+    """`max(0, 1 - (K - 1) / Q)`: Q / (K - 1) is between over within, for real values too."""
     return max(0.0, 1.0 - within / between) if between > 0 else 0.0
 
 
@@ -216,7 +216,7 @@ def _ranges_of_counts(
 ) -> Floats:
     """Ranges of permuted column sums of zeros and ones, drawn exactly without touching a row.
 
-    ``levels[s]`` rows have s ones. Column by column: of the rows with s ones left in k columns, a
+    `levels[s]` rows have s ones. Column by column: of the rows with s ones left in k columns, a
     binomial number with probability s / k puts a one into the next column.
     """
     count = len(levels) - 1

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sums over samples for all pairs: ``[i, j]`` compares i, the better one perhaps, with j."""
+    """Sums over samples for all pairs: `[i, j]` compares i, the better one perhaps, with j."""
 
     scores: Floats  # [K]
     differences: Floats  # [K, K] sums of x_i - x_j
@@ -23,7 +23,7 @@ class Pairs:
 
     @classmethod
     def of(cls, outcomes: npt.NDArray[np.generic]) -> Pairs:
-        """The pairs of the columns of ``outcomes``: [n, K]."""
+        """Return the pairs of the columns of `outcomes`: [n, K]."""
         x = outcomes.astype(np.float64)  # [n, K]
         gram = x.T @ x
         own = gram.diagonal()
@@ -48,7 +48,7 @@ class Pairs:
         return means
 
     def z(self, eps: float) -> Floats:
-        """How far each pair lies above a difference of ``eps``, in standard errors: [K, K].
+        """Return how far each pair lies above a difference of `eps`, in standard errors: [K, K].
 
         Of Tango's score and the smoothed Wald the one nearer 0, or 0 when their signs differ. Real
         values have no score test: the smoothed Wald alone.
@@ -61,9 +61,9 @@ class Pairs:
         return np.where(tango * wald > 0, nearer, 0.0)
 
     def samples_for(self, eps: float, z: float, power: float) -> Floats:
-        """Samples at which each pair is told apart from ``eps``: [K, K], inf where never.
+        """Return samples at which each pair is told apart from `eps`: [K, K], inf where never.
 
-        At the critical value ``z``, with probability ``power``.
+        At the critical value `z`, with probability `power`.
         """
         d = self.difference
         variance = np.clip(self.squares / self.samples - d**2, 0.0, None)
@@ -84,7 +84,7 @@ class Pairs:
         """Tango's score (1998, Statistics in Medicine 17) for a difference of paired shares.
 
         With b samples on which only i is right and c on which only j is, the share behind c is the
-        root of the likelihood equation under a difference of ``eps``.
+        root of the likelihood equation under a difference of `eps`.
         """
         n = self.samples
         b, c = (self.squares + self.differences) / 2, (self.squares - self.differences) / 2
@@ -97,5 +97,5 @@ class Pairs:
 
 
 def upper_quantile(level: float) -> float:
-    """The standard normal's upper quantile: 1.64 for 0.05."""
+    """Return the standard normal's upper quantile: 1.64 for 0.05."""
     return float(-special.ndtri(level))

@@ -1,9 +1,9 @@
 """How often equally good candidates say different things of the same sample.
 
-Predictions are classes ``[K, n]``; probabilities are ``[K, n, C]``. Where nothing else is said,
+Predictions are classes `[K, n]`; probabilities are `[K, n, C]`. Where nothing else is said,
 measures are baseline-free: all candidates count alike. With one candidate nobody disagrees:
 ambiguity, discrepancy, disagreement, ranges and variances are 0, self-consistency and capacity 1.
-What each number means stands in ``definitions.DEFINITIONS``.
+What each number means stands in `definitions.DEFINITIONS`.
 
 Everything raises ScoresError for arrays of another shape or kind.
 """
@@ -114,7 +114,7 @@ def self_consistency_distribution(values: Floats, levels: Sequence[float]) -> pd
 
 
 def mean_by_group(values: Floats, groups: npt.ArrayLike) -> pd.Series[float]:
-    """Mean of a per-sample measure in every group: ``groups`` ([n]) names each sample's."""
+    """Mean of a per-sample measure in every group: `groups` ([n]) names each sample's."""
     return pd.Series(values).groupby(np.asarray(groups)).mean()
 
 
@@ -136,7 +136,7 @@ def fleiss_kappa(predictions: Classes) -> float:
 def viable_prediction_range(probabilities: Probabilities, labels: Classes | int) -> Floats:
     """Per sample, the lowest and the highest probability of a class: [n, 2].
 
-    ``labels``: the class, one for all or one per sample [n]. Watson-Daniels, Parkes and Ustun
+    `labels`: the class, one for all or one per sample [n]. Watson-Daniels, Parkes and Ustun
     (AAAI 2023), arXiv 2206.01131.
     """
     parts = [(each.min(axis=0), each.max(axis=0)) for each in _of_labels(probabilities, labels)]
@@ -150,9 +150,9 @@ def probabilistic_ambiguity(
     delta: float,
     baseline: Probabilities | None = None,
 ) -> float:
-    """Share of samples whose probability of a class varies by ``delta`` or more.
+    """Share of samples whose probability of a class varies by `delta` or more.
 
-    Between any two candidates, or with ``baseline`` ([n, C] probabilities) between any candidate
+    Between any two candidates, or with `baseline` ([n, C] probabilities) between any candidate
     and the baseline: Watson-Daniels, Parkes and Ustun (AAAI 2023), arXiv 2206.01131.
     """
     if not 0 <= delta <= 1:
@@ -173,7 +173,7 @@ def score_variance(probabilities: Probabilities, labels: Classes | int) -> Float
 
 
 def rashomon_ratio(scores: Floats, eps: float, *, higher_is_better: bool = True) -> float:
-    """Share of the candidates with a score that are within ``eps`` of the best.
+    """Share of the candidates with a score that are within `eps` of the best.
 
     Semenova, Rudin and Parr (FAccT 2022) with the family as the hypothesis space.
     """

@@ -16,9 +16,9 @@ SUM_TOLERANCE = 1e-3
 
 
 def vote_chunks(predictions: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.int64]]:
-    """Votes ``[samples, classes]`` of consecutive chunks of the samples.
+    """Votes `[samples, classes]` of consecutive chunks of the samples.
 
-    ``predictions``: [K, n] classes, 0 or more. Raises ScoresError for another shape or type.
+    `predictions`: [K, n] classes, 0 or more. Raises ScoresError for another shape or type.
     """
     check_predictions(predictions)
     candidates, samples = predictions.shape
@@ -32,7 +32,7 @@ def vote_chunks(predictions: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np
 
 
 def check_predictions(predictions: npt.NDArray[np.integer]) -> None:
-    """Raise ScoresError unless ``predictions`` are classes [K, n] with K and n of 1 or more."""
+    """Raise ScoresError unless `predictions` are classes [K, n] with K and n of 1 or more."""
     if predictions.ndim != 2 or 0 in predictions.shape:
         raise ScoresError(
             f"predictions of shape {predictions.shape}: give [candidates, samples], one or more "
