@@ -1,7 +1,11 @@
 from .candidate import Candidate as Candidate
 from .cost import Effort as Effort
 from .doubts import JUDGE as JUDGE
+from .facts import Facts as Facts
+from .facts import MetricRecord as MetricRecord
+from .facts import TrainingFacts as TrainingFacts
 from .leakage import Leakage as Leakage
+from .metric import Look as Look
 from .metric import Metric as Metric
 from .population import Population as Population
 from .portable import Portable as Portable

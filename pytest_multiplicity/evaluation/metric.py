@@ -6,33 +6,44 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
+from pytest_multiplicity.evaluation.facts import MetricRecord
 from pytest_multiplicity.statistics import Noise, Sheet
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.portable import Portable  # which needs torch
+    from pytest_multiplicity.store import Entry
 
 Floats = npt.NDArray[np.float64]
+NoiseOf = Callable[[npt.NDArray[np.intp]], Noise | None]
+Look = Callable[[str, str], "Entry | None"]
+"""Reads the store: an entry by kind and key, None where there is none."""
 Judged = TypeVar("Judged")
+
+
+class Travels(Protocol):
+    """What finds a measure's noise in another process, see `Portable`."""
+
+    def to_text(self) -> str | None:
+        """Return it as text; None for a function that can't travel."""
 
 
 @dataclass(frozen=True, eq=False)
 class Metric:
     """One number per candidate, in the family's order; nan for a candidate that has none.
 
-    ``outcomes`` are the per-sample values in [0, 1] whose means the scores are (``[n, K]``), or
-    None where a score is no mean over samples; ``key`` is what the store knows them by. Where there
-    are none, ``noise_of`` gives the test-set noise between the candidates at some positions.
-    ``n`` is the number of samples, None where unknown. ``proportion``: a share, shown as percent.
-    ``whole`` is False for a view of a data set. ``searched`` marks the worst scores that a search
-    over interventions found so far. ``logits`` holds, on a whole data set without intervention,
-    what the store knows each candidate's logits by. ``complete`` measures the candidates that were
-    left out because specs had rejected them; None where nobody was. ``portable`` finds the noise in
+    `outcomes` are the per-sample values in [0, 1] whose means the scores are (`[n, K]`), or
+    None where a score is no mean over samples; `key` is what the store knows them by. Where there
+    are none, `noise_of` gives the test-set noise between the candidates at some positions.
+    `n` is the number of samples, None where unknown. `proportion`: a share, shown as percent.
+    `whole` is False for a view of a data set. `searched` marks the worst scores that a search
+    over interventions found so far. `logits` holds, on a whole data set without intervention,
+    what the store knows each candidate's logits by. `complete` measures the candidates that were
+    left out because specs had rejected them; None where nobody was. `portable` finds the noise in
     another process.
     """
 
@@ -50,18 +61,16 @@ class Metric:
     predictions: npt.NDArray[np.integer] | None = field(default=None, repr=False)
     targets: npt.NDArray[np.integer] | None = field(default=None, repr=False)
     logits: Mapping[int, str] = field(default_factory=dict, repr=False)
-    noise_of: Callable[[npt.NDArray[np.intp]], Noise | None] | None = field(
-        default=None, repr=False
-    )
+    noise_of: NoiseOf | None = field(default=None, repr=False)
     proportion: bool = True
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
-    portable: Portable | None = field(default=None, repr=False)
+    portable: Travels | None = field(default=None, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def where(self) -> str:
-        """``test``, or ``test under PGD(0.005)``."""
+        """`test`, or `test under PGD(0.005)`."""
         return f"{self.data} under {self.under}" if self.under else str(self.data)
 
     @cached_property
@@ -71,9 +80,14 @@ class Metric:
 
     @property
     def best_shown(self) -> str:
-        """``best 0.9444``, or that of the 12 measured where some were left out."""
+        """`best 0.9444`, or that of the 12 measured where some were left out."""
         of = "" if self.complete is None else f"of {len(self.measured)} measured "
         return f"best {of}{self.best:.4f}"
+
+    def score(self, index: int) -> float | None:
+        """Return one candidate's score; None for a candidate that has none."""
+        score = float(self.scores[index])
+        return None if math.isnan(score) else score
 
     @cached_property
     def measured(self) -> list[int]:
@@ -129,20 +143,55 @@ class Metric:
             noise_of=self.noise_of,
         )
 
-    def wire(self, *, far: bool = False) -> dict[str, Any]:
-        """What reports need of it, as exact builtins; ``far``: in another process than this one."""
-        return {
-            "name": self.name,
-            "scores": [None if math.isnan(score) else score for score in self.scores.tolist()],
-            "n": self.n,
-            "higher_is_better": self.higher_is_better,
-            "data": self.data,
-            "data_key": self.data_key,
-            "under": self.under,
-            "key": self.key,
-            "searched": self.searched,
-            "proportion": self.proportion,
-            "whole": self.whole,
-            "logits": dict(self.logits),
-            "portable": self.portable.to_text() if far and self.portable else None,
-        }
+    def record(self, *, far: bool = False) -> MetricRecord:
+        """Return what reports need of it; `far`: in another process than this one."""
+        return MetricRecord(
+            name=self.name,
+            scores=tuple(map(self.score, range(len(self.scores)))),
+            n=self.n,
+            higher_is_better=self.higher_is_better,
+            data=self.data,
+            data_key=self.data_key,
+            under=self.under,
+            key=self.key,
+            searched=self.searched,
+            proportion=self.proportion,
+            whole=self.whole,
+            logits=dict(self.logits),
+            portable=self.portable.to_text() if far and self.portable else None,
+        )
+
+    @classmethod
+    def from_record(
+        cls, record: MetricRecord, design: Design, look: Look, here: Metric | None = None
+    ) -> Metric:
+        """Return the metric of a record, with the samples behind it.
+
+        `look` reads the store. `here` is the metric of that name that this process measured, if it
+        did: its samples are taken where they are those of the record, and its noise in any case.
+        """
+        scores = np.array([np.nan if score is None else score for score in record.scores])
+        if here is not None and here.key == record.key:
+            return replace(here, scores=scores, logits=record.logits, n=record.n)
+        found = cls(**{**vars(record), "scores": scores, "portable": None}, design=design)
+        noise_of = here.noise_of if here is not None else _noise_of(record, look)
+        return replace(found, noise_of=noise_of, **_samples(record.key, look))
+
+
+def _samples(key: str | None, look: Look) -> dict[str, Any]:
+    """What the store holds of a metric; nothing for recorded scores."""
+    entry = look("scores", key) if key else None
+    arrays = {} if entry is None else {name: t.numpy() for name, t in entry.tensors.items()}
+    if "predictions" in arrays:
+        return {**arrays, "outcomes": (arrays["predictions"] == arrays["targets"]).T}
+    return {"outcomes": arrays["expected"].T} if "expected" in arrays else {}
+
+
+def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:
+    """What finds the noise of a measure that another process took."""
+    if record.portable is None:
+        return None
+    from pytest_multiplicity.evaluation.portable import Portable  # which needs torch
+
+    measure = Portable.from_text(record.portable)
+    return lambda positions: measure.noise(look, positions)

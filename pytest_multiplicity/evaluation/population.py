@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError, guarded
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.cost import Effort
+from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
 from pytest_multiplicity.evaluation.measure import Measure, measure_name
 from pytest_multiplicity.evaluation.measuring import Measuring
@@ -188,24 +188,26 @@ class Population:
         self.role = GATE
         self.leakage.selected(selected_on)
 
-    def facts(self) -> dict[str, Any]:
-        """What reports say of the family beside its scores, as builtins."""
-        return {
-            "device": self.models.device.type,
-            "work": self.models.work.as_dict(),
-            "trained_now": len(self.models.trained_now),
-        }
+    def facts(self) -> Facts:
+        """Return what reports say of the family beside its scores."""
+        work = self.models.work
+        return Facts(
+            device=self.models.device.type,
+            trained=work.trained,
+            stored=work.stored,
+            trained_now=len(self.models.trained_now),
+        )
 
-    def facts_of_training(self) -> dict[str, Any]:
-        """What training left to tell, as builtins; nothing before it is done."""
+    def facts_of_training(self) -> TrainingFacts | None:
+        """Return what training left to tell; None before it is done."""
         if not self.models.history and not self.models.diverged:
-            return {}
-        return {
-            "ways": dict(self.models.ways),
-            "diverged": {i: str(each) for i, each in self.models.diverged.items()},
-            "history": {i: [dict(row) for row in rows] for i, rows in self.models.history.items()},
-            "weights": {i: self.models.keys[i] for i in self.models.history},
-        }
+            return None
+        return TrainingFacts(
+            ways=self.models.ways,
+            diverged={i: str(each) for i, each in self.models.diverged.items()},
+            history=self.models.history,
+            weights={i: self.models.keys[i] for i in self.models.history},
+        )
 
     # --- what is asked
 

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from pytest_multiplicity.compute import project_code_by_value
 from pytest_multiplicity.evaluation.measure import Measure, noise_of_measure
+from pytest_multiplicity.evaluation.metric import Look
 from pytest_multiplicity.statistics import Noise
-from pytest_multiplicity.store import Store
 
 
 @dataclass(frozen=True)
 class Portable:
     """A measure, and where what it was applied to is.
 
-    ``logits``: position of a candidate -> what the store knows its logits by, of which ``rows`` [n]
-    with ``targets`` [n] were measured.
+    `logits`: position of a candidate -> what the store knows its logits by, of which `rows` [n]
+    with `targets` [n] were measured.
     """
 
     fn: Measure
@@ -45,9 +45,9 @@ class Portable:
         made: Portable = pickle.loads(base64.b64decode(text))
         return made
 
-    def noise(self, store: Store, positions: npt.NDArray[np.intp]) -> Noise | None:
+    def noise(self, look: Look, positions: npt.NDArray[np.intp]) -> Noise | None:
         """The noise between the candidates at some positions; None where logits are gone."""
-        entries = [store.get("logits", self.logits[index]) for index in positions.tolist()]
+        entries = [look("logits", self.logits[index]) for index in positions.tolist()]
         outputs = [
             each.tensors["logits"][self.rows].numpy() for each in entries if each is not None
         ]

@@ -12,6 +12,7 @@ import numpy as np
 from pytest_multiplicity.design import Design, Recorded
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.facts import Facts
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
 
@@ -75,16 +76,15 @@ class RecordedPopulation:
             )
         return self._known[name]
 
-    def facts_of_training(self) -> dict[str, Any]:
-        """Recorded candidates were trained elsewhere."""
-        return {}
+    def facts_of_training(self) -> None:
+        """Return nothing: recorded candidates were trained elsewhere."""
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
         """Recorded scores say nothing of the samples behind them."""
 
-    def facts(self) -> dict[str, Any]:
-        """There is nothing to say of recorded candidates beside their scores."""
-        return {}
+    def facts(self) -> Facts:
+        """Return that there is nothing to say of recorded candidates beside their scores."""
+        return Facts()
 
     def _no_models(self, *args: Any, **options: Any) -> NoReturn:
         raise MeasurementError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_multiplicity.report import model as report
+from pytest_multiplicity.findings.model import Conflict, Conflicts, Thumbnail
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -21,15 +21,15 @@ LARGEST = 64  # pixels a side of a thumbnail
 
 def divided(
     predictions: Classes, ids: Sequence[str], targets: Classes, name: str, data: Mapping[str, Data]
-) -> report.Conflicts:
-    """The most divided samples of a data set; ``predictions`` ``[survivors, n]``.
+) -> Conflicts:
+    """The most divided samples of a data set; `predictions` `[survivors, n]`.
 
-    ``data`` holds the data sets that this process knows by name: pictures and attributes come from
+    `data` holds the data sets that this process knows by name: pictures and attributes come from
     there, and are left out for others.
     """
     rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
     order = np.argsort([_largest_share(predictions[:, row]) for row in rows], kind="stable")
-    return report.Conflicts(
+    return Conflicts(
         data=name,
         total=len(rows),
         rows=[
@@ -45,12 +45,12 @@ def _largest_share(votes: Classes) -> float:
 
 def _conflict(
     row: int, votes: Classes, ids: Sequence[str], targets: Classes, data: Data | None
-) -> report.Conflict:
+) -> Conflict:
     said: dict[str, list[str]] = {}
     for candidate, vote in zip(ids, votes.tolist(), strict=True):
         said.setdefault(str(vote), []).append(candidate)
     known = data is not None and len(data) == len(targets)
-    return report.Conflict(
+    return Conflict(
         row=row,
         target=str(int(targets[row])),
         votes=said,
@@ -65,8 +65,8 @@ def _attributes(data: Data, row: int) -> dict[str, str]:
     return {str(name): str(value) for name, value in data.attributes.iloc[row].items()}
 
 
-def _thumbnail(data: Data, row: int) -> report.Thumbnail | None:
-    """A picture of an image, ``[1 or 3, height, width]``; None for anything else."""
+def _thumbnail(data: Data, row: int) -> Thumbnail | None:
+    """A picture of an image, `[1 or 3, height, width]`; None for anything else."""
     import torch
 
     if data.bounds is None or len(data.shape) != 3 or data.shape[0] not in (1, 3):
@@ -80,4 +80,4 @@ def _thumbnail(data: Data, row: int) -> report.Thumbnail | None:
         )[0]
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
     height, width = pixels.shape[:2]
-    return report.Thumbnail(width=width, height=height, pixels=pixels.numpy().tobytes())
+    return Thumbnail(width=width, height=height, pixels=pixels.numpy().tobytes())

@@ -1,47 +1,98 @@
 """What happened in a run: verdicts of candidate-spec pairs, metrics, gates.
 
 Everything here crosses processes under pytest-xdist, which takes exact builtins only: a numpy
-float or a str enum kills the run. So each record is made of builtins, once, where it is born.
+float or a str enum kills the run. So each record has a `to_wire`, the one place where it is made of
+builtins, and a `from_wire`; there are no other dictionaries of what a run found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Verdict = Literal["kept", "rejected", "failed", "screened"]
+from pytest_multiplicity.evaluation import Facts, MetricRecord, TrainingFacts
+from pytest_multiplicity.findings.model import GateOutcome, Status
+
+Judgement = Literal["kept", "rejected", "failed", "screened"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A test that takes a candidate, without the candidate."""
+
+    name: str
+    nodeid: str
+    unforeseen: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class News:
+    """What a pair brings that the ledger doesn't know yet."""
+
+    metrics: tuple[MetricRecord, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    training: TrainingFacts | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins."""
+        return {
+            "metrics": [each.to_wire() for each in self.metrics],
+            "facts": self.facts.to_wire(),
+            "training": None if self.training is None else self.training.to_wire(),
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> News:
+        """Return what `to_wire` wrote."""
+        training = wire["training"]
+        return cls(
+            tuple(MetricRecord.from_wire(each) for each in wire["metrics"]),
+            Facts.from_wire(wire["facts"]),
+            None if training is None else TrainingFacts.from_wire(training),
+        )
 
 
 @dataclass(frozen=True)
 class PairRecord:
     """The verdict of one spec on one candidate.
 
-    ``reason`` says why it was rejected, or would have been by a spec that rejects nobody;
-    ``training`` marks a candidate whose training diverged. A pair is ``screened`` when it was not
-    judged, since another spec had rejected the candidate.
+    `reason` says why it was rejected, or would have been by a spec that rejects nobody; `training`
+    marks a candidate whose training diverged. A pair is `screened` when it was not judged, since
+    another spec had rejected the candidate. `metrics` names what was measured.
     """
 
     family: str
     spec: str
     candidate: int
-    verdict: Verdict
+    verdict: Judgement
     reason: str = ""
     objected: bool = False
     undecided: bool = False
     training: bool = False
     metrics: tuple[str, ...] = ()
-    news: Mapping[str, Any] = field(default_factory=dict)
+    news: News | None = None
 
-    def wire(self) -> dict[str, Any]:
-        """As builtins."""
-        reason = self.reason.encode("utf-8", "replace").decode()
-        return {**vars(self), "metrics": list(self.metrics), "reason": reason}
+    @property
+    def decided(self) -> bool:
+        """Whether the spec itself judged the candidate, and didn't just find that it diverged."""
+        return self.verdict in ("kept", "rejected") and not self.training
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins, its text without what UTF-8 can't hold."""
+        return {
+            **vars(self),
+            "reason": self.reason.encode("utf-8", "replace").decode(),
+            "metrics": list(self.metrics),
+            "news": None if self.news is None else self.news.to_wire(),
+        }
 
     @classmethod
-    def from_wire(cls, record: Mapping[str, Any]) -> PairRecord:
-        """The record that ``wire`` wrote."""
-        return cls(**{**record, "metrics": tuple(record["metrics"])})
+    def from_wire(cls, wire: Mapping[str, Any]) -> PairRecord:
+        """Return what `to_wire` wrote."""
+        news = None if wire["news"] is None else News.from_wire(wire["news"])
+        return cls(**{**wire, "metrics": tuple(wire["metrics"]), "news": news})
 
 
 @dataclass(frozen=True)
@@ -49,10 +100,20 @@ class GateRecord:
     """What became of one gate."""
 
     nodeid: str
-    outcome: Literal["passed", "failed", "not evaluated"]
+    outcome: GateOutcome
     message: str = ""
     path: str | None = None
     line: int | None = None
+
+
+def status(records: Iterable[PairRecord], *, diverged: bool = False) -> Status:
+    """Return what became of a candidate with these verdicts: the definition of who survives."""
+    verdicts = {record.verdict for record in records}
+    if diverged or "rejected" in verdicts:
+        return "rejected"
+    if verdicts & {"failed", "screened"}:
+        return "failed"
+    return "survivor" if verdicts else "not judged"
 
 
 @dataclass
@@ -60,28 +121,25 @@ class Ledger:
     """Every verdict, metric and gate of the run, as the reports tell it."""
 
     pairs: dict[tuple[str, str], dict[int, PairRecord]] = field(default_factory=dict)
-    metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    work: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, MetricRecord]] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    training: dict[str, TrainingFacts] = field(default_factory=dict)
     gates: dict[str, GateRecord] = field(default_factory=dict)
+    _told: dict[str, dict[str, Facts]] = field(default_factory=dict)  # by each process
     _rejected: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
 
     def enter(self, record: PairRecord, process: str = "") -> None:
         """Add a verdict; a later one of the same pair (a rerun) replaces it.
 
-        ``process`` is the worker that judged: each counts its own work.
+        `process` is the worker that judged: each counts what it trained itself.
         """
         pairs = self.pairs.setdefault((record.family, record.spec), {})
         if record.verdict == "screened" and record.candidate in pairs:
             return  # another process has judged the same pair
-        pairs[record.candidate] = replace(record, news={}) if record.news else record
+        pairs[record.candidate] = replace(record, news=None)
         self._note_rejection(record)
-        if not record.news:
-            return
-        known = self.metrics.setdefault(record.family, {})
-        for name, metric in record.news.get("metrics", {}).items():
-            known[name] = _merged(known.get(name), metric)
-        self._learn(record.family, record.news.get("facts", {}), process)
+        if record.news is not None:
+            self._learn(record.family, record.news, process)
 
     def _note_rejection(self, record: PairRecord) -> None:
         family = self._rejected.setdefault(record.family, {})
@@ -92,19 +150,36 @@ class Ledger:
         if not specs:
             del family[record.candidate]
 
-    def _learn(self, family: str, facts: Mapping[str, Any], process: str) -> None:
-        known = self.facts.setdefault(family, {})
-        warned = {*known.get("warnings", ()), *facts.get("warnings", ())}
-        trained = max(known.get("trained_now", 0), facts.get("trained_now", 0))
-        # warnings in an order that all runs share
-        known.update(facts, warnings=sorted(warned), trained_now=trained)
-        if "work" in facts:
-            works = self.work.setdefault(family, {})
-            works[process] = facts["work"]
-            known["work"] = _total(works.values(), trained)
+    def _learn(self, family: str, news: News, process: str) -> None:
+        known = self.metrics.setdefault(family, {})
+        for metric in news.metrics:
+            before = known.get(metric.name)
+            known[metric.name] = metric if before is None else before.merged(metric)
+        told = self._told.setdefault(family, {})
+        told[process] = news.facts
+        self.facts[family] = _together(self.facts.get(family, Facts()), told.values(), news.facts)
+        if news.training is not None:
+            self.training[family] = news.training
+
+    def of(self, family: str, candidate: int) -> dict[str, PairRecord]:
+        """Return the verdicts on one candidate, by spec."""
+        return {
+            spec: records[candidate]
+            for (name, spec), records in self.pairs.items()
+            if name == family and candidate in records
+        }
+
+    def standing(self, family: str, candidates: Iterable[int]) -> list[int]:
+        """Return those of some candidates that no spec rejected or failed to judge."""
+        out = ("rejected", "failed")
+        return [i for i in candidates if status(self.of(family, i).values()) not in out]
+
+    def rejected(self, family: str) -> Mapping[int, Collection[str]]:
+        """Return the rejected candidates, each with the specs that rejected it."""
+        return self._rejected.get(family, {})
 
     def judged(self, family: str, spec: str) -> dict[int, PairRecord]:
-        """The pairs of one spec that have a verdict, or need none: somebody rejected them."""
+        """Return the pairs of a spec that have a verdict, or need none: somebody rejected them."""
         records, out = self.pairs.get((family, spec), {}), self.rejected(family)
         return {
             i: record
@@ -112,35 +187,36 @@ class Ledger:
             if record.verdict != "failed" and (record.verdict != "screened" or i in out)
         }
 
-    def rejected(self, family: str) -> Mapping[int, Collection[str]]:
-        """Rejected candidates -> the specs that rejected them."""
-        return self._rejected.get(family, {})
+    def missing(self, family: str, specs: Iterable[str], pairs: int) -> str | None:
+        """Return which of a family's pairs have no verdict: `34 of 72 pairs`; None for none."""
+        if not pairs:
+            return "no specification of this family was run"
+        done = sum(len(self.judged(family, spec)) for spec in specs)
+        return None if done >= pairs else f"{done} of {pairs} pairs"
 
 
-def _total(works: Iterable[Mapping[str, int]], trained: int) -> dict[str, int]:
-    """Counts of a run from those of its processes: what one trained, the others found stored.
+def _together(known: Facts, told: Collection[Facts], latest: Facts) -> Facts:
+    """The facts of a run from those of its processes: what one trained, others found stored.
 
-    ``trained`` were so in this run, also by processes that died before they could tell.
+    `trained_now` also counts what processes trained that died before they could tell; warnings
+    stand in an order that all runs share.
     """
-    works = list(works)
-    total = {name: sum(work[name] for work in works) for name in works[0]}
-    candidates = max(work["trained"] + work["stored"] for work in works)
-    trained = max(trained, total["trained"])
-    return {**total, "trained": trained, "stored": max(0, candidates - trained)}
+    now = max(known.trained_now, latest.trained_now)
+    trained = max(now, sum(each.trained for each in told))
+    candidates = max(each.trained + each.stored for each in told)
+    return Facts(
+        device=latest.device or known.device,
+        trained=trained,
+        stored=max(0, candidates - trained),
+        trained_now=now,
+        warnings=tuple(sorted({*known.warnings, *latest.warnings})),
+    )
 
 
-def _merged(known: dict[str, Any] | None, metric: dict[str, Any]) -> dict[str, Any]:
-    """Two processes searched different examples: the worst of both is the worst found.
-
-    Of what they measured for different candidates, the more, with what it was computed from.
-    """
-    if known is None:
-        return metric
-    if not metric["searched"]:
-        return max(metric, known, key=lambda each: len(each["scores"]) - each["scores"].count(None))
-    pick = min if metric["higher_is_better"] else max
-    scores = [
-        b if a is None else a if b is None else pick(a, b)
-        for a, b in zip(known["scores"], metric["scores"], strict=True)
+def gates_of(ledger: Ledger, nodeids: Sequence[str]) -> list[GateRecord]:
+    """Return what became of each gate; one that never had its turn was not evaluated."""
+    stopped = "the run stopped before this gate"
+    return [
+        ledger.gates.get(nodeid) or GateRecord(nodeid, "not evaluated", stopped)
+        for nodeid in nodeids
     ]
-    return {**metric, "scores": scores}

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
+from pytest_multiplicity.findings import Spec
 from pytest_multiplicity.plugin import DEFINITION
-from pytest_multiplicity.plugin.families import Family, Spec
+from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE, State
 
 

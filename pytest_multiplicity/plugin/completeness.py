@@ -12,15 +12,9 @@ from pytest_multiplicity.plugin.state import State
 
 
 def partial(state: State, family: Family) -> str | None:
-    """Why the family's matrix is incomplete, such as ``34 of 72 pairs``; None when complete."""
-    return _left_out(state, family) or _missing_pairs(state, family)
-
-
-def _missing_pairs(state: State, family: Family) -> str | None:
-    if not family.pairs:
-        return "no specification of this family was run"
-    done = sum(len(state.ledger.judged(family.key, spec)) for spec in family.specs)
-    return None if done >= family.pairs else f"{done} of {family.pairs} pairs"
+    """Why the family's matrix is incomplete, such as `34 of 72 pairs`; None when complete."""
+    left_out = _left_out(state, family)
+    return left_out or state.ledger.missing(family.key, family.specs, family.pairs)
 
 
 def _left_out(state: State, family: Family) -> str | None:

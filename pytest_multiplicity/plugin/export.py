@@ -16,11 +16,11 @@ from pytest_multiplicity.errors import MeasurementError, StoreError
 from pytest_multiplicity.plugin.paths import SELECTION
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import as_json
-from pytest_multiplicity.report import model as report
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pytest_multiplicity.findings import CandidateReport, FamilyReport, RunReport, SpecReport
     from pytest_multiplicity.plugin.families import Family
 
 SCHEMA = "pytest-multiplicity-selection/1"
@@ -28,11 +28,11 @@ SHEET = "sheet.csv"
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
-def write(state: State, run: report.Run, path: Path) -> None:
+def write(state: State, run: RunReport, path: Path) -> None:
     """Write the survivors of a complete run to a folder, whole or not at all.
 
-    ``selection.json`` says who they are, with configuration, scores and verdicts; each has its
-    weights in a safetensors file beside it, and each family a sheet that ``pm.recorded`` reads.
+    `selection.json` says who they are, with configuration, scores and verdicts; each has its
+    weights in a safetensors file beside it, and each family a sheet that `pm.recorded` reads.
     Raises OSError, and StoreError for a partial run, of which nobody knows the survivors.
     """
     if not run.complete:
@@ -58,9 +58,9 @@ def write(state: State, run: report.Run, path: Path) -> None:
 
 
 def _family(
-    state: State, family: Family, told: report.Family, folder: Path, name: str
+    state: State, family: Family, told: FamilyReport, folder: Path, name: str
 ) -> dict[str, Any]:
-    """Write one family's files; give its part of ``selection.json``."""
+    """Write one family's files; give its part of `selection.json`."""
     (folder / name).mkdir()
     _sheet(told, folder / name / SHEET)
     survivors = []
@@ -83,7 +83,7 @@ def _family(
 
 
 def _survivor(
-    candidate: report.Candidate, specs: Sequence[report.Spec], weights: str | None
+    candidate: CandidateReport, specs: Sequence[SpecReport], weights: str | None
 ) -> dict[str, Any]:
     return {
         "id": candidate.id,
@@ -95,7 +95,7 @@ def _survivor(
     }
 
 
-def _verdict(candidate: report.Candidate, spec: report.Spec) -> str:
+def _verdict(candidate: CandidateReport, spec: SpecReport) -> str:
     if spec.name in candidate.undecided:
         return "undecided"
     if spec.kind == "enforced":
@@ -103,7 +103,7 @@ def _verdict(candidate: report.Candidate, spec: report.Spec) -> str:
     return "would be rejected" if spec.name in candidate.reasons else "measured"
 
 
-def _sheet(told: report.Family, path: Path) -> None:
+def _sheet(told: FamilyReport, path: Path) -> None:
     """The family as a table: a row per candidate that has all scores."""
     metrics = [pair.metric for pair in told.sheets]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -116,7 +116,7 @@ def _sheet(told: report.Family, path: Path) -> None:
 
 
 def _weights(
-    state: State, family: Family, index: int, candidate: report.Candidate, path: Path
+    state: State, family: Family, index: int, candidate: CandidateReport, path: Path
 ) -> bool:
     """Write one candidate's weights; False where there are none to be had."""
     tensors = _tensors(state, family, index)
@@ -132,7 +132,8 @@ def _weights(
 
 def _tensors(state: State, family: Family, index: int) -> Mapping[str, Tensor] | None:
     """From the store, where every process finds what was trained, or from the module itself."""
-    key = state.ledger.facts.get(family.key, {}).get("weights", {}).get(index)
+    training = state.ledger.training.get(family.key)
+    key = None if training is None else training.weights.get(index)
     if key is not None and (entry := state.store.get("weights", key)) is not None:
         return entry.tensors
     if family.population is None or not hasattr(family.population, "models"):
@@ -150,7 +151,7 @@ def _safe(name: str, otherwise: str) -> str:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``path`` in the end."""
+    """A folder to fill, which takes the place of `path` in the end."""
     fresh, old = (path.with_name(f".{path.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

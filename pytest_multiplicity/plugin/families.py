@@ -11,21 +11,12 @@ import pytest
 
 from pytest_multiplicity.design import Definition, Design
 from pytest_multiplicity.errors import DefinitionError, once_more
+from pytest_multiplicity.findings import Spec
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Candidate, Population, RecordedPopulation
 
 Builder = Callable[["Family", Mapping[str, Any]], "Population | RecordedPopulation"]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A test that takes a candidate, without the candidate."""
-
-    name: str
-    nodeid: str
-    unforeseen: bool
-    text: str
 
 
 @dataclass

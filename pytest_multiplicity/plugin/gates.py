@@ -7,7 +7,7 @@ import pytest
 from pytest_multiplicity.findings import GateRecord
 from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.options import Partial
-from pytest_multiplicity.plugin.state import STATE, State
+from pytest_multiplicity.plugin.state import STATE
 
 NOT_EVALUATED = "not evaluated: "
 
@@ -74,12 +74,3 @@ def record(report: pytest.TestReport) -> GateRecord | None:
     if report.when == "call":
         return GateRecord(report.nodeid, "passed", **where)  # type: ignore[arg-type]
     return None
-
-
-def unreached(state: State) -> list[GateRecord]:
-    """Gates that were collected and never got their turn: the run stopped early."""
-    return [
-        GateRecord(nodeid, "not evaluated", "the run stopped before this gate")
-        for nodeid in state.selected_gates
-        if nodeid not in state.ledger.gates
-    ]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_multiplicity.plugin import paths as places
+from pytest_multiplicity.report import FORMATS
 
 
 class Sheets(Enum):
@@ -60,11 +61,7 @@ class Engine(Enum):
 
 Choice = TypeVar("Choice", bound=Enum)
 
-PATHS = {
-    "json": "write the run as JSON (schema pytest-multiplicity/1) to this file",
-    "html": "write the run as one self-contained page to this file",
-    "markdown": "write the run as markdown to this file ($GITHUB_STEP_SUMMARY by default when set)",
-}
+PATHS = {each.name: each.about for each in FORMATS}
 VALUES = {
     "sheets": ("{none,summary,full}", "how much of the sheets the terminal shows"),
     "seeds": ("N", "use the first N seeds of every family"),
@@ -124,7 +121,7 @@ class Options:
     @property
     def files(self) -> dict[str, Path]:
         """Reports to write: kind -> path."""
-        wanted = {"json": self.json, "html": self.html, "markdown": self.markdown}
+        wanted = {name: getattr(self, name) for name in PATHS}
         return {kind: path for kind, path in wanted.items() if path is not None}
 
     def describe(self) -> dict[str, str]:

@@ -89,14 +89,14 @@ def judge(
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
     if state.options.screen:
         state.screening.end(pair, record)
-    report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
+    report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
     return report
 
 
 def _screened(report: pytest.TestReport, pair: Pair) -> pytest.TestReport:
     record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "screened")
     report.multiplicity_category = "screened"  # type: ignore[attr-defined]
-    report.multiplicity = {"pair": record.wire()}  # type: ignore[attr-defined]
+    report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
     return report
 
 

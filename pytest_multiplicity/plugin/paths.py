@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.report import FORMATS
 
 if TYPE_CHECKING:
     from pytest_multiplicity.plugin.options import Options
+    from pytest_multiplicity.report.formats import Format
 
-REPORTS = ("json", "html", "markdown")
 SELECTION = "selection.json"  # the file by which an export is known
 
 
 def check(options: Options) -> None:
     """Raise pytest.UsageError for a path that can't be read or written as an option asks."""
-    if options.html is not None:
-        _check_html()
-    for name in REPORTS:
-        path = getattr(options, name)
-        if path is not None and not is_step_summary(path):
-            _check_writable(f"--multiplicity-{name}", path)
+    for each in FORMATS:
+        path, option = getattr(options, each.name), f"--multiplicity-{each.name}"
+        if path is not None:
+            _check_installed(each, option)
+            if not is_step_summary(path):
+                _check_writable(option, path)
     if options.update_lock and options.lock is None:
         raise pytest.UsageError("--multiplicity-update-lock: say which, with --multiplicity-lock")
     if options.lock is not None and options.update_lock:
@@ -40,13 +41,11 @@ def is_step_summary(path: Path) -> bool:
     return os.environ.get("GITHUB_STEP_SUMMARY") == str(path)
 
 
-def _check_html() -> None:
-    from pytest_multiplicity.report import html
-
+def _check_installed(format_: Format, option: str) -> None:
     try:
-        html.require()
+        format_.require()
     except MultiplicityError as error:
-        raise pytest.UsageError(f"--multiplicity-html: {error}") from None
+        raise pytest.UsageError(f"{option}: {error}") from None
 
 
 def _check_lock(path: Path) -> None:

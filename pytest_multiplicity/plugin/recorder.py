@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.findings import News
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
@@ -61,24 +63,22 @@ class Recorder:
                 self.metrics |= self._search.metrics
                 self._search = None
 
-    def news(self, pair: Pair, state: State) -> dict[str, Any]:
-        """What the ledger doesn't know yet, as builtins: metrics, and facts about the family."""
+    def news(self, pair: Pair, state: State) -> News | None:
+        """Return what the ledger doesn't know yet: metrics, and facts about the family."""
         key = pair.family.key
         told = state.told.setdefault(key, set())
-        facts = {**self.population.facts(), "warnings": list(state.warnings)}
-        once = {} if ONCE in told else self.population.facts_of_training()
-        if once:
+        facts = replace(self.population.facts(), warnings=tuple(state.warnings))
+        training = None if ONCE in told else self.population.facts_of_training()
+        if training is not None:
             told.add(ONCE)
         known = state.metrics.setdefault(key, {})
         fresh = {n: m for n, m in self.metrics.items() if known.get(n) is not m or m.searched}
         known.update(fresh)
-        if not fresh and not once and state.facts.get(key) == facts:
-            return {}
+        if not fresh and training is None and state.facts.get(key) == facts:
+            return None
         state.facts[key] = facts
-        return {
-            "metrics": {name: each.wire(far=state.worker) for name, each in fresh.items()},
-            "facts": {**facts, **once},
-        }
+        metrics = [metric.record(far=state.worker) for metric in fresh.values()]
+        return News(tuple(metrics), facts, training)
 
     def _observe(self, metric: Metric) -> None:
         if self._search is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_multiplicity.compute import RayCluster
     from pytest_multiplicity.evaluation import (
+        Facts,
         Leakage,
         Metric,
         Population,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         Survivors,
     )
     from pytest_multiplicity.plugin.screening import Screening
-    from pytest_multiplicity.report import model as report
     from pytest_multiplicity.store import Store
     from pytest_multiplicity.training import Progress
 
@@ -45,10 +45,9 @@ class State:
         self.unsettled: list[Any] = []  # gates that failed before and weren't evaluated now
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.told: dict[str, set[str]] = {}  # family's key -> what is told once, and has been
-        self.facts: dict[str, dict[str, Any]] = {}  # family's key -> what was told last
+        self.facts: dict[str, Facts] = {}  # family's key -> what was told last
         self.collection_failed = False
         self.warnings: list[str] = []
-        self.report: report.Run | None = None
         self.names: dict[str, str] = {}  # data set name -> fingerprint
         self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
 
@@ -177,8 +176,7 @@ class State:
         needed = {name: request.getfixturevalue(name) for name in family.definition.parameters}
         population = self.families.population(family, needed)
         population.prepare_gates(self._selected_on(family))
-        out = set(self.ledger.rejected(family.key))
-        return Survivors(population, [i for i in population.alive if i not in out])
+        return Survivors(population, self.ledger.standing(family.key, population.alive))
 
     def _selected_on(self, family: Family) -> dict[str, str]:
         """Data sets that enforced specs used, in any process: name -> fingerprint."""
@@ -190,7 +188,7 @@ class State:
             for record in self.ledger.judged(family.key, spec.nodeid).values()
             for name in record.metrics
         ]
-        return {m["data"]: m["data_key"] for m in metrics if m["data"] is not None}
+        return {m.data: str(m.data_key) for m in metrics if m.data is not None}
 
     def close(self) -> None:
         """End this run's use of the cluster and the store, and keep the store to its size."""

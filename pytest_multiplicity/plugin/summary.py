@@ -13,27 +13,31 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.plugin import export, files, lock
+from pytest_multiplicity.plugin import export, files, lock, reported
 from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
 from pytest_multiplicity.plugin.paths import is_step_summary
+from pytest_multiplicity.plugin.reported import run_of
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_multiplicity.findings import RunReport
     from pytest_multiplicity.report import Level
-    from pytest_multiplicity.report import model as report
 
 
 def write(session: pytest.Session) -> None:
     """Compare with the lock, write what was asked for, annotate; in a worker, nothing."""
     state = session.config.stash[STATE]
-    if state.worker or state.options.plan or not _has_families(state):
+    if state.worker or state.options.plan or not (_has_families(state) and _wanted(state)):
         return
-    problems = _write_files(state) if _wanted(state) else {}
+    drift = lock.settle(state)
+    if drift is not None:
+        reported.add_gate(state, drift)
+    problems = _write_files(state)
     if _concerned(state):
-        lock.fail(session, run_of(state))
+        lock.fail(session, drift)
         _annotate(session.config, run_of(state))
     for problem in problems.values():
         _say(session.config, problem)
@@ -64,17 +68,6 @@ def show(reporter: pytest.TerminalReporter) -> None:
         reporter.write(_no_commands(text) + "\n")
     if reporter.hasopt("x"):
         _list_rejections(reporter, run_of(state))
-
-
-def run_of(state: State) -> report.Run:
-    """The model of the run, assembled once; the lock is one of its gates."""
-    if state.report is None:
-        from pytest_multiplicity.findings import assemble
-
-        run = assemble(state)
-        gate = lock.check(state, run)
-        state.report = run if gate is None else replace(run, gates=[*run.gates, gate])
-    return state.report
 
 
 def _has_families(state: State) -> bool:
@@ -111,7 +104,7 @@ def _write_files(state: State) -> dict[Path, str]:
     return problems
 
 
-def _annotate(config: pytest.Config, run: report.Run) -> None:
+def _annotate(config: pytest.Config, run: RunReport) -> None:
     """Tell GitHub of failed gates, in commands on standard output."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from pytest_multiplicity.report import annotations
@@ -156,7 +149,7 @@ def _concerned(state: State) -> bool:
     )
 
 
-def _list_rejections(reporter: pytest.TerminalReporter, run: report.Run) -> None:
+def _list_rejections(reporter: pytest.TerminalReporter, run: RunReport) -> None:
     """The lines of ``-rx``, which pytest prints for outcomes it knows only."""
     from pytest_multiplicity.report import inert
 

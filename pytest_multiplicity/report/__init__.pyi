@@ -4,11 +4,10 @@ from . import html as html
 from . import lock as lock
 from . import lock_file as lock_file
 from . import markdown as markdown
-from . import model as model
 from . import terminal as terminal
-from .lock import Samples as Samples
+from .formats import FORMATS as FORMATS
+from .lock import Majority as Majority
 from .markdown import SUMMARY_LIMIT as SUMMARY_LIMIT
-from .model import Gate as Gate
 from .terminal import Level as Level
 from .text import clock as clock
 from .text import inert as inert

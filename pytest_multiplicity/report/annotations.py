@@ -5,20 +5,20 @@ The commands' escapes: https://github.com/actions/toolkit/blob/main/packages/cor
 
 from __future__ import annotations
 
-from pytest_multiplicity.report.model import Gate, Run
+from pytest_multiplicity.findings import GateReport, RunReport
 from pytest_multiplicity.report.text import inert
 
 LINES = 12
 """Lines of a message that are shown."""
 
 
-def render(run: Run) -> str:
+def render(run: RunReport) -> str:
     """A line for each failed gate; nothing when none failed."""
     failed = [gate for gate in run.gates if gate.outcome == "failed"]
     return "".join(f"{_command(gate)}\n" for gate in failed)
 
 
-def _command(gate: Gate) -> str:
+def _command(gate: GateReport) -> str:
     place = {"file": gate.path, "line": gate.line, "title": f"gate {inert(gate.name)} failed"}
     known = [f"{key}={_property(str(value))}" for key, value in place.items() if value is not None]
     message = "\n".join(inert(line, 300) for line in gate.message.splitlines()[:LINES])

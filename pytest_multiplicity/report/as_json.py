@@ -9,18 +9,18 @@ from dataclasses import fields, is_dataclass
 from importlib import resources
 from typing import Any, cast
 
-from pytest_multiplicity.report.model import Run
+from pytest_multiplicity.findings import RunReport
 
 PICTURES = frozenset({"strips", "thumbnail", "attributes"})
 """What the model holds for pictures of samples alone; a controller of workers doesn't know it."""
 
 
-def render(run: Run) -> str:
+def render(run: RunReport) -> str:
     """The report as ASCII text: stable key order, two spaces of indentation, a final newline."""
     return json.dumps(document(run), indent=2, allow_nan=False) + "\n"
 
 
-def document(run: Run) -> dict[str, Any]:
+def document(run: RunReport) -> dict[str, Any]:
     """The report as plain builtins, the schema's name first; ``nan`` and infinities are None."""
     return {"schema": run.schema, **plain(run)}
 

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_multiplicity.report.model import (
-    Candidate,
-    Family,
-    Gate,
-    Run,
-    Sheet,
+from pytest_multiplicity.findings import (
+    CandidateReport,
+    FamilyReport,
+    GateReport,
+    RunReport,
     SheetPair,
-    Spec,
+    SheetReport,
+    SpecReport,
     Table,
     known,
 )
@@ -37,11 +37,11 @@ class Step:
     only_here: int | None
     left: int
     """Candidates that neither this step nor one above it rejected or failed to judge."""
-    spec: Spec | None = None
+    spec: SpecReport | None = None
     """None for the training itself."""
 
 
-def funnel(family: Family) -> tuple[Step, ...]:
+def funnel(family: FamilyReport) -> tuple[Step, ...]:
     """The enforced specs in order, after the training where candidates diverged."""
     steps = []
     left = [{*each.rejected_by, *each.failed_in} for each in family.candidates]
@@ -58,20 +58,20 @@ def funnel(family: Family) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def unforeseen(family: Family) -> tuple[Spec, ...]:
+def unforeseen(family: FamilyReport) -> tuple[SpecReport, ...]:
     """The specs that only measure."""
     return tuple(spec for spec in family.specs if spec.kind == "unforeseen")
 
 
-def by_configuration(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+def by_configuration(candidates: Sequence[CandidateReport]) -> dict[str, list[CandidateReport]]:
     """The candidates under the readable name of their configuration: their id without the seed."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[CandidateReport]] = {}
     for each in candidates:
         groups.setdefault(re.sub(r"-seed\d+$", "", each.id), []).append(each)
     return groups
 
 
-def survival(family: Family) -> str:
+def survival(family: FamilyReport) -> str:
     """``19 of 45 candidates survive``."""
     survivors, total = len(family.survivors), len(family.candidates)
     return (
@@ -79,7 +79,7 @@ def survival(family: Family) -> str:
     )
 
 
-def origin(family: Family) -> str:
+def origin(family: FamilyReport) -> str:
     """``30 candidates: 0 trained, 30 from the store``."""
     count, done = plural(len(family.candidates), "candidate"), family.trained + family.from_store
     if not done:
@@ -89,20 +89,20 @@ def origin(family: Family) -> str:
     return f"{count}: {family.trained} trained, {family.from_store} from the store"
 
 
-def shape(family: Family) -> str:
+def shape(family: FamilyReport) -> str:
     """``star design, 3 axes, 5 seeds``."""
     axes = f"{len(family.axes)} ax{'i' if len(family.axes) == 1 else 'e'}s"
     return f"{family.design} design, {axes}, {plural(len(family.seeds), 'seed')}"
 
 
-def tally(gates: Sequence[Gate]) -> str:
+def tally(gates: Sequence[GateReport]) -> str:
     """``2 passed, 1 failed``."""
     counts = Counter(gate.outcome for gate in gates)
     named = (f"{counts[outcome]} {outcome}" for outcome in ("failed", "passed", "not evaluated"))
     return ", ".join(part for part in named if not part.startswith("0 "))
 
 
-def partial(run: Run) -> str:
+def partial(run: RunReport) -> str:
     """``partial: 34 of 72 pairs``, or nothing for a complete run."""
     return "" if run.complete else f"partial: {run.partial_reason or 'not every pair was judged'}"
 
@@ -126,7 +126,7 @@ def marks(pair: SheetPair) -> tuple[str, ...]:
     return noise + missed + optimistic
 
 
-def definitions(family: Family) -> dict[str, list[str]]:
+def definitions(family: FamilyReport) -> dict[str, list[str]]:
     """Each definition once, and the metrics that it defines."""
     named: dict[str, list[str]] = {}
     for pair in family.sheets:
@@ -168,7 +168,7 @@ class Scale:
         return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
 
 
-def scales(sheet: Sheet) -> tuple[Scale, Scale]:
+def scales(sheet: SheetReport) -> tuple[Scale, Scale]:
     """The scale of the scores and that of the deltas."""
     tables = sheet.tables.values()
     scores = bounds([score for table in tables for row in table.scores for score in row])
@@ -176,7 +176,7 @@ def scales(sheet: Sheet) -> tuple[Scale, Scale]:
     return Scale(*(scores or (0.0, 0.0))), Scale(0.0, deltas[1] if deltas else 0.0)
 
 
-def in_words(sheet: Sheet, *, percent: bool = True) -> str:
+def in_words(sheet: SheetReport, *, percent: bool = True) -> str:
     """What the noise floor says about the sheet's delta, in a sentence."""
     if not known(sheet.noise_floor):
         return ""

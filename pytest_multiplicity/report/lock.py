@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pytest_multiplicity.report.model import Family, Run, Sheet, known
+from pytest_multiplicity.findings import FamilyReport, RunReport, SheetReport, known
 from pytest_multiplicity.report.text import inert, plural
 
 NAMED = 20
@@ -23,7 +23,7 @@ Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Samples:
+class Majority:
     """What the majority of the survivors says of each sample of a data set."""
 
     targets: str
@@ -41,7 +41,7 @@ class Locked:
     """Candidate -> ``survivor``, or ``rejected by test_private``."""
     scores: Mapping[str, Numbers] = field(default_factory=dict)
     """``accuracy on test, survivors`` -> lowest and highest; ``ambiguity on test`` -> value."""
-    samples: Mapping[str, Samples] = field(default_factory=dict)
+    samples: Mapping[str, Majority] = field(default_factory=dict)
     screened: bool = False
     """Not every spec judged every candidate: who else rejects it, and what it scores, is open."""
 
@@ -83,8 +83,8 @@ class Drift:
 
 
 def of_run(
-    run: Run,
-    samples: Mapping[str, Mapping[str, Samples]],
+    run: RunReport,
+    samples: Mapping[str, Mapping[str, Majority]],
     searched: Mapping[str, Collection[str]],
 ) -> Lock:
     """The run as a lock.
@@ -111,7 +111,7 @@ def _verdict(rejected_by: Sequence[str]) -> str:
     return f"rejected by {', '.join(rejected_by)}" if rejected_by else KEPT
 
 
-def _scores(family: Family, searched: Collection[str]) -> Iterator[tuple[str, Numbers]]:
+def _scores(family: FamilyReport, searched: Collection[str]) -> Iterator[tuple[str, Numbers]]:
     for pair in family.sheets:
         if pair.metric in searched:
             continue
@@ -123,7 +123,7 @@ def _scores(family: Family, searched: Collection[str]) -> Iterator[tuple[str, Nu
             yield f"{row.metric} on {row.data}", (_rounded(row.after),)
 
 
-def _ends(sheet: Sheet) -> Numbers | None:
+def _ends(sheet: SheetReport) -> Numbers | None:
     if known(sheet.low) and known(sheet.high):
         return _rounded(sheet.low), _rounded(sheet.high)
     return None
@@ -212,12 +212,12 @@ def _flips(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
             yield f"{inert(data)}: {_named(flipped, before, after)}"
 
 
-def _flipped(before: Samples, after: Samples) -> list[int]:
+def _flipped(before: Majority, after: Majority) -> list[int]:
     pairs = zip(before.majority, after.majority, strict=True)
     return [row for row, (a, b) in enumerate(pairs) if a != b]
 
 
-def _named(rows: Sequence[int], before: Samples, after: Samples) -> str:
+def _named(rows: Sequence[int], before: Majority, after: Majority) -> str:
     shown = ", ".join(f"{i} ({before.majority[i]} to {after.majority[i]})" for i in rows[:NAMED])
     more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return f"{len(rows)} of {len(before.majority)} samples flipped: {shown}{more}"

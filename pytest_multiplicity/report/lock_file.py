@@ -10,7 +10,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_multiplicity.report.lock import Lock, Locked, Samples
+from pytest_multiplicity.report.lock import Lock, Locked, Majority
 
 SCHEMA = "pytest-multiplicity-lock/1"
 BLOCK = 60
@@ -66,17 +66,17 @@ def _lines(value: Any, indent: str) -> str:
     return json.dumps(value)
 
 
-def _encode(samples: Samples) -> list[str]:
+def _encode(samples: Majority) -> list[str]:
     width = _width(samples.classes)
     texts = ["".join(_digits(klass, width)) for klass in samples.majority]
     return ["".join(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
 
 
-def _decode(found: Mapping[str, Any]) -> Samples:
+def _decode(found: Mapping[str, Any]) -> Majority:
     classes = int(found["classes"])
     width, text = _width(classes), "".join(found["majority"])
     majority = tuple(_number(text[i : i + width]) for i in range(0, len(text), width))
-    return Samples(str(found["targets"]), classes, majority)
+    return Majority(str(found["targets"]), classes, majority)
 
 
 def _width(classes: int) -> int:

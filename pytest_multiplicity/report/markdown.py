@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import (
-    Family,
-    Gate,
+from pytest_multiplicity.findings import (
+    FamilyReport,
     GateOutcome,
+    GateReport,
     Predictive,
-    Run,
+    RunReport,
     SheetPair,
     Table,
 )
+from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
 SUMMARY_LIMIT = 1_000_000
@@ -27,7 +27,9 @@ _SIGNS: dict[GateOutcome, str] = {"passed": "✅", "failed": "❌", "not evaluat
 _SIGN = re.compile(r"[!-/:-@\[-`{-~]")
 
 
-def render(run: Run, *, limit: int = SUMMARY_LIMIT, full_report: str = "the JSON report") -> str:
+def render(
+    run: RunReport, *, limit: int = SUMMARY_LIMIT, full_report: str = "the JSON report"
+) -> str:
     """The run as markdown of at most ``limit`` bytes of UTF-8.
 
     Parts that don't fit are left out, the least important first, and the last line says where
@@ -49,7 +51,7 @@ def render(run: Run, *, limit: int = SUMMARY_LIMIT, full_report: str = "the JSON
     return "\n".join(chosen)
 
 
-def _parts(run: Run) -> Iterator[str]:
+def _parts(run: RunReport) -> Iterator[str]:
     """Self-contained pieces of markdown, the most important first."""
     yield _head(run)
     if run.gates:
@@ -67,7 +69,7 @@ def _parts(run: Run) -> Iterator[str]:
             yield _definitions(family)
 
 
-def _head(run: Run) -> str:
+def _head(run: RunReport) -> str:
     parts = [facts.partial(run)] if not run.complete else []
     parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
     lines = ["## Multiplicity", ""]
@@ -76,7 +78,7 @@ def _head(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _gates(gates: Sequence[Gate]) -> str:
+def _gates(gates: Sequence[GateReport]) -> str:
     rows = [
         (_SIGNS[gate.outcome], _code(gate.name), gate.outcome, _message(gate.message))
         for gate in gates
@@ -84,14 +86,14 @@ def _gates(gates: Sequence[Gate]) -> str:
     return _table(("", "gate", "outcome", ""), rows, left=4)
 
 
-def _verdict(family: Family, *, alone: bool) -> str:
+def _verdict(family: FamilyReport, *, alone: bool) -> str:
     title = [] if alone else [f"### {_code(family.name)}", ""]
     about = f"{facts.origin(family)} · {facts.shape(family)}"
     notes = [line for note in family.notes for line in (_prose(note), "")]
     return "\n".join([*title, f"**{facts.survival(family)}** · {_prose(about)}", "", *notes])
 
 
-def _funnel(family: Family) -> str:
+def _funnel(family: FamilyReport) -> str:
     screened = any(spec.screened for spec in family.specs)
     rows: list[Sequence[object]] = []
     for step in facts.funnel(family):
@@ -108,7 +110,7 @@ def _funnel(family: Family) -> str:
     return _table(("specification", "kept", "rejected", "alone", *column, "left"), rows)
 
 
-def _multiplicity(family: Family) -> str:
+def _multiplicity(family: FamilyReport) -> str:
     headings = ("metric", "range after", "Δ before", "Δ after", "by chance", "")
     rows = [_metric(pair) for pair in family.sheets]
     rows += [_predictive(row) for row in family.predictive]
@@ -133,7 +135,7 @@ def _predictive(row: Predictive) -> tuple[str, ...]:
     return (name, "", before, f"**{after}**", chance, "optimistic" if row.optimistic else "")
 
 
-def _survivors(family: Family) -> str:
+def _survivors(family: FamilyReport) -> str:
     groups = facts.by_configuration(family.survivors)
     lines = [
         f"- {_code(name)}: seeds {', '.join(str(each.seed) for each in of[:SURVIVORS_SHOWN])}"
@@ -144,7 +146,7 @@ def _survivors(family: Family) -> str:
     return _folded("Survivors", "\n".join(lines) or "Nobody survives.")
 
 
-def _sheet(family: Family, pair: SheetPair) -> str:
+def _sheet(family: FamilyReport, pair: SheetPair) -> str:
     tables = [_axis(axis, table, pair) for axis, table in pair.before.tables.items()]
     delta = number(pair.before.delta_all, percent=pair.percent)
     below = [
@@ -190,7 +192,7 @@ def _score(score: float | None, survivor: float | None, pair: SheetPair) -> str:
     return number(score, percent=pair.percent) + ("×" if gone else "")  # noqa: RUF001
 
 
-def _definitions(family: Family) -> str:
+def _definitions(family: FamilyReport) -> str:
     lines = [
         f"- {', '.join(map(_code, names))}: {_prose(text)}"
         for text, names in facts.definitions(family).items()

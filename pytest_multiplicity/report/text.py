@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from pytest_multiplicity.report.model import known
+from pytest_multiplicity.findings import known
 
 NAME_LIMIT = 200
 

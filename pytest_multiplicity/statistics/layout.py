@@ -32,7 +32,7 @@ def block(axis: str, table: pd.DataFrame) -> list[str]:
 
 
 def side_by_side(blocks: list[list[str]], width: int | None) -> list[str]:
-    """Blocks next to each other, as many as fit into ``width`` columns; a blank line after each."""
+    """Blocks next to each other, as many as fit into `width` columns; a blank line after each."""
     lines: list[str] = []
     for row in _rows_of_blocks(blocks, width):
         lines += [GAP.join(parts).rstrip() for parts in zip(*row, strict=True)]
@@ -46,7 +46,7 @@ def number(value: float) -> str:
 
 
 def noise_text(noise: Noise, scale: float) -> str:
-    """``1.28 on average, 1.90 at most in 95%; p = 0.11: within test-set noise``."""
+    """`1.28 on average, 1.90 at most in 95%; p = 0.11: within test-set noise`."""
     verdict = "within" if noise.within_noise else "beyond"
     return (
         f"{number(noise.floor * scale)} on average, up to {number(noise.level_95 * scale)} in 95%; "

@@ -39,19 +39,19 @@ Unit = Literal["fraction", "percent", "number"]
 class Sheet:
     """One metric of one family: its scores, their deltas, and what noise alone would show.
 
-    ``scores`` has one value per candidate of ``design``, in its order; nan for a candidate that is
+    `scores` has one value per candidate of `design`, in its order; nan for a candidate that is
     not in the sheet (diverged, or rejected in the sheet of the survivors).
 
     The table of an axis holds the candidates that differ from the default configuration in that
     axis alone: a row per seed, a column per option, the default option first. For each design:
 
     - star: every candidate is in a table, and all tables share the default column;
-    - grid: the table is the slice through the default configuration; ``marginals`` has the means
-      over all other axes beside it, and ``delta_all`` covers the whole grid;
+    - grid: the table is the slice through the default configuration; `marginals` has the means
+      over all other axes beside it, and `delta_all` covers the whole grid;
     - explicit: an axis has a table where two options or more have such candidates.
 
     A delta of a single score is 0, and a delta of none is nan: with one seed only, every
-    ``delta_by_option`` is 0; an axis with one option only does not vary and has no table.
+    `delta_by_option` is 0; an axis with one option only does not vary and has no table.
     """
 
     metric: str
@@ -92,12 +92,12 @@ class Sheet:
         unit: Unit = "percent",
         n: int | None = None,
     ) -> Sheet:
-        """The sheet of the column ``metric`` of a table with a row per candidate.
+        """The sheet of the column `metric` of a table with a row per candidate.
 
-        The keys of ``default`` name the columns that are axes, its values the configuration that
-        all tables share; ``seed`` names the column of seeds. Other columns are other metrics. The
-        design is what the rows make it: star, grid, or explicit. Scores are kept in their ``unit``;
-        ``n`` says on how many samples they were measured.
+        The keys of `default` name the columns that are axes, its values the configuration that
+        all tables share; `seed` names the column of seeds. Other columns are other metrics. The
+        design is what the rows make it: star, grid, or explicit. Scores are kept in their `unit`;
+        `n` says on how many samples they were measured.
 
         Raises ScoresError for a column that is missing or is no number, nan, a seed and option
         without a score, and a candidate that stands there twice with different scores.
@@ -121,7 +121,7 @@ class Sheet:
         return int(np.count_nonzero(self.present))
 
     def subset(self, mask: npt.NDArray[np.bool_]) -> Sheet:
-        """The sheet of the candidates in ``mask`` ([K]): how it stands after selection."""
+        """The sheet of the candidates in `mask` ([K]): how it stands after selection."""
         if mask.shape != self.scores.shape or mask.dtype != bool:
             raise ScoresError(
                 f"a mask of {mask.dtype} {mask.shape} for {len(self.scores)} candidates: give one "
@@ -148,12 +148,12 @@ class Sheet:
         return {axis: self._frame(axis, self._means(axis)) for axis in self.design.axes}
 
     def delta_by_seed(self, axis: str) -> pd.Series[float]:
-        """For every seed, maximum minus minimum across the options of ``axis``."""
+        """For every seed, maximum minus minimum across the options of `axis`."""
         table = self._table(axis)
         return pd.Series(spread(table.to_numpy(), axis=1), index=table.index)
 
     def delta_by_option(self, axis: str) -> pd.Series[float]:
-        """For every option of ``axis``, maximum minus minimum across the seeds."""
+        """For every option of `axis`, maximum minus minimum across the seeds."""
         table = self._table(axis)
         return pd.Series(spread(table.to_numpy(), axis=0), index=table.columns)
 
@@ -164,10 +164,10 @@ class Sheet:
 
     @cached_property
     def noise(self) -> Noise | None:
-        """What test-set noise does to ``delta_all``; None where it can't be known.
+        """What test-set noise does to `delta_all`; None where it can't be known.
 
         Among the candidates in this sheet, each counted once. None for fewer than two of them, and
-        for scores without outcomes: see ``noise_floor_at_most``.
+        for scores without outcomes: see `noise_floor_at_most`.
         """
         columns = np.flatnonzero(self.present)
         if len(columns) < 2:
@@ -183,7 +183,7 @@ class Sheet:
 
     @property
     def noise_floor_at_most(self) -> float | None:
-        """Upper bound of the floor for recorded accuracies of known ``samples``, or None."""
+        """Upper bound of the floor for recorded accuracies of known `samples`, or None."""
         if self.samples is None or self.count < 2:
             return None
         scale = 100.0 if self.unit == "percent" else 1.0
@@ -191,9 +191,9 @@ class Sheet:
         return scale * floor_at_most(mean, self.samples, self.count)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per candidate in the sheet: its options, seed and score, as ``from_scores`` reads.
+        """A row per candidate in the sheet: its options, seed and score, as `from_scores` reads.
 
-        Nothing is lost: ``Sheet.from_scores(sheet.to_frame(), metric=sheet.metric, ...)`` gives the
+        Nothing is lost: `Sheet.from_scores(sheet.to_frame(), metric=sheet.metric, ...)` gives the
         same scores.
         """
         rows = [
@@ -207,7 +207,7 @@ class Sheet:
     def to_text(self, width: int | None = None) -> str:
         """The paper's layout in plain text, scores in percent with two decimals.
 
-        Tables stand side by side, one per axis, as many as fit into ``width`` columns; rows are
+        Tables stand side by side, one per axis, as many as fit into `width` columns; rows are
         seeds; the last column is the delta across options, the last row the delta across seeds, the
         corner is empty; below stand the default configuration and the delta over all. "-": a
         candidate that is not in the sheet, or a delta of fewer than two scores.

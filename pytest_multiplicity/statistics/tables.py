@@ -18,13 +18,13 @@ ABSENT = -1
 
 
 def spread(values: Floats, axis: int) -> Floats:
-    """Maximum minus minimum along ``axis``, nan left out: 0 for one value, nan for none."""
+    """Maximum minus minimum along `axis`, nan left out: 0 for one value, nan for none."""
     delta: Floats = np.fmax.reduce(values, axis=axis) - np.fmin.reduce(values, axis=axis)
     return delta
 
 
 def table_cells(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """Which candidate stands in each cell of the table of ``axis``: [seeds, options], or ABSENT."""
+    """Which candidate stands in each cell of the table of `axis`: [seeds, options], or ABSENT."""
     columns = option_positions(design, axis)
     others = [other for other in design.axes if other != axis]
     alone = np.all([_at_default(design, other) for other in others] or [columns >= 0], axis=0)
@@ -47,7 +47,7 @@ def table_counts(design: Design) -> npt.NDArray[np.intp]:
 
 
 def option_positions(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """The position of every candidate's option among those of ``axis``: [K]."""
+    """The position of every candidate's option among those of `axis`: [K]."""
     position = _positions(design.axes[axis])
     return np.array([position(vars(config)[axis]) for config in design.configs])
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_multiplicity.findings import RunReport
 from pytest_multiplicity.report import html
-from pytest_multiplicity.report.model import Run
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -50,7 +50,9 @@ def visit(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
     contexts: list[Any] = []
 
-    def open_page(run: Run, *, width: int = 1280, scheme: str = "light", **options: Any) -> Any:
+    def open_page(
+        run: RunReport, *, width: int = 1280, scheme: str = "light", **options: Any
+    ) -> Any:
         file = tmp_path / "report.html"
         file.write_text(html.render(run), encoding="utf-8")
         context = chromium.new_context(

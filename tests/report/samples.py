@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_multiplicity.report.model import (
+from pytest_multiplicity.findings import (
     Agreement,
-    Candidate,
+    CandidateReport,
     Conflict,
     Conflicts,
-    Family,
-    Gate,
+    FamilyReport,
+    GateReport,
     Predictive,
-    Run,
-    Sheet,
+    RunReport,
     SheetPair,
-    Spec,
+    SheetReport,
+    SpecReport,
     StripGroup,
     Table,
     Thumbnail,
@@ -96,7 +96,7 @@ def star_sheet(
     axes: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     **known: Any,
-) -> Sheet:
+) -> SheetReport:
     cells = {(tuple(row[axis] for axis in axes), row["seed"]): score(row) for row in rows}
 
     def table(axis: str) -> Table:
@@ -114,7 +114,7 @@ def star_sheet(
         )
 
     values = [value for value in cells.values() if value is not None]
-    return Sheet(
+    return SheetReport(
         count=len(values),
         delta_all=delta(values),
         low=min(values, default=None),
@@ -124,7 +124,7 @@ def star_sheet(
     )
 
 
-def paper_run(*, complete: bool = True) -> Run:
+def paper_run(*, complete: bool = True) -> RunReport:
     """The paper's section 4: four trustworthy metrics at k = 75%, distinct models."""
     rows = paper_rows()
     axes = {axis: tuple(dict.fromkeys(row[axis] for row in rows)) for axis in DEFAULT}
@@ -135,7 +135,7 @@ def paper_run(*, complete: bool = True) -> Run:
         for row in rows
     ]
     candidates = [
-        Candidate(
+        CandidateReport(
             id=_candidate_id(row),
             seed=row["seed"],
             config={axis: row[axis] for axis in DEFAULT},
@@ -150,7 +150,7 @@ def paper_run(*, complete: bool = True) -> Run:
         for row, names in zip(rows, rejected, strict=True)
     ]
     alive = [not names for names in rejected]
-    family = Family(
+    family = FamilyReport(
         name="candidate",
         design="star",
         default=DEFAULT,
@@ -194,7 +194,7 @@ def paper_run(*, complete: bool = True) -> Run:
             ),
         ],
     )
-    return Run(
+    return RunReport(
         complete=complete,
         partial_reason=None if complete else "34 of 72 pairs",
         device="cpu",
@@ -206,22 +206,24 @@ def paper_run(*, complete: bool = True) -> Run:
     )
 
 
-def _gates(complete: bool) -> list[Gate]:
+def _gates(complete: bool) -> list[GateReport]:
     where = {"path": "specs/paper/test_gates.py", "family": "candidate"}
     if not complete:
         name = "test_somebody_ships"
         message = "not every pair was judged: 34 of 72 pairs"
         node = f"{where['path']}::{name}"
-        return [Gate(name=name, nodeid=node, outcome="not evaluated", message=message, **where)]
+        return [
+            GateReport(name=name, nodeid=node, outcome="not evaluated", message=message, **where)
+        ]
     return [
-        Gate(
+        GateReport(
             name="test_somebody_ships",
             nodeid="specs/paper/test_gates.py::test_somebody_ships",
             outcome="passed",
             line=4,
             **where,
         ),
-        Gate(
+        GateReport(
             name="test_choice_is_not_arbitrary",
             nodeid="specs/paper/test_gates.py::test_choice_is_not_arbitrary",
             outcome="failed",
@@ -242,11 +244,11 @@ def _candidate_id(row: Row) -> str:
     return f"{'-'.join(changed) or 'default'}-seed{row['seed']}"
 
 
-def _enforced(name: str, rejected: Sequence[Sequence[str]]) -> Spec:
+def _enforced(name: str, rejected: Sequence[Sequence[str]]) -> SpecReport:
     metric, text = ENFORCED[name]
     count = sum(name in names for names in rejected)
     alone = sum(list(names) == [name] for names in rejected)
-    return Spec(
+    return SpecReport(
         name=name,
         nodeid=f"specs/paper/test_selection.py::{name}",
         kind="enforced",
@@ -260,8 +262,8 @@ def _enforced(name: str, rejected: Sequence[Sequence[str]]) -> Spec:
     )
 
 
-def _measured(metric: str) -> Spec:
-    return Spec(
+def _measured(metric: str) -> SpecReport:
+    return SpecReport(
         name=f"test_{metric.replace('.', '_')}",
         nodeid=f"specs/paper/test_unforeseen.py::test_{metric.replace('.', '_')}",
         kind="unforeseen",
@@ -283,7 +285,7 @@ def _pair(
     survivors = [row for row, lives in zip(rows, alive, strict=True) if lives]
     scores = [row[metric] for row in rows]
 
-    def sheet(part: Sequence[Row], **known: Any) -> Sheet:
+    def sheet(part: Sequence[Row], **known: Any) -> SheetReport:
         return star_sheet(part, lambda row: row[metric], DEFAULT, axes, seeds, **known)
 
     noisy = metric in ("accuracy", "group_asian")
@@ -313,7 +315,7 @@ HOSTILE = (
 )
 
 
-def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
+def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
     """Every string of the model is one of the hostile ones."""
 
     def bad(i: int) -> str:
@@ -330,11 +332,11 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
         for seed in range(2)
     ]
 
-    def sheet(metric: str, part: Sequence[Row]) -> Sheet:
+    def sheet(metric: str, part: Sequence[Row]) -> SheetReport:
         return star_sheet(part, lambda row: row[metric], default, axes, (0, 1), p_value=0.3)
 
     candidates = [
-        Candidate(
+        CandidateReport(
             id=f"{bad(i + 60)}-seed{row['seed']}",
             seed=row["seed"],
             config={axis: row[axis] for axis in axes},
@@ -348,7 +350,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
         for i, row in enumerate(rows)
     ]
     ids = [each.id for each in candidates if each.status == "survivor"]
-    family = Family(
+    family = FamilyReport(
         name=bad(0),
         design="star",
         default=default,
@@ -356,7 +358,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
         seeds=(0, 1),
         candidates=candidates,
         specs=[
-            Spec(
+            SpecReport(
                 name=name,
                 nodeid=bad(1),
                 kind=kind,
@@ -400,13 +402,13 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
             for i in range(len(evil))
         ],
     )
-    return Run(
+    return RunReport(
         complete=False,
         partial_reason=bad(1),
         device=bad(2),
         families=[family],
         gates=[
-            Gate(name=bad(i), nodeid=bad(i), family=bad(0), outcome="failed", message=bad(i))
+            GateReport(name=bad(i), nodeid=bad(i), family=bad(0), outcome="failed", message=bad(i))
             for i in range(len(evil))
         ],
         versions={bad(3): bad(4)},
@@ -415,7 +417,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> Run:
     )
 
 
-def large_run(candidates: int = 200, specs: int = 20) -> Run:
+def large_run(candidates: int = 200, specs: int = 20) -> RunReport:
     """A family of many candidates and specs, with curves, agreement and pictures."""
     random_ = random.Random(0)
     seeds = tuple(range(10))
@@ -430,7 +432,7 @@ def large_run(candidates: int = 200, specs: int = 20) -> Run:
     ]
     rejected = [[name for name in names if random_.random() < 0.05] for _ in rows]
     members = [
-        Candidate(
+        CandidateReport(
             id=f"width{row['width']}-seed{row['seed']}",
             seed=row["seed"],
             config={"width": row["width"]},
@@ -449,10 +451,10 @@ def large_run(candidates: int = 200, specs: int = 20) -> Run:
     ids = [each.id for each in members if each.status == "survivor"]
     pixels = bytes(random_.randrange(256) for _ in range(32 * 32 * 3))
 
-    def sheet(metric: str, part: Sequence[Row]) -> Sheet:
+    def sheet(metric: str, part: Sequence[Row]) -> SheetReport:
         return star_sheet(part, lambda row: row[metric], default, axes, seeds, p_value=0.01)
 
-    family = Family(
+    family = FamilyReport(
         name="candidate",
         design="star",
         default=default,
@@ -460,7 +462,7 @@ def large_run(candidates: int = 200, specs: int = 20) -> Run:
         seeds=seeds,
         candidates=members,
         specs=[
-            Spec(
+            SpecReport(
                 name=name,
                 nodeid=f"specs/test_attack.py::{name}",
                 kind="enforced",
@@ -497,4 +499,4 @@ def large_run(candidates: int = 200, specs: int = 20) -> Run:
             )
         ],
     )
-    return Run(complete=True, device="cpu", families=[family])
+    return RunReport(complete=True, device="cpu", families=[family])

@@ -1,7 +1,7 @@
 from types import ModuleType
 
+from pytest_multiplicity.findings import GateReport, RunReport
 from pytest_multiplicity.report import annotations
-from pytest_multiplicity.report.model import Gate, Run
 
 
 def test_a_failed_gate_is_annotated_at_its_line(samples: ModuleType) -> None:
@@ -18,8 +18,10 @@ def test_nothing_failed_nothing_said(samples: ModuleType) -> None:
 
 def test_hostile_names_stay_in_their_place() -> None:
     name = "a,line=1::b\n::error::c%0A\x1b[0m"
-    gate = Gate(name=name, nodeid=name, family=None, outcome="failed", message=name, path=name)
-    text = annotations.render(Run(complete=True, device="cpu", families=[], gates=[gate]))
+    gate = GateReport(
+        name=name, nodeid=name, family=None, outcome="failed", message=name, path=name
+    )
+    text = annotations.render(RunReport(complete=True, device="cpu", families=[], gates=[gate]))
     assert text.count("\n") == 1
     assert text.count("::error ") == 1
     place, _, message = text.removeprefix("::error ").partition("::")

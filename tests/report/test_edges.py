@@ -9,43 +9,43 @@ from types import ModuleType
 import jsonschema
 import pytest
 
-from pytest_multiplicity.report import annotations, as_json, html, markdown
-from pytest_multiplicity.report.model import (
+from pytest_multiplicity.findings import (
     Agreement,
-    Candidate,
-    Family,
-    Gate,
+    CandidateReport,
+    FamilyReport,
+    GateReport,
     Predictive,
-    Run,
-    Sheet,
+    RunReport,
     SheetPair,
+    SheetReport,
     StripGroup,
 )
+from pytest_multiplicity.report import annotations, as_json, html, markdown
 from pytest_multiplicity.report.terminal import Level, render
 
-RENDERERS: dict[str, Callable[[Run], str]] = {
+RENDERERS: dict[str, Callable[[RunReport], str]] = {
     "json": as_json.render,
     "annotations": annotations.render,
     "markdown": markdown.render,
     "html": html.render,
     **{level.name: partial(render, width=80, level=level) for level in Level},
 }
-NOTHING = Family(name="f", design="explicit", default={}, axes={}, seeds=())
+NOTHING = FamilyReport(name="f", design="explicit", default={}, axes={}, seeds=())
 
 
-def without_tables() -> Family:
+def without_tables() -> FamilyReport:
     ids = ("a-seed0", "b-seed0")
     return replace(
         NOTHING,
         candidates=[
-            Candidate(id=id_, seed=0, config={}, status="survivor", scores={"m": 0.5})
+            CandidateReport(id=id_, seed=0, config={}, status="survivor", scores={"m": 0.5})
             for id_ in ids
         ],
         sheets=[
             SheetPair(
                 metric="m",
-                before=Sheet(count=2, delta_all=0.0, low=0.5, high=0.5),
-                after=Sheet(count=2, delta_all=0.0, low=0.5, high=0.5),
+                before=SheetReport(count=2, delta_all=0.0, low=0.5, high=0.5),
+                after=SheetReport(count=2, delta_all=0.0, low=0.5, high=0.5),
                 percent=False,
             )
         ],
@@ -55,8 +55,8 @@ def without_tables() -> Family:
     )
 
 
-def nobody_left(samples: ModuleType) -> Family:
-    family: Family = samples.paper_run().families[0]
+def nobody_left(samples: ModuleType) -> FamilyReport:
+    family: FamilyReport = samples.paper_run().families[0]
     gone = [replace(each, status="rejected", rejected_by=("a",)) for each in family.candidates]
     pairs = []
     for pair in family.sheets:
@@ -69,7 +69,7 @@ def nobody_left(samples: ModuleType) -> Family:
             )
             for axis, table in pair.before.tables.items()
         }
-        pairs.append(replace(pair, after=Sheet(count=0, delta_all=None, tables=tables)))
+        pairs.append(replace(pair, after=SheetReport(count=0, delta_all=None, tables=tables)))
     return replace(family, candidates=gone, sheets=pairs)
 
 
@@ -81,8 +81,8 @@ def test_every_renderer_copes(samples: ModuleType, renderer: str, case: str) -> 
         "no tables": without_tables,
         "nobody left": lambda: nobody_left(samples),
     }
-    gate = Gate(name="g", nodeid="t.py::g", family=None, outcome="failed")
-    run = Run(complete=True, device="none", families=[cases[case]()], gates=[gate])
+    gate = GateReport(name="g", nodeid="t.py::g", family=None, outcome="failed")
+    run = RunReport(complete=True, device="none", families=[cases[case]()], gates=[gate])
     text = RENDERERS[renderer](run)
     assert not re.search(r"\b(nan|None)\b", text)
     if renderer == "json":

@@ -5,13 +5,20 @@ from types import ModuleType
 
 import pytest
 
+from pytest_multiplicity.findings import (
+    CandidateReport,
+    FamilyReport,
+    RunReport,
+    SheetReport,
+    SpecReport,
+    Table,
+)
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Candidate, Family, Run, Sheet, Spec, Table
 
 
-def family(*rejected: tuple[str, ...], **known: object) -> Family:
+def family(*rejected: tuple[str, ...], **known: object) -> FamilyReport:
     candidates = [
-        Candidate(
+        CandidateReport(
             id=f"lr{i // 2}-seed{i % 2}",
             seed=i % 2,
             config={"lr": i // 2},
@@ -21,7 +28,7 @@ def family(*rejected: tuple[str, ...], **known: object) -> Family:
         )
         for i, names in enumerate(rejected)
     ]
-    empty = Family(name="f", design="star", default={"lr": 0}, axes={}, seeds=(0, 1))
+    empty = FamilyReport(name="f", design="star", default={"lr": 0}, axes={}, seeds=(0, 1))
     return replace(empty, candidates=candidates, **known)  # type: ignore[arg-type]
 
 
@@ -40,7 +47,7 @@ def test_divergence_comes_first_in_the_funnel() -> None:
 
 def test_candidates_that_were_not_judged_are_not_left() -> None:
     specs = [
-        Spec(name=name, nodeid=name, kind="enforced", judged=2, kept=2, rejected=0)
+        SpecReport(name=name, nodeid=name, kind="enforced", judged=2, kept=2, rejected=0)
         for name in ("test_a", "test_b")
     ]
     made = family(("test_a",), (), (), (), specs=specs)
@@ -67,7 +74,7 @@ def test_sentences() -> None:
     stopped = replace(two, candidates=unjudged, trained=1)
     assert facts.origin(stopped) == "1 of 2 candidates trained and kept in the store"
     assert facts.shape(two) == "star design, 1 axis, 2 seeds"
-    assert facts.partial(Run(complete=True, device="cpu", families=[])) == ""
+    assert facts.partial(RunReport(complete=True, device="cpu", families=[])) == ""
 
 
 def test_gates_are_tallied_the_failed_first(samples: ModuleType) -> None:
@@ -92,11 +99,11 @@ def test_gates_are_tallied_the_failed_first(samples: ModuleType) -> None:
     ],
 )
 def test_the_noise_floor_in_words(known: dict[str, float], words: str) -> None:
-    assert facts.in_words(Sheet(count=3, delta_all=0.02, **known)) == words  # type: ignore[arg-type]
+    assert facts.in_words(SheetReport(count=3, delta_all=0.02, **known)) == words  # type: ignore[arg-type]
 
 
 def test_a_floor_that_is_no_share_is_not_in_percent() -> None:
-    words = facts.in_words(Sheet(count=3, delta_all=0.02, noise_floor=0.0123), percent=False)
+    words = facts.in_words(SheetReport(count=3, delta_all=0.02, noise_floor=0.0123), percent=False)
     assert words == "noise floor 0.0123"
 
 
@@ -108,7 +115,7 @@ def test_an_optimistic_metric_is_marked_only_when_somebody_was_rejected(
     assert facts.marks(replace(pair, after=pair.before)) == ("within test-set noise",)
 
 
-def sheet(scores: list[list[float | None]]) -> Sheet:
+def sheet(scores: list[list[float | None]]) -> SheetReport:
     table = Table(
         options=range(len(scores[0])),
         seeds=range(len(scores)),
@@ -116,7 +123,7 @@ def sheet(scores: list[list[float | None]]) -> Sheet:
         delta_by_seed=[0.1] * len(scores),
         delta_by_option=[None] * len(scores[0]),
     )
-    return Sheet(count=2, delta_all=0.1, tables={"a": table})
+    return SheetReport(count=2, delta_all=0.1, tables={"a": table})
 
 
 def test_scores_are_shaded_over_their_range_and_deltas_from_nought() -> None:
@@ -127,7 +134,10 @@ def test_scores_are_shaded_over_their_range_and_deltas_from_nought() -> None:
 
 
 def test_scales_of_nothing_and_of_one_value_are_white() -> None:
-    assert facts.scales(Sheet(count=0, delta_all=None)) == (facts.Scale(0, 0), facts.Scale(0, 0))
+    assert facts.scales(SheetReport(count=0, delta_all=None)) == (
+        facts.Scale(0, 0),
+        facts.Scale(0, 0),
+    )
     assert facts.scales(sheet([[0.5]]))[0].shade(0.5) == 0.0
 
 

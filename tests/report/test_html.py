@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.findings import Conflicts, FamilyReport, GateReport, RunReport, Thumbnail
 from pytest_multiplicity.report import html
 from pytest_multiplicity.report.html import limits, pictures
-from pytest_multiplicity.report.model import Conflicts, Family, Gate, Run, Thumbnail
 
 VOID = {"meta", "br", "img", "input", "path", "use", "polyline"}
 
@@ -145,10 +145,10 @@ def test_the_worst_run_stays_below_5_mb(samples: ModuleType) -> None:
     assert "more families: see the JSON report" in text
 
 
-def hostile_everywhere(samples: ModuleType) -> Run:
+def hostile_everywhere(samples: ModuleType) -> RunReport:
     """Long names of the characters that grow most when escaped, many of everything."""
     run = samples.large_run(400, 60)
-    family: Family = run.families[0]
+    family: FamilyReport = run.families[0]
     long = "\"'" * 5_000
     names = {spec.name: f"{long}{i}" for i, spec in enumerate(family.specs)}
     candidates = [
@@ -179,7 +179,7 @@ def test_gates_that_passed_make_room_for_the_others(samples: ModuleType) -> None
     run = samples.paper_run()
     names = [f"test_gate_{i}" for i in range(60)]
     gates = [
-        Gate(
+        GateReport(
             name=name,
             nodeid=f"t.py::{name}",
             family="other" if i else "candidate",
@@ -200,7 +200,7 @@ def test_gates_that_passed_make_room_for_the_others(samples: ModuleType) -> None
 
 
 def test_a_run_without_anything_has_a_page() -> None:
-    text = Page(html.render(Run(complete=True, device="cpu", families=[]))).words()
+    text = Page(html.render(RunReport(complete=True, device="cpu", families=[]))).words()
     assert "This run has no gates." in text
 
 

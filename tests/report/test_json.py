@@ -8,8 +8,8 @@ from types import MappingProxyType, ModuleType
 import jsonschema
 import pytest
 
+from pytest_multiplicity.findings import RunReport, SheetReport
 from pytest_multiplicity.report import as_json
-from pytest_multiplicity.report.model import Run, Sheet
 
 
 @pytest.mark.parametrize("build", ["paper_run", "hostile_run", "large_run"])
@@ -20,7 +20,7 @@ def test_every_report_is_valid(samples: ModuleType, build: str) -> None:
 
 
 def test_an_empty_run_is_valid() -> None:
-    run = Run(complete=True, device="cpu", families=[])
+    run = RunReport(complete=True, device="cpu", families=[])
     jsonschema.validate(as_json.document(run), as_json.schema())
 
 
@@ -52,7 +52,7 @@ def test_a_rejected_candidate_s_score_is_null_after(samples: ModuleType) -> None
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_null(bad: float) -> None:
-    sheet = as_json.plain(Sheet(count=1, delta_all=bad, noise_floor=0.1))
+    sheet = as_json.plain(SheetReport(count=1, delta_all=bad, noise_floor=0.1))
     assert sheet["delta_all"] is None
     assert sheet["noise_floor"] == 0.1
 

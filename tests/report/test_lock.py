@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_multiplicity.report import lock, lock_file
-from pytest_multiplicity.report.lock import Locked, Samples
+from pytest_multiplicity.report.lock import Locked, Majority
 
 names = st.text(max_size=8)
 numbers = st.lists(st.floats(0, 100).map(lambda x: float(f"{x:.4g}")), min_size=1, max_size=2)
@@ -15,10 +15,10 @@ classes = st.integers(1, 5000)
 
 
 @st.composite
-def samples(draw: st.DrawFn) -> Samples:
+def samples(draw: st.DrawFn) -> Majority:
     count = draw(classes)
     majority = draw(st.lists(st.integers(0, count - 1), max_size=130))
-    return Samples("0000abcd", count, tuple(majority))
+    return Majority("0000abcd", count, tuple(majority))
 
 
 locks = st.dictionaries(
@@ -60,7 +60,7 @@ def locked(**changes: object) -> lock.Lock:
     family = {
         "verdicts": {"default-seed0": "survivor", "lr0.1-seed0": "rejected by test_a"},
         "scores": {"accuracy on test, all": (0.9, 0.95), "loss on test, all": (2.0, 3.0)},
-        "samples": {"test": Samples("aa", 3, (0, 1, 2, 0, 1, 2, 0, 1, 2, 0))},
+        "samples": {"test": Majority("aa", 3, (0, 1, 2, 0, 1, 2, 0, 1, 2, 0))},
     }
     return {"candidate": Locked(**{**family, **changes})}
 
@@ -102,13 +102,13 @@ def test_what_lies_within_the_tolerance_passes(moved: tuple[float, float]) -> No
 
 
 def test_flipped_samples_are_named() -> None:
-    now = locked(samples={"test": Samples("aa", 3, (0, 1, 2, 2, 1, 2, 0, 0, 2, 0))})
+    now = locked(samples={"test": Majority("aa", 3, (0, 1, 2, 2, 1, 2, 0, 0, 2, 0))})
     assert lines(locked(), now) == ["test: 2 of 10 samples flipped: 3 (0 to 2), 7 (1 to 0)"]
     assert lines(locked(), now, 0.2) == []
 
 
 def test_other_samples_are_not_compared() -> None:
-    now = locked(samples={"test": Samples("bb", 3, (0,) * 10)})
+    now = locked(samples={"test": Majority("bb", 3, (0,) * 10)})
     assert lines(locked(), now) == ["test: other samples than those of the lock"]
     assert lines(locked(), locked(samples={})) == ["test: its samples were not looked at"]
 

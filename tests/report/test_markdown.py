@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from pytest_multiplicity.findings import FamilyReport, GateReport, RunReport
 from pytest_multiplicity.report import markdown
-from pytest_multiplicity.report.model import Family, Gate, Run
 
 OURS = re.compile(r"</?(code|br|details|summary)>|<!-- -->")
 PLAIN = {
@@ -64,9 +64,9 @@ def test_nothing_but_our_own_markup_is_parsed(samples: ModuleType, build: str) -
     name=st.text(max_size=100) | st.from_regex(r"[\[\]()*_`<>!|#@$~\n -]{1,20}x", fullmatch=True)
 )
 def test_any_name_is_inert(name: str) -> None:
-    gate = Gate(name=name, nodeid=name, family=name, outcome="failed", message=name)
-    family = Family(name=name, design="star", default={}, axes={}, seeds=(0,), notes=[name])
-    run = Run(complete=False, partial_reason=name, device="cpu", families=[family, family],
+    gate = GateReport(name=name, nodeid=name, family=name, outcome="failed", message=name)
+    family = FamilyReport(name=name, design="star", default={}, axes={}, seeds=(0,), notes=[name])
+    run = RunReport(complete=False, partial_reason=name, device="cpu", families=[family, family],
               gates=[gate], warnings=[name])  # fmt: skip
     text = markdown.render(run)
     found = tokens(text)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from pytest_multiplicity.report.model import Candidate, Family, Run, Spec
+from pytest_multiplicity.findings import CandidateReport, FamilyReport, RunReport, SpecReport
 from pytest_multiplicity.report.terminal import Level, render, summary
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,7 +30,7 @@ def test_levels_say_more_and_more(samples: ModuleType) -> None:
 
 
 def test_a_run_without_families_prints_nothing() -> None:
-    run = Run(complete=True, device="cpu", families=[])
+    run = RunReport(complete=True, device="cpu", families=[])
     assert all(render(run, width=80, level=level) == "" for level in Level)
 
 
@@ -133,16 +133,16 @@ def test_markup_is_printed_as_it_is(samples: ModuleType) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.text(max_size=300), width=st.integers(10, 200), unicode=st.booleans())
 def test_any_name_is_inert(name: str, width: int, unicode: bool) -> None:
-    family = Family(
+    family = FamilyReport(
         name=name,
         design="star",
         default={name: name},
         axes={name: (name, 1)},
         seeds=(0,),
-        candidates=[Candidate(id=name, seed=0, config={name: name}, status="survivor")],
-        specs=[Spec(name=name, nodeid=name, kind="enforced", text=name, redundant=True)],
+        candidates=[CandidateReport(id=name, seed=0, config={name: name}, status="survivor")],
+        specs=[SpecReport(name=name, nodeid=name, kind="enforced", text=name, redundant=True)],
     )
-    run = Run(complete=True, device=name, families=[family], warnings=[name])
+    run = RunReport(complete=True, device=name, families=[family], warnings=[name])
     for level in (Level.LINE, Level.DEFINITIONS):
         text = render(run, width=width, level=level, unicode=unicode)
         assert re.sub("[\u2068\u2069\n]", "", text).isprintable()
@@ -181,7 +181,7 @@ def test_wide_tables_are_split_and_long_ones_cut(samples: ModuleType) -> None:
     sheet = samples.star_sheet(rows, lambda row: row["m"], {"width": 0}, axes, seeds)
     pair = replace(samples.paper_run().families[0].sheets[0], before=sheet, after=sheet)
     family = replace(samples.paper_run().families[0], sheets=[pair])
-    run = Run(complete=True, device="cpu", families=[family])
+    run = RunReport(complete=True, device="cpu", families=[family])
     text = render(run, width=80, level=Level.SHEETS)
     assert text.count("  width\n") == 3
     assert "and 20 more seeds, 6 more options" in text

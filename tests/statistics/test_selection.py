@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -9,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_multiplicity.errors import ScoresError
-from pytest_multiplicity.statistics.selection import (
-    Verdicts,
-    conflicting,
-    funnel,
-    in_top,
-    redundant,
-    survivors,
-    within,
-)
+from pytest_multiplicity.statistics.selection import in_top, within
 from pytest_multiplicity.statistics.sheet import Sheet
 from pytest_multiplicity.statistics.tables import table_counts
 
@@ -145,63 +136,3 @@ def test_distances_that_are_none(eps):
 def test_shares_that_are_none(k):
     with pytest.raises(ScoresError, match="k is a share"):
         in_top(np.array([0.5]), k)
-
-
-# verdicts
-
-
-def verdicts_of(rejected, enforced=None, judged=None, undecided=None):
-    rejected = np.array(rejected, dtype=bool)
-    return Verdicts(
-        names=tuple(f"test_{letter}" for letter, _ in zip("abcdef", rejected, strict=False)),
-        enforced=np.array(enforced if enforced is not None else [True] * len(rejected)),
-        judged=np.array(judged) if judged is not None else np.ones_like(rejected),
-        rejected=rejected,
-        undecided=np.array(undecided) if undecided is not None else np.zeros_like(rejected),
-    )
-
-
-def matrices(count):
-    return st.lists(st.lists(st.booleans(), min_size=count, max_size=count), min_size=3, max_size=3)
-
-
-@given(matrices(5), matrices(5), matrices(5), st.lists(st.booleans(), min_size=3, max_size=3))
-def test_the_funnel_counts(rejected, judged, undecided, enforced):
-    verdicts = verdicts_of(rejected, enforced, judged, undecided)
-    who = {
-        name: {k for k in range(5) if judged[s][k] and rejected[s][k]}
-        for s, name in enumerate(verdicts.names)
-    }
-    counting = {n: w for (n, w), e in zip(who.items(), enforced, strict=True) if e}
-    everyone = set(range(5))
-    assert set(np.flatnonzero(survivors(verdicts))) == everyone - set().union(*counting.values())
-    for s, row in enumerate(funnel(verdicts)):
-        others = set().union(*(w for n, w in counting.items() if n != row.name))
-        assert (row.judged, row.rejected) == (sum(judged[s]), len(who[row.name]))
-        assert row.kept + row.rejected == row.judged
-        assert row.undecided == sum(u and j for u, j in zip(undecided[s], judged[s], strict=True))
-        assert row.only_here == (len(who[row.name] - others) if row.enforced else 0)
-    assert set(redundant(verdicts)) == {
-        n
-        for n, w in counting.items()
-        if w and w <= set().union(*(v for m, v in counting.items() if m != n))
-    }
-    assert set(conflicting(verdicts)) == {
-        (a, b)
-        for a, b in itertools.combinations(counting, 2)
-        if counting[a] | counting[b] == everyone and everyone not in (counting[a], counting[b])
-    }
-
-
-def test_a_redundant_spec_and_a_conflicting_pair():
-    verdicts = verdicts_of([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
-    assert redundant(verdicts) == ("test_b",)
-    assert conflicting(verdicts) == (("test_a", "test_c"),)
-    assert not survivors(verdicts).any()
-
-
-def test_what_an_unforeseen_spec_would_reject_rejects_nobody():
-    verdicts = verdicts_of([[1, 1, 0], [0, 0, 1]], enforced=[False, True])
-    assert survivors(verdicts).tolist() == [True, True, False]
-    assert [(row.rejected, row.only_here) for row in funnel(verdicts)] == [(2, 0), (1, 1)]
-    assert conflicting(verdicts) == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.report.model import Run
+from pytest_multiplicity.findings import RunReport
 
 __all__ = ["render", "require"]
 
@@ -22,7 +22,7 @@ def require() -> None:
         )
 
 
-def render(run: Run) -> str:
+def render(run: RunReport) -> str:
     """The page. It loads nothing from anywhere, and stays below 5 MB by construction.
 
     Raises:

@@ -14,25 +14,25 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.colours import GOLD, css, of_metric
-from pytest_multiplicity.report.html import limits, pictures, plots
-from pytest_multiplicity.report.model import (
-    Candidate,
+from pytest_multiplicity.findings import (
+    CandidateReport,
     Conflicts,
-    Family,
+    FamilyReport,
     Predictive,
-    Run,
+    RunReport,
     SheetPair,
-    Spec,
+    SpecReport,
     StripGroup,
     Table,
     known,
 )
+from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.colours import GOLD, css, of_metric
+from pytest_multiplicity.report.html import limits, pictures, plots
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
 
-def page(run: Run) -> str:
+def page(run: RunReport) -> str:
     """The whole page as text."""
     families = list(_families(run))
     script = _asset("page.js")
@@ -53,7 +53,7 @@ def page(run: Run) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _families(run: Run) -> Iterator[Markup]:
+def _families(run: RunReport) -> Iterator[Markup]:
     """Each family's part of the page, as long as they fit."""
     template = _environment().get_template("family.html")
     left = limits.FAMILY_BYTES
@@ -65,7 +65,7 @@ def _families(run: Run) -> Iterator[Markup]:
         yield Markup(text)
 
 
-def _title(run: Run) -> str:
+def _title(run: RunReport) -> str:
     if len(run.families) == 1:
         return facts.survival(run.families[0])
     return f"{len(run.families)} families"
@@ -85,7 +85,7 @@ class SheetView:
 class CandidateView:
     """A candidate's page: the verdicts that say something, and the training curves."""
 
-    candidate: Candidate
+    candidate: CandidateReport
     verdicts: Sequence[tuple[str, str, str]]
     """Spec, verdict, reason."""
     kept: int
@@ -98,9 +98,9 @@ class FamilyView:
     """What of a family is shown."""
 
     index: int
-    family: Family
+    family: FamilyReport
     funnel: Sequence[facts.Step]
-    unforeseen: Sequence[Spec]
+    unforeseen: Sequence[SpecReport]
     sheets: Sequence[SheetView]
     candidates: Sequence[CandidateView]
     metrics: Sequence[SheetView]
@@ -122,7 +122,7 @@ class FamilyView:
         return any(spec.screened for spec in self.family.specs)
 
 
-def _view(index: int, family: Family) -> FamilyView:
+def _view(index: int, family: FamilyReport) -> FamilyView:
     sheets = list(_sheets(family))
     agreement = family.agreement
     return FamilyView(
@@ -142,13 +142,13 @@ def _view(index: int, family: Family) -> FamilyView:
     )
 
 
-def _largest(family: Family) -> SheetPair | None:
+def _largest(family: FamilyReport) -> SheetPair | None:
     """The metric that spreads most after selection: what remains."""
     spread = [pair for pair in family.sheets if pair.percent and known(pair.after.delta_all)]
     return max(spread, key=lambda pair: pair.after.delta_all or 0.0, default=None)
 
 
-def _sheets(family: Family) -> Iterator[SheetView]:
+def _sheets(family: FamilyReport) -> Iterator[SheetView]:
     left = limits.CELLS
     for position, pair in enumerate(family.sheets[: limits.SHEETS]):
         left -= 2 * sum(map(_cells, pair.before.tables.values()))
@@ -162,12 +162,12 @@ def _cells(table: Table) -> int:
     return rows * (min(len(table.options), facts.OPTIONS_SHOWN) + 1)
 
 
-def _colourful(family: Family, position: int) -> SheetView:
+def _colourful(family: FamilyReport, position: int) -> SheetView:
     pair = family.sheets[position]
     return SheetView(pair, css(of_metric(position)), *facts.scales(pair.before))
 
 
-def _candidates(family: Family) -> Iterator[CandidateView]:
+def _candidates(family: FamilyReport) -> Iterator[CandidateView]:
     left = limits.CANDIDATE_BYTES
     for candidate in family.candidates[: limits.CANDIDATES]:
         view = _candidate(family, candidate)
@@ -187,7 +187,7 @@ def _bytes(view: CandidateView) -> int:
     return 1000 + names + points + 60 * len(view.verdicts)
 
 
-def _candidate(family: Family, candidate: Candidate) -> CandidateView:
+def _candidate(family: FamilyReport, candidate: CandidateReport) -> CandidateView:
     verdicts = list(_verdicts(family, candidate))
     spoken = {name for name, _, _ in verdicts}
     judged = candidate.status in ("survivor", "rejected")
@@ -197,7 +197,7 @@ def _candidate(family: Family, candidate: Candidate) -> CandidateView:
     return CandidateView(candidate, verdicts, kept, pictures.curves(candidate.history))
 
 
-def _verdicts(family: Family, candidate: Candidate) -> Iterator[tuple[str, str, str]]:
+def _verdicts(family: FamilyReport, candidate: CandidateReport) -> Iterator[tuple[str, str, str]]:
     if candidate.diverged:
         yield facts.TRAINING, "rejected", candidate.diverged
     for spec in family.specs[: limits.SPECS]:
@@ -211,7 +211,7 @@ def _verdicts(family: Family, candidate: Candidate) -> Iterator[tuple[str, str, 
             yield spec.name, verdict, reason
 
 
-def _plots(index: int, family: Family) -> Iterator[tuple[str, Markup]]:
+def _plots(index: int, family: FamilyReport) -> Iterator[tuple[str, Markup]]:
     """The groups the run asks for, then every metric by what it is for: before and after."""
     left = limits.STRIPS
     for position, group in enumerate((*family.strips, *_by_kind(family))):
@@ -222,14 +222,14 @@ def _plots(index: int, family: Family) -> Iterator[tuple[str, Markup]]:
             yield group.title, Markup(svg)
 
 
-def _by_kind(family: Family) -> Iterator[StripGroup]:
+def _by_kind(family: FamilyReport) -> Iterator[StripGroup]:
     for kind, title in (("enforced", "enforced metrics"), ("unforeseen", "unforeseen metrics")):
         names = [pair.metric for pair in family.sheets if pair.kind == kind and pair.percent]
         if names:
             yield StripGroup(title=title, strips=[(name, name) for name in names])
 
 
-def _strips(family: Family, group: StripGroup) -> Iterator[plots.Strip]:
+def _strips(family: FamilyReport, group: StripGroup) -> Iterator[plots.Strip]:
     positions = {pair.metric: i for i, pair in enumerate(family.sheets)}
     for label, metric in group.strips:
         if metric not in positions:
@@ -241,14 +241,14 @@ def _strips(family: Family, group: StripGroup) -> Iterator[plots.Strip]:
         yield plots.Strip(label, before, after, of_metric(position), percent)
 
 
-def _scores(candidates: Iterable[Candidate], metric: str) -> Iterator[float]:
+def _scores(candidates: Iterable[CandidateReport], metric: str) -> Iterator[float]:
     for each in candidates:
         score = each.scores.get(metric)
         if known(score):
             yield score
 
 
-def _agreement(index: int, family: Family) -> Markup:
+def _agreement(index: int, family: FamilyReport) -> Markup:
     assert family.agreement is not None
     return Markup(plots.heat_map(family.agreement, salt=f"agreement-{index}"))
 

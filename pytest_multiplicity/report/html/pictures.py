@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_multiplicity.findings import Thumbnail, known
 from pytest_multiplicity.report.facts import bounds
 from pytest_multiplicity.report.html import limits
-from pytest_multiplicity.report.model import Thumbnail, known
 
 _GREY, _RGB = 0, 2  # PNG's colour types
 

@@ -14,9 +14,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pytest_multiplicity.findings import Agreement
 from pytest_multiplicity.report.colours import Colour, css
 from pytest_multiplicity.report.html import limits
-from pytest_multiplicity.report.model import Agreement
 from pytest_multiplicity.report.text import inert
 
 INK, MUTED = "#010203", "#030201"

@@ -8,7 +8,7 @@ from enum import IntEnum
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from pytest_multiplicity.report.model import Family, Run
+from pytest_multiplicity.findings import FamilyReport, RunReport
 from pytest_multiplicity.report.terminal import funnel, gates, parts, sheets, spread
 from pytest_multiplicity.report.terminal.page import Page
 
@@ -26,7 +26,7 @@ class Level(IntEnum):
 
 
 def summary(
-    run: Run,
+    run: RunReport,
     *,
     width: int,
     level: Level = Level.SUMMARY,
@@ -51,7 +51,7 @@ def summary(
 
 
 def render(
-    run: Run,
+    run: RunReport,
     *,
     width: int,
     level: Level = Level.SUMMARY,
@@ -79,7 +79,7 @@ def render(
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _family(page: Page, run: Run, family: Family, level: Level) -> list[RenderableType]:
+def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> list[RenderableType]:
     blocks = [
         parts.header(page, run, family),
         funnel.block(page, family),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from pytest_multiplicity.findings import FamilyReport, SpecReport
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Family, Spec
 from pytest_multiplicity.report.terminal.page import (
     BOLD,
     DIM,
@@ -24,7 +24,7 @@ NARROW = 72
 """From this width on bars have room too."""
 
 
-def block(page: Page, family: Family) -> RenderableType | None:
+def block(page: Page, family: FamilyReport) -> RenderableType | None:
     """Each spec in order: kept, rejected, rejected alone, and how many are left after it."""
     steps = facts.funnel(family)
     if not family.specs and not steps:
@@ -67,7 +67,7 @@ def _bar(page: Page, part: int, whole: int) -> Text:
     return Text.assemble((full * filled, "cyan"), (empty * (length - filled), DIM))
 
 
-def _remarks(page: Page, specs: Sequence[Spec]) -> list[RenderableType]:
+def _remarks(page: Page, specs: Sequence[SpecReport]) -> list[RenderableType]:
     """What stands out in the funnel, a sentence each."""
     remarks = []
     if redundant := [page.name(spec.name, 40) for spec in specs if spec.redundant]:

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_multiplicity.findings import GateOutcome, GateReport
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Gate, GateOutcome
 from pytest_multiplicity.report.terminal.page import BAD, BOLD, CARE, DIM, GOOD, Page
 
 _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
@@ -19,7 +19,7 @@ _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
 }
 
 
-def block(page: Page, gates: Sequence[Gate]) -> list[RenderableType]:
+def block(page: Page, gates: Sequence[GateReport]) -> list[RenderableType]:
     """A line for each gate, with the message of one that did not pass."""
     if not gates:
         return []

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_multiplicity.findings import CandidateReport, FamilyReport, RunReport
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Candidate, Family, Run
 from pytest_multiplicity.report.terminal.page import (
     BAD,
     BOLD,
@@ -28,7 +28,7 @@ SURVIVORS_SHOWN = 12
 """Configurations listed before the rest is only counted."""
 
 
-def line(page: Page, run: Run) -> Text:
+def line(page: Page, run: RunReport) -> Text:
     """Everything in one line, what matters most first; a narrow terminal breaks it."""
     parts = [page.name(facts.partial(run))] if not run.complete else []
     parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
@@ -36,14 +36,14 @@ def line(page: Page, run: Run) -> Text:
     return Text("multiplicity  " + page.dot.join(parts))
 
 
-def opening(page: Page, run: Run) -> list[RenderableType]:
+def opening(page: Page, run: RunReport) -> list[RenderableType]:
     """What limits everything below: a partial run, warnings."""
     lines = [Text(page.name(facts.partial(run)), CARE)] if not run.complete else []
     lines += [Text(f"warning: {page.prose(each)}", CARE) for each in run.warnings]
     return [stack(lines)] if lines else []
 
 
-def header(page: Page, run: Run, family: Family) -> RenderableType:
+def header(page: Page, run: RunReport, family: FamilyReport) -> RenderableType:
     """The family in a line, its design in another, then what is to be noted."""
     axes = [f"{page.name(axis, 32)} ({len(of)})" for axis, of in family.axes.items()]
     lines = [
@@ -55,12 +55,12 @@ def header(page: Page, run: Run, family: Family) -> RenderableType:
     return stack(lines)
 
 
-def _device(page: Page, run: Run) -> list[str]:
+def _device(page: Page, run: RunReport) -> list[str]:
     """Where it ran; recorded scores ran nowhere."""
     return [] if run.device == "none" else [page.name(run.device)]
 
 
-def survivors(page: Page, family: Family) -> RenderableType:
+def survivors(page: Page, family: FamilyReport) -> RenderableType:
     """Who is left, by configuration, in as many columns as the width allows."""
     title = page.title("survivors", facts.survival(family))
     groups = facts.by_configuration(family.survivors)
@@ -75,7 +75,7 @@ def survivors(page: Page, family: Family) -> RenderableType:
     return Group(title, indented(grid), *map(indented, more))
 
 
-def _configuration(page: Page, name: str, candidates: Sequence[Candidate]) -> Text:
+def _configuration(page: Page, name: str, candidates: Sequence[CandidateReport]) -> Text:
     seeds = _runs([each.seed for each in candidates])
     return Text.assemble(page.name(name, 34), (f"  seed {page.name(seeds, 24)}", DIM))
 
@@ -98,7 +98,7 @@ def _columns(page: Page, entries: Sequence[Text]) -> Table:
     return grid
 
 
-def definitions(page: Page, family: Family) -> RenderableType | None:
+def definitions(page: Page, family: FamilyReport) -> RenderableType | None:
     """Each definition once, with the metrics it defines, then what the specs say of themselves."""
     lines = [
         (listed([page.name(name) for name in names], 4), text)

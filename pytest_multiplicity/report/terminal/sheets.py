@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.style import Style
 from rich.text import Text
 
+from pytest_multiplicity.findings import FamilyReport, SheetPair, Table
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.colours import GOLD, Colour, blend, of_metric
 from pytest_multiplicity.report.facts import OPTIONS_SHOWN, SEEDS_SHOWN
-from pytest_multiplicity.report.model import Family, SheetPair, Table
 from pytest_multiplicity.report.terminal.page import BOLD, DIM, INDENT, Page, fit, stack
 from pytest_multiplicity.report.text import assignment, option
 
@@ -27,7 +27,7 @@ INK: Colour = (0, 0, 0)
 FADED: Colour = (85, 85, 85)
 
 
-def block(page: Page, family: Family, position: int) -> RenderableType:
+def block(page: Page, family: FamilyReport, position: int) -> RenderableType:
     """One metric's sheet, its tables packed into the width, with what belongs below them."""
     pair = family.sheets[position]
     colour = of_metric(position)
@@ -38,7 +38,7 @@ def block(page: Page, family: Family, position: int) -> RenderableType:
     return Group(title, *(Padding(each, (0, 0, 0, INDENT)) for each in below))
 
 
-def _foot(page: Page, family: Family, pair: SheetPair) -> Text:
+def _foot(page: Page, family: FamilyReport, pair: SheetPair) -> Text:
     default = f"default {page.prose(assignment(family.default))}"
     gone = [f"{page.gone} rejected"] if facts.narrowed(pair) and pair.before.tables else []
     optimistic = "optimistic" in facts.marks(pair)

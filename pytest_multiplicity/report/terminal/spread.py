@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_multiplicity.findings import FamilyReport, Predictive, SheetPair
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.model import Family, Predictive, SheetPair
 from pytest_multiplicity.report.terminal.page import (
     BOLD,
     CARE,
@@ -24,7 +24,7 @@ from pytest_multiplicity.report.terminal.page import (
 HEADLINE = ("ambiguity", "discrepancy", "disagreement")
 
 
-def block(page: Page, family: Family, *, everything: bool = False) -> RenderableType | None:
+def block(page: Page, family: FamilyReport, *, everything: bool = False) -> RenderableType | None:
     """Per metric the range before and after, beside what as many random candidates would show.
 
     Of the predictive numbers the summary shows those on predictions; ``everything`` shows all.
@@ -83,7 +83,7 @@ def _optimistic(pair: SheetPair) -> bool:
     return "optimistic" in facts.marks(pair)
 
 
-def _legend(page: Page, family: Family) -> RenderableType:
+def _legend(page: Page, family: FamilyReport) -> RenderableType:
     pairs = family.sheets
     notes = [f"{page.delta}: largest minus smallest, in points of percent"]
     notes += ["chance: as many random candidates"]
@@ -96,7 +96,7 @@ def _legend(page: Page, family: Family) -> RenderableType:
     return indented(Text(page.dot.join(notes), DIM))
 
 
-def sources(page: Page, family: Family) -> RenderableType | None:
+def sources(page: Page, family: FamilyReport) -> RenderableType | None:
     """Where each metric's multiplicity comes from: one honest line each."""
     said = [pair for pair in family.sheets if pair.sources]
     if not said:

@@ -1,10 +1,10 @@
 """One run, as every report sees it: frozen, and made of plain builtins only.
 
-The JSON report (schema ``pytest-multiplicity/1``) is this model written out; terminal, markdown and
+The JSON report (schema `pytest-multiplicity/1`) is this model written out; terminal, markdown and
 HTML are other views of the same object, so that no two reports of a run can disagree.
 
-Conventions. Scores, deltas and shares are fractions, not percent. ``None`` is what can't be known;
-``nan`` and infinities are treated as ``None``. Options and configuration values are plain builtins
+Conventions. Scores, deltas and shares are fractions, not percent. `None` is what can't be known;
+`nan` and infinities are treated as `None`. Options and configuration values are plain builtins
 (str, int, float, bool, None, or tuples of them): whoever builds the model names functions and
 classes by strings. Strings may hold anything, hostile or not: each renderer makes them inert.
 """
@@ -27,19 +27,19 @@ GateOutcome = Literal["passed", "failed", "not evaluated"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class CandidateReport:
     """One model of the family: a configuration and a seed, and what became of it."""
 
     id: str
-    """As in the test ids: ``lr0.05-seed3``. Unique in its family."""
+    """As in the test ids: `lr0.05-seed3`. Unique in its family."""
     seed: int
     config: Mapping[str, Any]
     """One option for every axis, the seed not among them."""
     status: Status
     rejected_by: Sequence[str] = ()
-    """Names of enforced specs that rejected it, in funnel order; ``training`` if it diverged."""
+    """Names of enforced specs that rejected it, in funnel order; `training` if it diverged."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Spec name -> why, in short: ``0.93 >= 0.95``. Also of unforeseen specs that would reject."""
+    """Spec name -> why, in short: `0.93 >= 0.95`. Also of unforeseen specs that would reject."""
     undecided: Sequence[str] = ()
     """Names of the specs whose verdict the data did not decide."""
     screened: Sequence[str] = ()
@@ -47,32 +47,32 @@ class Candidate:
     failed_in: Sequence[str] = ()
     """Names of the specs that gave no verdict on it: an error, or a skip."""
     diverged: str | None = None
-    """``diverged at epoch 3: loss is nan``, or None."""
+    """`diverged at epoch 3: loss is nan`, or None."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Metric -> score, for every metric in the family's sheets."""
     history: Sequence[Mapping[str, float]] = ()
-    """The training curve, a row per epoch: ``{"epoch": 1, "loss": 0.7, ...}``. Empty: unknown."""
+    """The training curve, a row per epoch: `{"epoch": 1, "loss": 0.7, ...}`. Empty: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class SpecReport:
     """One specification, and how many candidates it kept. The family's specs stand in funnel order.
 
-    ``judged = kept + rejected``; a candidate whose verdict the data did not decide is counted in
-    ``undecided`` and in whichever of the two the ini option put it.
+    `judged = kept + rejected`; a candidate whose verdict the data did not decide is counted in
+    `undecided` and in whichever of the two the ini option put it.
     """
 
     name: str
-    """``test_shift[2]``: unique in its family."""
+    """`test_shift[2]`: unique in its family."""
     nodeid: str
-    """The test's node id without the candidate: ``specs/test_a.py::test_shift[2]``."""
+    """The test's node id without the candidate: `specs/test_a.py::test_shift[2]`."""
     kind: Kind
     text: str = ""
     """The docstring: what the spec says in a sentence or two."""
     judged: int = 0
     kept: int = 0
     rejected: int = 0
-    """For an unforeseen spec 0: see ``would_reject``."""
+    """For an unforeseen spec 0: see `would_reject`."""
     undecided: int = 0
     failed: int = 0
     """Pairs that ended in an error or a skip: no verdict."""
@@ -97,7 +97,7 @@ class Table:
     options: Sequence[Any]
     seeds: Sequence[int]
     scores: Sequence[Sequence[float | None]]
-    """``[seed][option]``; None for a candidate that is not in the sheet."""
+    """`[seed][option]`; None for a candidate that is not in the sheet."""
     delta_by_seed: Sequence[float | None]
     """Max minus min across options: one per row."""
     delta_by_option: Sequence[float | None]
@@ -105,14 +105,14 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class SheetReport:
     """A multiplicity sheet: one metric of one set of candidates."""
 
     count: int
     """How many candidates have a score in it."""
     delta_all: float | None
     low: float | None = None
-    """The smallest score: ``high - low == delta_all``."""
+    """The smallest score: `high - low == delta_all`."""
     high: float | None = None
     noise_floor: float | None = None
     """The delta-all that equally good candidates would show from the finite test set alone."""
@@ -142,20 +142,20 @@ class SheetPair:
     """One metric before and after selection. Pairs stand in the order they were first measured."""
 
     metric: str
-    """``accuracy on test under PGD(0.005)``."""
-    before: Sheet
-    after: Sheet
+    """`accuracy on test under PGD(0.005)`."""
+    before: SheetReport
+    after: SheetReport
     kind: Kind = "enforced"
-    """``unforeseen`` when no enforced spec measured it."""
+    """`unforeseen` when no enforced spec measured it."""
     definition: str = ""
     """The formula in words: inclusive or not, against what, on which data."""
     sources: str = ""
-    """Where it comes from: ``81% seed, mostly the test set; no axis stands out``."""
+    """Where it comes from: `81% seed, mostly the test set; no axis stands out`."""
     optimistic: bool = False
-    """Its data also selected the survivors: ``after`` is optimistic."""
+    """Its data also selected the survivors: `after` is optimistic."""
     screened: int = 0
     """Candidates that it wasn't measured for, since specs had rejected them: what all of them would
-    show ``before`` is then unknown."""
+    show `before` is then unknown."""
     percent: bool = True
     """Scores are fractions shown as percent. False: shown as they are (a loss, an error)."""
     higher_is_better: bool = True
@@ -166,9 +166,9 @@ class Predictive:
     """One predictive-multiplicity metric (a number for the family), before and after selection."""
 
     metric: str
-    """``ambiguity``, ``discrepancy``, ``disagreement``, ..."""
+    """`ambiguity`, `discrepancy`, `disagreement`, ..."""
     data: str
-    """The data set, and the intervention if any: ``test``, ``test under PGD(0.01)``."""
+    """The data set, and the intervention if any: `test`, `test under PGD(0.01)`."""
     before: float | None
     after: float | None
     expected_after: float | None = None
@@ -184,9 +184,9 @@ class StripGroup:
     """Metrics to draw as one plot of distribution strips, one strip each (HTML)."""
 
     title: str
-    """``accuracy on test under PGD``."""
+    """`accuracy on test under PGD`."""
     strips: Sequence[tuple[str, str]]
-    """(label, metric): ``("0.005", "accuracy on test under PGD(0.005)")``."""
+    """(label, metric): `("0.005", "accuracy on test under PGD(0.005)")`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ class Agreement:
     data: str
     ids: Sequence[str]
     values: Sequence[Sequence[float]]
-    """Symmetric, ``len(ids)`` squared: shares of samples; 1 on the diagonal."""
+    """Symmetric, `len(ids)` squared: shares of samples; 1 on the diagonal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ class Thumbnail:
     width: int
     height: int
     pixels: bytes
-    """8 bits a channel, row by row: ``height * width`` bytes (grey), or three times that (RGB)."""
+    """8 bits a channel, row by row: `height * width` bytes (grey), or three times that (RGB)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,31 +228,31 @@ class Conflicts:
 
     data: str
     total: int
-    """How many there are; ``rows`` may hold only the first."""
+    """How many there are; `rows` may hold only the first."""
     rows: Sequence[Conflict] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class FamilyReport:
     """One family: its design, its candidates, and everything measured on them."""
 
     name: str
     design: str
-    """``star``, ``grid``, ``explicit``."""
+    """`star`, `grid`, `explicit`."""
     default: Mapping[str, Any]
     """The default option of every axis, also of those that don't vary."""
     axes: Mapping[str, Sequence[Any]]
     """Axes that vary -> options, the default first."""
     seeds: Sequence[int]
-    candidates: Sequence[Candidate] = ()
+    candidates: Sequence[CandidateReport] = ()
     """In definition order."""
-    specs: Sequence[Spec] = ()
+    specs: Sequence[SpecReport] = ()
     """In definition order: the funnel."""
     sheets: Sequence[SheetPair] = ()
     predictive: Sequence[Predictive] = ()
     trained: int = 0
     from_store: int = 0
-    """``trained + from_store`` may be less than the candidates: loaded, recorded or never built."""
+    """`trained + from_store` may be less than the candidates: loaded, recorded or never built."""
     notes: Sequence[str] = ()
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
     strips: Sequence[StripGroup] = ()
@@ -260,13 +260,13 @@ class Family:
     conflicts: Sequence[Conflicts] = ()
 
     @property
-    def survivors(self) -> tuple[Candidate, ...]:
+    def survivors(self) -> tuple[CandidateReport, ...]:
         """The candidates that no enforced spec rejected, in definition order."""
         return tuple(each for each in self.candidates if each.status == "survivor")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class GateReport:
     """A test on the survivors."""
 
     name: str
@@ -276,22 +276,22 @@ class Gate:
     message: str = ""
     """Why it failed, or why it was not evaluated."""
     path: str | None = None
-    """Relative to the root, with ``line`` (from 1): where annotations point."""
+    """Relative to the root, with `line` (from 1): where annotations point."""
     line: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunReport:
     """Everything one run has to say."""
 
     complete: bool
     device: str
-    """``cpu``, ``cuda``, ...; ``none`` when nothing ran on one."""
-    families: Sequence[Family]
+    """`cpu`, `cuda`, ...; `none` when nothing ran on one."""
+    families: Sequence[FamilyReport]
     """In definition order."""
-    gates: Sequence[Gate] = ()
+    gates: Sequence[GateReport] = ()
     partial_reason: str | None = None
-    """``34 of 72 pairs``; None when complete."""
+    """`34 of 72 pairs`; None when complete."""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

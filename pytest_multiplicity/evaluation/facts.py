@@ -1,0 +1,106 @@
+"""What of a population crosses processes: its metrics, and what it says of itself beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What may change from pair to pair.
+
+    `trained` and `stored` count candidates as this process found them, `trained_now` those that
+    any process trained in this run.
+    """
+
+    device: str | None = None
+    trained: int = 0
+    stored: int = 0
+    trained_now: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins: execnet takes nothing else."""
+        return {**vars(self), "warnings": list(self.warnings)}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Facts:
+        """Return what `to_wire` wrote."""
+        return cls(**{**wire, "warnings": tuple(wire["warnings"])})
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What training left to tell, once: by position of the candidate, but for `ways`."""
+
+    ways: Mapping[str, int] = field(default_factory=dict)
+    diverged: Mapping[int, str] = field(default_factory=dict)
+    history: Mapping[int, Sequence[Row]] = field(default_factory=dict)
+    weights: Mapping[int, str] = field(default_factory=dict)
+    """What the store knows the weights by."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins: execnet takes nothing else."""
+        return {
+            "ways": {str(way): int(count) for way, count in self.ways.items()},
+            "diverged": {int(i): str(reason) for i, reason in self.diverged.items()},
+            "history": {int(i): [dict(row) for row in rows] for i, rows in self.history.items()},
+            "weights": {int(i): str(key) for i, key in self.weights.items()},
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> TrainingFacts:
+        """Return what `to_wire` wrote."""
+        return cls(**wire)
+
+
+@dataclass(frozen=True)
+class MetricRecord:
+    """What of a metric crosses processes; `portable` is a `Portable` as text. See `Metric`."""
+
+    name: str
+    scores: tuple[float | None, ...]
+    n: int | None = None
+    higher_is_better: bool = True
+    data: str | None = None
+    data_key: str | None = None
+    under: str = ""
+    key: str | None = None
+    searched: bool = False
+    proportion: bool = True
+    whole: bool = True
+    logits: Mapping[int, str] = field(default_factory=dict)
+    portable: str | None = None
+
+    @property
+    def count(self) -> int:
+        """How many candidates have a score."""
+        return len(self.scores) - self.scores.count(None)
+
+    def merged(self, later: MetricRecord) -> MetricRecord:
+        """Return one record of two that processes made of the same metric.
+
+        Of what they measured for different candidates, the more, with what it was computed from.
+        Two that searched looked at different examples: the worst of both is the worst found.
+        """
+        if not later.searched:
+            return max(later, self, key=lambda each: each.count)
+        pick = min if later.higher_is_better else max
+        pairs = zip(self.scores, later.scores, strict=True)
+        return replace(
+            later,
+            scores=tuple(b if a is None else a if b is None else pick(a, b) for a, b in pairs),
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins: execnet takes nothing else."""
+        return {**vars(self), "scores": list(self.scores), "logits": dict(self.logits)}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> MetricRecord:
+        """Return what `to_wire` wrote."""
+        return cls(**{**wire, "scores": tuple(wire["scores"])})

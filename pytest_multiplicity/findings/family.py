@@ -1,0 +1,145 @@
+"""One family as a run saw it: its specs, the verdicts on its candidates, its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_multiplicity.design import Design
+from pytest_multiplicity.evaluation import Facts, Look, Metric, TrainingFacts
+from pytest_multiplicity.findings.model import Status
+from pytest_multiplicity.findings.records import Ledger, PairRecord, Spec, status
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the process that reports knows of a family beside the ledger."""
+
+    key: str
+    title: str
+    """The family's name in reports."""
+    design: Design
+    specs: Mapping[str, Spec]
+    """By node id, in definition order."""
+    pairs: int
+    """How many candidate-spec pairs were generated."""
+    partial: str | None
+    """Why its matrix is incomplete; None where it is complete."""
+    facts: Facts = field(default_factory=Facts)
+    """What its population says by now: it counts where no pair was judged."""
+    measured: Mapping[str, Metric] = field(default_factory=dict)
+    """Metrics that specs measured in this process, by name."""
+    gated: Mapping[str, Metric] = field(default_factory=dict)
+    """All metrics of this process' population, by name: also what gates measured."""
+    data: Mapping[str, Data] = field(default_factory=dict)
+    """The data sets that this process measured on, by name."""
+
+
+@dataclass(frozen=True)
+class FamilyFindings:
+    """What was seen of a family, and judged: what its part of the report is made of."""
+
+    seen: Seen
+    ledger: Ledger
+    look: Look
+
+    @property
+    def specs(self) -> Mapping[str, Spec]:
+        """The specs by node id."""
+        return self.seen.specs
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What its population said last."""
+        return self.ledger.facts.get(self.seen.key, self.seen.facts)
+
+    @cached_property
+    def training(self) -> TrainingFacts:
+        """What its training said, if there was one."""
+        return self.ledger.training.get(self.seen.key, TrainingFacts())
+
+    @property
+    def everyone(self) -> range:
+        """The positions of all candidates."""
+        return range(len(self.seen.design.ids))
+
+    # --- verdicts
+
+    def records(self, spec: str) -> dict[int, PairRecord]:
+        """Return a spec's verdicts by candidate."""
+        return self.ledger.pairs.get((self.seen.key, spec), {})
+
+    def of(self, index: int) -> dict[str, PairRecord]:
+        """Return the verdicts on one candidate by spec, in the order of the specs."""
+        found = {spec: self.records(spec).get(index) for spec in self.specs}
+        return {spec: record for spec, record in found.items() if record is not None}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Spec's node id -> its name in the report: as short as is unique."""
+        short = [spec.name for spec in self.specs.values()]
+        return {
+            nodeid: spec.name if short.count(spec.name) == 1 else nodeid
+            for nodeid, spec in self.specs.items()
+        }
+
+    @cached_property
+    def statuses(self) -> list[Status]:
+        """What became of each candidate."""
+        diverged = self.training.diverged
+        return [status(self.of(i).values(), diverged=i in diverged) for i in self.everyone]
+
+    @cached_property
+    def survivors(self) -> Bools:
+        """Who survives: [K]."""
+        return np.array([each == "survivor" for each in self.statuses])
+
+    @cached_property
+    def alive(self) -> Bools:
+        """Who has a model or recorded scores: [K]."""
+        return np.array([i not in self.training.diverged for i in self.everyone])
+
+    @property
+    def selected(self) -> bool:
+        """Whether anybody was rejected: where nobody was, nothing after is optimistic."""
+        return bool((self.alive & ~self.survivors).any())
+
+    # --- metrics
+
+    def measured_by(self, spec: str) -> list[str]:
+        """Return the names of the metrics that a spec measured."""
+        records = self.records(spec).values()
+        return list(dict.fromkeys(name for record in records for name in record.metrics))
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Every metric that specs measured, in the order of the specs."""
+        known = self.ledger.metrics.get(self.seen.key, {})
+        ordered = dict.fromkeys(name for spec in self.specs for name in self.measured_by(spec))
+        return {name: self._metric(name) for name in ordered if name in known}
+
+    def _metric(self, name: str) -> Metric:
+        record = self.ledger.metrics[self.seen.key][name]
+        here = self.seen.measured.get(name)
+        return Metric.from_record(record, self.seen.design, self.look, here)
+
+    @cached_property
+    def selecting(self) -> set[str]:
+        """Names of the metrics that enforced specs measured."""
+        enforced = [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
+        return {name for nodeid in enforced for name in self.measured_by(nodeid)}
+
+    @property
+    def gated(self) -> Sequence[Metric]:
+        """What gates looked at and no spec did."""
+        return [each for name, each in self.seen.gated.items() if name not in self.metrics]

@@ -1,0 +1,117 @@
+"""From a metric to its sheets in the model of the run, before and after selection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_multiplicity.errors import ScoresError
+from pytest_multiplicity.evaluation import Metric
+from pytest_multiplicity.findings.family import FamilyFindings
+from pytest_multiplicity.findings.model import SheetPair, SheetReport, Table
+from pytest_multiplicity.findings.plain import plain
+from pytest_multiplicity.statistics import DEFINITIONS, Sheet, chance, sources
+
+
+def pairs(family: FamilyFindings) -> list[SheetPair]:
+    """Return the sheets of every metric that specs measured."""
+    return [_pair(family, metric) for metric in family.metrics.values()]
+
+
+def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
+    before = metric.sheet()
+    screened = int((family.alive & ~before.present).sum())
+    after = _sheet(before.subset(family.survivors), before)
+    enforced = metric.name in family.selecting
+    return SheetPair(
+        metric=metric.name,
+        before=_unknown(_sheet(before)) if screened else _sheet(before),
+        after=_without_chance(after) if screened else after,
+        screened=screened,
+        kind="enforced" if enforced else "unforeseen",
+        definition=_definition(metric),
+        sources="" if screened else _sources(before),
+        optimistic=enforced,
+        percent=metric.proportion,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _sheet(sheet: Sheet, before: Sheet | None = None) -> SheetReport:
+    """A sheet as builtins; `before` is given for the sheet of the survivors."""
+    noise = sheet.noise
+    at_most = sheet.noise_floor_at_most if noise is None else None
+    present = sheet.scores[sheet.present]
+    expected = None
+    if before is not None and 0 < sheet.count <= before.count:
+        expected = chance.expected_range(before.scores[before.present], sheet.count)
+    return SheetReport(
+        count=sheet.count,
+        delta_all=float(sheet.delta_all) if sheet.count else None,
+        low=float(present.min()) if len(present) else None,
+        high=float(present.max()) if len(present) else None,
+        noise_floor=at_most if noise is None else noise.floor,
+        noise_95=None if noise is None else noise.level_95,
+        floor_at_most=at_most is not None,
+        p_value=None if noise is None else noise.p_value,
+        real_share=None if noise is None else noise.real_share,
+        expected_delta_all=None if expected is None else float(expected.high - expected.low),
+        expected_low=None if expected is None else float(expected.low),
+        expected_high=None if expected is None else float(expected.high),
+        tables={axis: _table(sheet, axis) for axis in (before or sheet).tables},
+    )
+
+
+def _unknown(sheet: SheetReport) -> SheetReport:
+    """A sheet in which candidates are missing: its scores, and nothing of what all would show."""
+    tables = {
+        axis: replace(
+            table,
+            delta_by_seed=[None] * len(table.seeds),
+            delta_by_option=[None] * len(table.options),
+        )
+        for axis, table in sheet.tables.items()
+    }
+    return SheetReport(count=sheet.count, delta_all=None, tables=tables)
+
+
+def _without_chance(sheet: SheetReport) -> SheetReport:
+    """What random candidates would show takes the scores of all."""
+    return replace(sheet, expected_delta_all=None, expected_low=None, expected_high=None)
+
+
+def _definition(metric: Metric) -> str:
+    """What the number means: formula in words, on which data."""
+    if metric.data is None:
+        return f"{metric.name}, as recorded" + (f" on {metric.n} samples" if metric.n else "")
+    samples = f", {metric.n:,} samples" if metric.n else ""
+    measure = metric.name.removeprefix("worst ").partition(" on ")[0]
+    own = measure in ("accuracy", "membership privacy")
+    text = DEFINITIONS[measure] if own else f"{measure} of the logits and targets"
+    if metric.searched:
+        return f"the worst that a search found; of one example: {text}"
+    return f"{text}; on {metric.data}{samples}"
+
+
+def _sources(sheet: Sheet) -> str:
+    """Where the multiplicity comes from, in a line; empty where that can't be told apart."""
+    try:
+        return sources(sheet).summary
+    except ScoresError:
+        return ""
+
+
+def _table(sheet: Sheet, axis: str) -> Table:
+    table = sheet.tables[axis]
+    return Table(
+        options=[plain(option) for option in table.columns],
+        seeds=[int(seed) for seed in table.index],
+        scores=[[_number(score) for score in row] for row in table.to_numpy().tolist()],
+        delta_by_seed=[_number(delta) for delta in sheet.delta_by_seed(axis).tolist()],
+        delta_by_option=[_number(delta) for delta in sheet.delta_by_option(axis).tolist()],
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,73 @@
+"""What a run found, handed to the reports in terms that need no pytest; assembled once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_multiplicity.plugin.completeness import partial
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.findings import FamilyFindings, GateReport, RunReport
+    from pytest_multiplicity.plugin.families import Family
+    from pytest_multiplicity.plugin.state import State
+
+FOUND = pytest.StashKey["list[FamilyFindings]"]()
+RUN = pytest.StashKey["RunReport"]()
+
+
+def found_in(state: State) -> list[FamilyFindings]:
+    """Return what was found of each family that has specs or gates in this run."""
+    stash = state.config.stash
+    if FOUND not in stash:
+        gated = {state.gate_families[nodeid] for nodeid in state.selected_gates}
+        titles = state.families.titles()
+        families = [each for each in state.families if each.specs or each.key in gated]
+        stash[FOUND] = [_findings(state, each, titles[each.key]) for each in families]
+    return stash[FOUND]
+
+
+def run_of(state: State) -> RunReport:
+    """Return the model of the run."""
+    stash = state.config.stash
+    if RUN not in stash:
+        from pytest_multiplicity.findings import assemble, gates_of
+
+        titles = state.families.titles()
+        gates = gates_of(state.ledger, state.selected_gates)
+        stash[RUN] = assemble(
+            state.ledger,
+            found_in(state),
+            [(gate, titles[state.gate_families[gate.nodeid]]) for gate in gates],
+            warnings=state.warnings,
+            settings=state.options.describe(),
+        )
+    return stash[RUN]
+
+
+def add_gate(state: State, gate: GateReport) -> None:
+    """Add a gate on the whole run, which can only be evaluated when all else is known."""
+    run = run_of(state)
+    state.config.stash[RUN] = replace(run, gates=[*run.gates, gate])
+
+
+def _findings(state: State, family: Family, title: str) -> FamilyFindings:
+    from pytest_multiplicity.evaluation import Facts
+    from pytest_multiplicity.findings import FamilyFindings, Seen
+
+    population = family.population
+    seen = Seen(
+        key=family.key,
+        title=title,
+        design=family.design,
+        specs=family.specs,
+        pairs=family.pairs,
+        partial=partial(state, family),
+        facts=Facts() if population is None else population.facts(),
+        measured=state.metrics.get(family.key, {}),
+        gated={} if population is None else population.metrics,
+        data=getattr(population, "data_by_name", {}),
+    )
+    return FamilyFindings(seen, state.ledger, lambda kind, key: state.store.get(kind, key))
