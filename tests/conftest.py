@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 # As in worker processes, and before the first matrix product: bits that don't depend on addresses.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -16,6 +18,7 @@ import hypothesis.strategies  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import numpy.fft  # noqa: F401
 import pandas as pd  # noqa: F401
+import pytest
 import scipy.integrate
 import scipy.stats  # noqa: F401
 import sklearn.datasets  # noqa: F401
@@ -32,8 +35,30 @@ import pytest_multiplicity.report.terminal  # noqa: F401
 # what a shell begins in the background ignores Ctrl-C, and so do the runs that tests would stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# two processes of two threads on two cores are many times slower than of one each
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+torch.set_num_threads(min(1 if WORKER else 2, torch.get_num_threads()))
 
 # what else the machine does must fail no test: slow is not wrong
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# folders whose files take longest: they come first, so that no process is left with one in the end
+LONG = ("specs", "xdist", "faults", "training", "plugin", "compute", "inference")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, where several processes share the tests."""
+    if WORKER:
+        order = {name: place for place, name in enumerate(LONG)}
+        items.sort(key=lambda item: order.get(item.path.parent.name, len(LONG)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Callable[..., Any]) -> object:
+    """Leave the tests of a file to one process: they share what takes minutes to make."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # files keep the order above
+    return LoadFileScheduling(config, log)
