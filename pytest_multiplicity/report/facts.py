@@ -35,10 +35,15 @@ class Step:
     kept: int
     rejected: int
     only_here: int | None
-    left: int
+    left: int | None = None
     """Candidates that neither this step nor one above it rejected or failed to judge."""
     spec: SpecReport | None = None
     """None for the training itself."""
+
+    @property
+    def unforeseen(self) -> bool:
+        """Whether it only measures: then nobody is left out by it."""
+        return self.spec is not None and self.spec.kind == "unforeseen"
 
 
 def funnel(family: FamilyReport) -> tuple[Step, ...]:
@@ -58,9 +63,13 @@ def funnel(family: FamilyReport) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def unforeseen(family: FamilyReport) -> tuple[SpecReport, ...]:
-    """The specs that only measure."""
-    return tuple(spec for spec in family.specs if spec.kind == "unforeseen")
+def unforeseen(family: FamilyReport) -> tuple[Step, ...]:
+    """The specs that only measure, which leave everybody in."""
+    return tuple(
+        Step(spec.name, spec.judged, 0, None, spec=spec)
+        for spec in family.specs
+        if spec.kind == "unforeseen"
+    )
 
 
 def by_configuration(candidates: Sequence[CandidateReport]) -> dict[str, list[CandidateReport]]:

@@ -15,6 +15,7 @@ from pytest_multiplicity.findings import (
     Table,
 )
 from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
 SUMMARY_LIMIT = 1_000_000
@@ -94,20 +95,18 @@ def _verdict(family: FamilyReport, *, alone: bool) -> str:
 
 
 def _funnel(family: FamilyReport) -> str:
-    screened = any(spec.screened for spec in family.specs)
-    rows: list[Sequence[object]] = []
-    for step in facts.funnel(family):
-        alone = "?" if step.only_here is None else step.only_here
-        missed = [step.spec.screened if step.spec else 0] if screened else []
-        rows.append(
-            (_code(step.name), step.kept, step.rejected, alone, *missed, f"**{step.left}**")
-        )
-    for spec in facts.unforeseen(family):
-        kept, would = spec.judged - spec.would_reject, f"({spec.would_reject})"
-        missed = [spec.screened] if screened else []
-        rows.append((f"{_code(spec.name)} unforeseen", kept, would, "", *missed, ""))
-    column = ["screened"] if screened else []
-    return _table(("specification", "kept", "rejected", "alone", *column, "left"), rows)
+    shown = columns(family, markdown=True)
+    rows = [
+        (_code(step.name) + (" unforeseen" if step.unforeseen else ""), *_cells(shown, step))
+        for step in (*facts.funnel(family), *facts.unforeseen(family))
+    ]
+    return _table(("specification", *(each.heading for each in shown)), rows)
+
+
+def _cells(shown: Sequence[Column], step: facts.Step) -> Iterator[object]:
+    for column in shown:
+        cell = column.cell(step)
+        yield f"**{cell}**" if column.stands_out(cell) else cell
 
 
 def _multiplicity(family: FamilyReport) -> str:

@@ -21,13 +21,13 @@ from pytest_multiplicity.findings import (
     Predictive,
     RunReport,
     SheetPair,
-    SpecReport,
     StripGroup,
     Table,
     known,
 )
 from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.colours import GOLD, css, of_metric
+from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.html import limits, pictures, plots
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
@@ -100,7 +100,8 @@ class FamilyView:
     index: int
     family: FamilyReport
     funnel: Sequence[facts.Step]
-    unforeseen: Sequence[SpecReport]
+    unforeseen: Sequence[facts.Step]
+    columns: Sequence[Column]
     sheets: Sequence[SheetView]
     candidates: Sequence[CandidateView]
     metrics: Sequence[SheetView]
@@ -110,11 +111,6 @@ class FamilyView:
     largest: SheetPair | None
     predictive: Sequence[Predictive]
     definitions: Mapping[str, Sequence[str]]
-
-    @property
-    def undecided(self) -> bool:
-        """Whether the data left any verdict open."""
-        return any(spec.undecided for spec in self.family.specs)
 
     @property
     def screened(self) -> bool:
@@ -130,6 +126,7 @@ def _view(index: int, family: FamilyReport) -> FamilyView:
         family=family,
         funnel=facts.funnel(family)[: limits.SPECS],
         unforeseen=facts.unforeseen(family)[: limits.SPECS],
+        columns=columns(family),
         sheets=sheets,
         candidates=list(_candidates(family)),
         metrics=[_colourful(family, i) for i in range(len(family.sheets[: limits.METRIC_COLUMNS]))],

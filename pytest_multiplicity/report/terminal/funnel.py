@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, SpecReport
 from pytest_multiplicity.report import facts
+from pytest_multiplicity.report.columns import Column, columns, is_nought
 from pytest_multiplicity.report.terminal.page import (
     BOLD,
     DIM,
@@ -29,35 +30,26 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
     steps = facts.funnel(family)
     if not family.specs and not steps:
         return None
-    undecided = any(spec.undecided for spec in family.specs)
-    screened = any(spec.screened for spec in family.specs)
     table = calm_table(page, "specification")
-    for heading in ("kept", "rejected", "alone", *(["undecided"] if undecided else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in (*(["screened"] if screened else []), "left", ""):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    shown = columns(family)
+    for column in shown:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for step in steps:
-        of = step.spec.undecided if step.spec else 0
-        numbers = [step.kept, step.rejected, step.only_here, *([of] if undecided else [])]
-        numbers += [step.spec.screened if step.spec else 0] if screened else []
-        left = Text(str(step.left), BOLD)
-        bar = _bar(page, step.left, len(family.candidates))
-        add(table, page.name(step.name), *(_count(page, n) for n in numbers), left, bar)
-    for spec in facts.unforeseen(family):
-        would = f"({spec.would_reject})" if spec.would_reject else _count(page, 0)
-        kept = spec.judged - spec.would_reject
-        cells = [str(kept) if spec.judged else _count(page, 0), would, ""]
-        cells += [_count(page, spec.undecided)] if undecided else []
-        cells += [_count(page, spec.screened)] if screened else []
-        add(table, page.name(spec.name), *cells, "", "unforeseen", style=DIM)
+        cells = [_cell(page, column, step) for column in shown]
+        bar = _bar(page, step.left or 0, len(family.candidates))
+        add(table, page.name(step.name), *cells, bar)
+    for step in facts.unforeseen(family):
+        cells = [_cell(page, column, step) for column in shown]
+        add(table, page.name(step.name), *cells, "unforeseen", style=DIM)
     return Group(table, *_remarks(page, family.specs))
 
 
-def _count(page: Page, number: int | None) -> str:
+def _cell(page: Page, column: Column, step: facts.Step) -> Text:
     """A nought is a dot, so that what happened stands out."""
-    if number is None:
-        return "?"
-    return str(number) if number else page.glyph("·", ".")
+    cell = column.cell(step)
+    text = page.glyph("·", ".") if is_nought(cell) else str(cell)
+    return Text(text, BOLD if column.stands_out(cell) else "")
 
 
 def _bar(page: Page, part: int, whole: int) -> Text:
