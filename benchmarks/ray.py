@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytest_multiplicity.training.planner import describe
 from safetensors.torch import load_file
 
 from benchmarks import common
@@ -34,7 +35,6 @@ from pytest_multiplicity.compute.ray.connection import RayCluster
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job
-from pytest_multiplicity.training.planner import describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
 

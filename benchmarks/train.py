@@ -24,12 +24,13 @@ from scipy import stats
 from benchmarks import common
 from benchmarks.common import Case
 from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.workers import Workers
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job, Trained
-from pytest_multiplicity.training.planner import describe
+from pytest_multiplicity.training.plan import describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
 
@@ -82,7 +83,7 @@ def engine(case: Case, data: Data, store: LocalStore) -> tuple[float, float, str
     start = time.perf_counter()
     jobs = jobs_of(case, data, case.count)
     cpu = torch.device("cpu")
-    for _ in train(jobs, device=cpu, store=store, progress=clock, on_plan=plans.extend):
+    for _ in train(jobs, Machine(cpu, store, clock), on_plan=plans.extend):
         pass
     return time.perf_counter() - start, clock.rate(), describe(plans)
 
@@ -152,7 +153,7 @@ def agreement(case: Case) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Workers(available_cores()) as workers:
         store, clock, cpu = LocalStore(Path(folder)), Clock(), torch.device("cpu")
         jobs = jobs_of(case, train_on, 20)
-        for _, result in train(jobs, device=cpu, store=store, progress=clock):
+        for _, result in train(jobs, Machine(cpu, store, clock)):
             assert isinstance(result, Trained)
             module = case.model()
             module.load_state_dict(result.state)

@@ -21,6 +21,7 @@ from pytest_multiplicity.store import fingerprint
 
 # One or two lanes pick kernels that are made for them, and cost more by the lane.
 FEWEST_LANES = 4
+MOST_LANES = 16  # from which on a step of each is no quicker
 
 
 class FusedModule:

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much was needed."""
+"""How much memory there is, and how what is freed is used again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from pytest_multiplicity.compute.devices import free_gpu_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 KEPT = 1 << 30  # bytes: what is smaller is kept when freed, and used again
@@ -24,7 +26,7 @@ def free_bytes(
 ) -> int:
     """Give the bytes that are free on a device; on a CPU within the container's limit."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return free_gpu_bytes(device)
     limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
     machine = _available(proc)
     return machine if limit is None or used is None else min(machine, max(0, limit - used))
@@ -47,18 +49,6 @@ def _number(path: Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() else None
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Give the most bytes that this process has had in use at once; 0 where nothing tells."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    if os.name != "posix":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from pytest_multiplicity.compute.machine import Advance
 from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.training import Advance, Job
 
 CHECKS = 4  # per time limit
 SHOWN = 20  # names of what hung, before the rest is only counted
@@ -19,7 +20,7 @@ SHOWN = 20  # names of what hung, before the rest is only counted
 class StalledError(EvaluationError):
     """Work was given up: it made no progress for too long. ``jobs``: those it was to train."""
 
-    def __init__(self, what: str, seconds: float, jobs: Sequence[Job] = ()) -> None:
+    def __init__(self, what: str, seconds: float, jobs: Sequence[Any] = ()) -> None:
         super().__init__(
             f"{what}: no progress in {seconds:g} s, so it was given up; if it only takes its time, "
             "set multiplicity_timeout higher"
@@ -29,7 +30,7 @@ class StalledError(EvaluationError):
 
 @contextmanager
 def watched(
-    what: str, seconds: float, advance: Advance, jobs: Sequence[Job] = ()
+    what: str, seconds: float, advance: Advance, jobs: Sequence[Any] = ()
 ) -> Iterator[Advance]:
     """Give ``advance``, and raise StalledError inside when it isn't called for so many seconds.
 

@@ -1,68 +1,61 @@
-"""The workers of one training, started when first needed, and what is shared with them."""
+"""The workers of one machine, started when first needed, and what is shared with them."""
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import torch
-
-from pytest_multiplicity.compute.fused import FEWEST_LANES
+from pytest_multiplicity.compute.devices import gpu_count
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
-from pytest_multiplicity.compute.pools import Cluster, Pool
+from pytest_multiplicity.compute.pools import Pool
+from pytest_multiplicity.compute.samples import Samples
 from pytest_multiplicity.compute.workers import Workers
-from pytest_multiplicity.training import Job, Samples, Way, portable
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-class Crew:
+class WorkerPool:
     """The workers for one device, a process on each of this machine's cores or a cluster's.
 
     ``cuda`` without a number is all GPUs of this machine: where there are several, each has a
     worker.
-    No process exists before ``workers`` is asked to perform. Work that makes no progress for
-    ``patience`` seconds is given up; 0 is none.
+    No process exists before ``workers`` is asked to perform.
     """
 
-    def __init__(
-        self,
-        cores: int,
-        device: torch.device = CPU,
-        patience: float = 0.0,
-        cluster: Cluster | None = None,
-    ) -> None:
-        self.cores, self.device, self.patience = cores, device, patience
-        self.cluster = cluster
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
         self._samples: dict[int, Samples] = {}
 
     @cached_property
     def workers(self) -> Pool:
         """Who performs tasks."""
-        if self.cluster is not None:
-            return self.cluster.pool(self.device, self.patience)
-        return Workers(self.count, self.patience, gpu_places(self.gpus) if self.gpus > 1 else ())
+        device, patience = self.machine.device, self.machine.patience
+        if self.machine.cluster is not None:
+            return self.machine.cluster.pool(device, patience)
+        return Workers(self.count, patience, gpu_places(self.gpus) if self.gpus > 1 else ())
 
     @cached_property
     def gpus(self) -> int:
         """How many GPUs of this machine train."""
-        if self.device.type != "cuda":
+        if self.machine.device.type != "cuda":
             return 0
-        return torch.cuda.device_count() if self.device.index is None else 1
+        return gpu_count() if self.machine.device.index is None else 1
 
     @property
     def count(self) -> int:
         """How many tasks are performed at once."""
-        if self.cluster is not None:
+        if self.machine.cluster is not None:
             return self.workers.count
-        return self.gpus if self.gpus > 1 else self.cores
+        return self.gpus if self.gpus > 1 else self.machine.cores
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -77,37 +70,27 @@ class Crew:
     @property
     def possible(self) -> bool:
         """Whether there can be workers, and more than one core for them."""
-        return self.cluster is not None or (os.name == "posix" and self.cores > 1)
+        return self.machine.cluster is not None or (os.name == "posix" and self.machine.cores > 1)
 
     @property
     def room(self) -> int:
         """The bytes that all workers have together."""
-        return free_bytes(self.device) if self.cluster is None else self.cluster.room(self.device)
+        cluster, device = self.machine.cluster, self.machine.device
+        return free_bytes(device) if cluster is None else cluster.room(device)
 
-    def takes(self, way: Way) -> bool:
-        """Say whether workers train this way: on a cluster they have the accelerators, too."""
-        far = self.cluster is not None and self.device.type != "cpu"
-        return way.in_workers or far or self.gpus > 1
+    @property
+    def takes_all(self) -> bool:
+        """Whether everything is trained in workers: they have the accelerators, here or far."""
+        far = self.machine.cluster is not None and self.machine.device.type != "cpu"
+        return far or self.gpus > 1
 
-    def spread(self, way: Way, jobs: int) -> Way:
-        """Give the way with no more lanes than leave every worker on a GPU or far something to do.
-
-        A plan may come from another number of workers, and how many lanes there are changes no bits
-        as long as they are a few.
-        """
-        if way.kind != "fused" or not (self.cluster or self.gpus > 1):
-            return way
-        most = max(FEWEST_LANES, math.ceil(jobs / self.count))
-        return replace(way, lanes=min(way.lanes, most))
-
-    def portable(self, job: Job) -> Job:
-        """Give a job that can travel; what lies in memory is shared by all that travel."""
-        data = job.recipe.data
+    def samples(self, data: Data) -> Samples | None:
+        """Return what lies in memory of a data set, shared by all that travels; None: nothing."""
         if data.streamed:
-            return portable(job, None)
+            return None
         if id(data) not in self._samples:
             self._samples[id(data)] = Samples(data.inputs, data.targets)
-        return portable(job, self._samples[id(data)])
+        return self._samples[id(data)]
 
 
 def gpu_places(count: int, visible: str | None = None) -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
+from pytest_multiplicity.compute.devices import STRICT
 from pytest_multiplicity.compute.sharing import Sharing, UnsharableError
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.errors import EvaluationError
@@ -29,15 +30,14 @@ sys.path[:] = json.loads(sys.argv[2])
 from pytest_multiplicity.compute.worker import main
 main(int(sys.argv[1]))
 """
-# One thread each; matrix products whose bits don't depend on where a matrix lies in memory; and an
-# allocator (glibc's) that keeps what is freed: handing out new pages costs a tenth of a step.
+# One thread each; and an allocator (glibc's) that keeps what is freed: handing out new pages costs
+# a tenth of a step.
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "MKL_CBWR": "AUTO,STRICT",
 }
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ class _Process:
             arguments = [str(theirs.fileno()), json.dumps(sys.path)]
             self.popen = subprocess.Popen(
                 [sys.executable, "-c", BOOT, *arguments],
-                env={**os.environ, **ENVIRONMENT, **place},
+                env={**STRICT, **os.environ, **ENVIRONMENT, **place},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import Cluster, device_class, threads
+from pytest_multiplicity.compute import Machine, device_class
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import (
@@ -26,12 +26,12 @@ from pytest_multiplicity.errors import (
 )
 from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.infer import Model, frozen
-from pytest_multiplicity.store import RESULTS_VERSION, Store, fingerprint
+from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import (
+    Declared,
     Diverged,
     Job,
     Plan,
-    Progress,
     Recipe,
     Seeds,
     Trained,
@@ -49,10 +49,7 @@ class Models:
 
     Recipes are trained together, on the first use of any of them; what the store holds is not
     trained again. Weights are read from the store when a model is used, and a bounded number kept.
-    Work that makes no progress for ``patience`` seconds is given up; 0 is none. ``check``: before
-    candidates are trained side by side, that they don't depend on each other. One process at a
-    time computes, with so many ``threads``, by default as many as torch uses now, and with the
-    workers of a ``cluster`` where there is one.
+    One process at a time computes.
     """
 
     def __init__(
@@ -62,25 +59,20 @@ class Models:
         design: Design,
         made: Sequence[Any],
         *,
-        store: Store,
-        device: torch.device,
-        progress: Progress,
+        machine: Machine,
         work: Work,
         run_id: str,
-        patience: float = 0.0,
-        check: bool = True,
-        threads: int | None = None,
-        cluster: Cluster | None = None,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
-        self.store, self.device, self.progress, self.work = store, device, progress, work
-        self.run_id, self.patience, self._check = run_id, patience, check
-        self._threads, self.cluster = threads or torch.get_num_threads(), cluster
+        self.machine, self.work, self.run_id = machine, work, run_id
+        self.store, self.device, self.progress = machine.store, machine.device, machine.progress
+        self.patience, self.cluster = machine.patience, machine.cluster
         self.diverged: dict[int, Diverged] = {}
         self.history: dict[int, list[dict[str, float]]] = {}
         self._failure: Exception | None = None
         self._ways: dict[int, str] = {}
+        self.others: dict[int, str] = {}  # classes of the machines that trained what isn't of here
         self.trained_now: set[int] = set()  # in this run, also by a process that died since
         self._ready = False
         self._held: dict[int, nn.Module] = {}
@@ -180,14 +172,7 @@ class Models:
         jobs = [self._job(i) for i in recipes if not self._recall(i)]
         if not jobs:
             return []
-        return engine.plan(
-            jobs,
-            device=self.device,
-            store=self.store,
-            check=self._check,
-            patience=self.patience,
-            cluster=self.cluster,
-        )
+        return engine.plan(jobs, self.machine, declared=self._declared(recipes))
 
     @property
     def ways(self) -> dict[str, int]:
@@ -197,7 +182,7 @@ class Models:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Inside, no other process computes: this one has all threads."""
-        with self.store.lock("compute"), threads(self._threads):
+        with self.machine.alone():
             yield
 
     def _train(self) -> None:
@@ -207,23 +192,21 @@ class Models:
             with self.computing():
                 missing = [i for i in missing if not self._recall(i)]  # another process was faster
                 self.work.stored += len(recipes) - len(missing)
-                self._train_missing(missing)
+                self._train_missing(missing, self._declared(recipes))
         else:
             self.work.stored += len(recipes)
 
-    def _train_missing(self, missing: Sequence[int]) -> None:
+    def _declared(self, recipes: Sequence[int]) -> Declared:
+        """All recipes of the family, whatever of them is trained already."""
+        declared = len(self.definition.design(None).configs)
+        size = round(declared * len(recipes) / len(self.made))
+        return Declared([self._job(index) for index in recipes], max(1, size))
+
+    def _train_missing(self, missing: Sequence[int], declared: Declared) -> None:
         jobs = {self.keys[i]: i for i in missing}
         work = [self._job(i) for i in missing]
         with guarded("training"):
-            for job, outcome in engine.train(
-                work,
-                device=self.device,
-                store=self.store,
-                progress=self.progress,
-                check=self._check,
-                patience=self.patience,
-                cluster=self.cluster,
-            ):
+            for job, outcome in engine.train(work, self.machine, declared=declared):
                 self._keep(jobs[job.key], outcome)
                 self.work.trained += 1
 
@@ -235,7 +218,12 @@ class Models:
             self.store.put("weights", key, {}, {"diverged": sick, "run": self._here})
         else:
             self.history[index], self._ways[index] = outcome.history, outcome.way
-            meta = {"history": outcome.history, "way": outcome.way, "run": self._here}
+            meta = {
+                "history": outcome.history,
+                "way": outcome.way,
+                "machine": str(self.machine.kind),
+                "run": self._here,
+            }
             self.store.put("weights", key, outcome.state, meta)
         self.trained_now.add(index)
 
@@ -253,6 +241,8 @@ class Models:
         self.history[index] = meta.get("history", [])
         if "way" in meta:
             self._ways[index] = meta["way"]
+        if (maker := meta.get("machine")) not in (None, str(self.machine.kind)):
+            self.others[index] = maker
         if meta.get("run") == self._here:
             self.trained_now.add(index)
         return True

@@ -6,6 +6,7 @@ so that a repository without families pays for a few checks only.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -73,4 +74,6 @@ def _begin(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin(HOOKS):
         from pytest_multiplicity.plugin import hooks
 
+        # MKL reads it before its first product, whose bits must not depend on where matrices lie
+        os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
         config.pluginmanager.register(hooks, HOOKS)

@@ -79,8 +79,7 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
 
 def _group(plan: Plan) -> str:
     """One group: how, how long, how much memory, and who."""
-    known = ", as recorded" if plan.recorded else ""
-    cost = f"about {clock(plan.seconds)}, {plan.bytes / 1e6:,.1f} MB{known}"
+    cost = f"about {clock(plan.seconds)}, {plan.bytes / 1e6:,.1f} MB"
     return f"{plan}: {cost}: {_some([job.id for job in plan.group.jobs])}"
 
 

@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import pytest
 
+from pytest_multiplicity.compute import Progress, Task
 from pytest_multiplicity.report import clock, inert
-from pytest_multiplicity.training import Progress, Task
 
 LINE_SECONDS = 15.0  # between plain lines
 QUIET_SECONDS = 2.0  # work shorter than this is not worth a word

@@ -20,7 +20,7 @@ from pytest_multiplicity.plugin.options import Engine, Independence, Options, Sa
 if TYPE_CHECKING:
     import torch
 
-    from pytest_multiplicity.compute import RayCluster
+    from pytest_multiplicity.compute import Machine, Progress, RayCluster
     from pytest_multiplicity.evaluation import (
         Facts,
         Leakage,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     )
     from pytest_multiplicity.plugin.screening import Screening
     from pytest_multiplicity.store import Store
-    from pytest_multiplicity.training import Progress
 
 
 class State:
@@ -134,6 +133,21 @@ class State:
 
         return make(self.config)
 
+    @cached_property
+    def machine(self) -> Machine:
+        """What trains and evaluates."""
+        from pytest_multiplicity.compute import Machine
+
+        return Machine(
+            self.device,
+            self.store,
+            self.progress,
+            threads=self.threads,
+            patience=self.options.timeout,
+            check=self.options.independence is Independence.CHECK,
+            cluster=self.cluster,
+        )
+
     def build(
         self, family: Family, dependencies: Mapping[str, Any]
     ) -> Population | RecordedPopulation:
@@ -153,13 +167,7 @@ class State:
             family.definition,
             family.design,
             made,
-            store=self.store,
-            device=self.device,
-            progress=self.progress,
-            patience=self.options.timeout,
-            check=self.options.independence is Independence.CHECK,
-            threads=self.threads,
-            cluster=self.cluster,
+            machine=self.machine,
             work=Work(),
             run_id=self.run_id,
         )

@@ -12,10 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.compute import seed_everything
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.policies import RAND, TRIVIAL, Policy
 from pytest_multiplicity.training.recipe import Augmentation, Recipe
-from pytest_multiplicity.training.seeds import Seeds, derive, seed_everything
+from pytest_multiplicity.training.seeds import Seeds, derive
 
 POLICIES = {"rand": RAND, "trivial": TRIVIAL}
 

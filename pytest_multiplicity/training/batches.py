@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import free_bytes
+from pytest_multiplicity.compute import Samples, free_bytes
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -33,27 +33,6 @@ class Feed:
             inputs, targets = self.take(block), self.targets[block.to(self.targets.device)]
             pairs = torch.split(inputs, batch_size), torch.split(targets, batch_size)
             yield from zip(*pairs, strict=True)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs and targets in memory, and nothing else: as much of a data set as training needs."""
-
-    inputs: Tensor
-    targets: Tensor
-    streamed: bool = False
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    @property
-    def shape(self) -> torch.Size:
-        """The shape of one input."""
-        return self.inputs.shape[1:]
-
-    def take(self, rows: Tensor) -> Tensor:
-        """Give a copy of these inputs."""
-        return self.inputs.index_select(0, rows)  # row by row: several times quicker than indexing
 
 
 def feed(data: Data | Samples, device: torch.device) -> Feed:

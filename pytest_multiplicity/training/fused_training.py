@@ -8,13 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, preserved_rng, stack
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    Advance,
+    Arithmetic,
+    precision,
+    preserved_rng,
+    stack,
+)
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.fused_optimizer import fused_optimizer
 from pytest_multiplicity.training.jobs import (
-    Advance,
     Diverged,
     Job,
     Trained,
@@ -23,14 +29,12 @@ from pytest_multiplicity.training.jobs import (
     check_step,
     divergence,
     epoch_row,
-    precision,
     sick_weights,
 )
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
-from pytest_multiplicity.training.ways import Way
 
-FUSED = Way("fused", FEWEST_LANES)
+FUSED = Arithmetic(fused=True)
 
 
 def train_fused(
@@ -38,26 +42,26 @@ def train_fused(
     modules: Sequence[nn.Module],
     feed: Feed,
     device: torch.device,
-    way: Way = FUSED,
+    arithmetic: Arithmetic = FUSED,
     *,
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> list[Trained | Diverged]:
     """Train jobs of one structure side by side, each from its initial module.
 
-    Lanes that no job needs are filled with copies of the first: how many lanes there are can pick
-    other kernels, and a result must not depend on how many jobs there happened to be.
+    Fewer than four are filled up with copies of the first: one or two lanes pick other kernels, and
+    a result must not depend on how many jobs there happened to be.
     ``advance`` is called with the number of job-steps done.
 
     Raises:
         Unfusable: the modules can't run side by side.
         RecipeError: what the recipes' functions give can't be trained.
     """
-    padding = max(0, way.lanes - len(jobs))
+    padding = max(0, FEWEST_LANES - len(jobs))
     padded = [*jobs, *[jobs[0]] * padding]
-    with preserved_rng(), precision(jobs[0].recipe, device):
+    with preserved_rng(), precision(jobs[0].recipe.precision, device):
         filled = [*modules, *[modules[0]] * padding]
-        training = FusedTraining(padded, filled, feed, device, way)
+        training = FusedTraining(padded, filled, feed, device, arithmetic)
         keeper = keeper or Keeper()
         if keeper.saved:
             training.restore([*keeper.saved, *[keeper.saved[0]] * padding])
@@ -68,7 +72,7 @@ def train_fused(
                 for lane in range(len(jobs)):
                     if not training.diverged[lane]:
                         keeper.keep(lane, training.checkpoint(lane))
-        return [training.result(lane, str(way)) for lane in range(len(jobs))]
+        return [training.result(lane, str(arithmetic)) for lane in range(len(jobs))]
 
 
 class FusedTraining:
@@ -80,13 +84,13 @@ class FusedTraining:
         modules: Sequence[nn.Module],
         feed: Feed,
         device: torch.device,
-        way: Way = FUSED,
+        arithmetic: Arithmetic = FUSED,
     ) -> None:
         self.jobs, self.feed, self.device = jobs, feed, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
         self.modules = stack([module.to(device) for module in modules]).train()
         deck = self.modules.deck
-        deck.channels_last, deck.by_numpy = way.channels_last, way.by_numpy
+        deck.channels_last, deck.by_numpy = arithmetic.channels_last, arithmetic.by_numpy
         deck.generators = [torch.Generator(device) for _ in jobs]
         self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)

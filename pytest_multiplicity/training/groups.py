@@ -7,14 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, Unfusable, free_bytes, structure
+from pytest_multiplicity.compute import Unfusable, structure
 from pytest_multiplicity.training.fused_optimizer import optimizer_kind
 from pytest_multiplicity.training.jobs import Job, initial_module
 
-COPIES = 16  # of a model's state, at the most, while fusing it is checked in float64
+LARGEST = 64 << 20  # bytes of a model's state: checks of fusing keep some fifty copies of it
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Group:
     jobs: tuple[Job, ...]
     signature: str
     obstacle: str | None
+    state_bytes: int = 0
 
     @property
     def steps(self) -> int:
@@ -37,27 +37,27 @@ def group_jobs(jobs: Sequence[Job]) -> list[Group]:
     Seeds, learning rates, decays, schedules, losses, data order and augmentation may differ.
     """
     found: dict[tuple[int, str], list[Job]] = {}
-    obstacles: dict[str, str | None] = {}
+    known: dict[str, tuple[str | None, int]] = {}
     for job in jobs:
-        signature, obstacle = _signature(job)
-        obstacles[signature] = obstacle
+        module = initial_module(job.recipe, job.seeds)
+        signature, obstacle = _signature(job, module)
+        known[signature] = obstacle, _state_bytes(module)
         found.setdefault((id(job.recipe.data), signature), []).append(job)
-    return [Group(tuple(group), sig, obstacles[sig]) for (_, sig), group in found.items()]
+    return [Group(tuple(group), sig, *known[sig]) for (_, sig), group in found.items()]
 
 
 def _state_bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _signature(job: Job) -> tuple[str, str | None]:
+def _signature(job: Job, module: nn.Module) -> tuple[str, str | None]:
     recipe = job.recipe
-    module = initial_module(recipe, job.seeds)
     try:
         described: object = structure(module)
         obstacle = None
     except Unfusable as reason:
         described, obstacle = repr(module), str(reason)
-    if _state_bytes(module) * FEWEST_LANES * COPIES > free_bytes(torch.device("cpu")):
+    if _state_bytes(module) > LARGEST:
         obstacle = obstacle or "too large to have several in memory"
     if isinstance(recipe.optimizer, str):
         optimizer: object = optimizer_kind(recipe)

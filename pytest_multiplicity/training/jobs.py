@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pytest_multiplicity.compute import preserved_rng
+from pytest_multiplicity.compute import preserved_rng, seed_everything
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (
     Seeds,
     derive,
-    seed_everything,
     training_rows,
 )
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Trained:
 
     ``state`` is the module's state dict (CPU tensors that share no memory); ``history`` has a row
     per epoch with "epoch" (from 1), mean training "loss" and "accuracy", and the last step's "lr";
-    ``way`` says how it was trained.
+    ``way`` says in which arithmetic.
     """
 
     state: dict[str, Tensor]
@@ -73,20 +67,6 @@ class Diverged:
 
     def __str__(self) -> str:
         return f"diverged at epoch {self.epoch}: {self.reason}"
-
-
-class Task(Protocol):
-    """A bar that moves."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Move by so many steps."""
-
-
-class Progress(Protocol):
-    """Where trainings say how far they are."""
-
-    def task(self, description: str, total: int) -> AbstractContextManager[Task]:
-        """Open a bar of ``total`` steps."""
 
 
 def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
@@ -178,24 +158,6 @@ def sick_weights(epoch: int, state: dict[str, Tensor]) -> Diverged | None:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             return Diverged(epoch + 1, f"weights are not finite ({name})")
     return None
-
-
-@contextmanager
-def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Compute in the recipe's precision: TF32 on CUDA only where asked for."""
-    if device.type != "cuda":
-        yield
-        return
-    wanted = "tf32" if recipe.precision == "tf32" else "ieee"
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = wanted
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

@@ -11,13 +11,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import preserved_rng
+from pytest_multiplicity.compute import (
+    Advance,
+    Arithmetic,
+    precision,
+    preserved_rng,
+    seed_everything,
+    seed_step,
+)
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.jobs import (
-    Advance,
     Diverged,
     Job,
     Trained,
@@ -28,20 +34,16 @@ from pytest_multiplicity.training.jobs import (
     epoch_row,
     final_state,
     initial_module,
-    precision,
     sick_weights,
 )
 from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
 from pytest_multiplicity.training.seeds import (
     derive,
     epoch_order,
-    seed_everything,
-    seed_step,
     training_rows,
 )
-from pytest_multiplicity.training.ways import Way
 
-PLAIN = Way("plain")
+PLAIN = Arithmetic()
 
 
 def train_plain(
@@ -50,7 +52,7 @@ def train_plain(
     device: torch.device,
     *,
     module: nn.Module | None = None,
-    way: Way = PLAIN,
+    arithmetic: Arithmetic = PLAIN,
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> Trained | Diverged:
@@ -61,9 +63,9 @@ def train_plain(
     Raises:
         RecipeError: what the recipe's functions give can't be trained.
     """
-    with preserved_rng(), precision(job.recipe, device), compiling(way.compiled):
+    with preserved_rng(), precision(job.recipe.precision, device), compiling(arithmetic.compiled):
         module = module or initial_module(job.recipe, job.seeds)
-        training = PlainTraining(job, module, feed, device, way)
+        training = PlainTraining(job, module, feed, device, arithmetic)
         keeper = keeper or Keeper()
         for saved in keeper.saved:
             training.restore(saved)
@@ -77,7 +79,7 @@ def train_plain(
                 keeper.keep(0, training.checkpoint())
         state = final_state(training.module)
         sick = sick_weights(training.epoch - 1, state)
-        return sick or Trained(state, training.history, str(way))
+        return sick or Trained(state, training.history, str(arithmetic))
 
 
 @contextmanager
@@ -119,12 +121,12 @@ class PlainTraining:
         module: nn.Module,
         feed: Feed,
         device: torch.device,
-        way: Way = PLAIN,
+        arithmetic: Arithmetic = PLAIN,
     ) -> None:
         self.job, self.feed, self.device = job, feed, device
-        self.format = torch.channels_last if way.channels_last else torch.preserve_format
+        self.format = torch.channels_last if arithmetic.channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
-        self.model = _compiled(self.module, device) if way.compiled else self.module
+        self.model = _compiled(self.module, device) if arithmetic.compiled else self.module
         self.optimizer = build_optimizer(job.recipe, self.module)
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)

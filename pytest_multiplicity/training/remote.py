@@ -10,14 +10,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from pytest_multiplicity.compute import Reporter
-from pytest_multiplicity.training.batches import Feed, Samples, feed
+from pytest_multiplicity.compute import Advance, Arithmetic, Reporter, Samples
+from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.fused_training import train_fused
-from pytest_multiplicity.training.jobs import Advance, Diverged, Job, Trained, initial_module
+from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import train_plain
-from pytest_multiplicity.training.probe import Probe, probe, why_not
-from pytest_multiplicity.training.ways import Way
 
 CPU = torch.device("cpu")
 Results = list[Trained | Diverged]
@@ -42,7 +40,7 @@ def _built_elsewhere() -> nn.Module:
 def train_task(
     jobs: Sequence[Job],
     portable_jobs: Sequence[Job],
-    way: Way,
+    arithmetic: Arithmetic,
     saved: Sequence[Checkpoint],
     seconds: float,
     device: torch.device = CPU,
@@ -52,13 +50,13 @@ def train_task(
     It notes (position of the job, checkpoint) every so many ``seconds``.
     """
     modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_train, list(portable_jobs), modules, way, list(saved), seconds, device)
+    return partial(_train, list(portable_jobs), modules, arithmetic, list(saved), seconds, device)
 
 
 def _train(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
-    way: Way,
+    arithmetic: Arithmetic,
     saved: Sequence[Checkpoint],
     seconds: float,
     device: torch.device,
@@ -66,63 +64,36 @@ def _train(
 ) -> Results:
     keeper = Keeper(saved, lambda lane, kept: reporter.note((lane, kept)), seconds)
     source = feed(jobs[0].recipe.data, device)
-    return train_way(jobs, modules, way, source, device, keeper, reporter)
+    return train_together(jobs, modules, arithmetic, source, device, keeper, reporter)
 
 
-def train_way(
+def train_together(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
-    way: Way,
+    arithmetic: Arithmetic,
     feed: Feed,
     device: torch.device,
     keeper: Keeper,
     advance: Advance,
 ) -> Results:
     """Train jobs (one, unless they are to be fused) from their initial modules."""
-    if way.kind == "fused":
+    if arithmetic.fused:
         return train_fused(
             jobs,
             modules,
             feed,
             device,
-            way,
+            arithmetic,
             keeper=keeper,
             advance=advance,
         )
     result = train_plain(
-        jobs[0], feed, device, module=modules[0], way=way, keeper=keeper, advance=advance
+        jobs[0],
+        feed,
+        device,
+        module=modules[0],
+        arithmetic=arithmetic,
+        keeper=keeper,
+        advance=advance,
     )
     return [result]
-
-
-def probe_task(
-    jobs: Sequence[Job], portable_jobs: Sequence[Job], ways: Sequence[Way], seconds: float
-) -> partial[Probe]:
-    """Make the task of probing ways."""
-    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_probe, list(portable_jobs), modules, list(ways), seconds)
-
-
-def _probe(
-    jobs: Sequence[Job],
-    modules: Sequence[nn.Module],
-    ways: Sequence[Way],
-    seconds: float,
-    reporter: Reporter,
-) -> Probe:
-    samples = feed(jobs[0].recipe.data, CPU)
-    return probe(jobs, modules, ways, samples, CPU, seconds=seconds)
-
-
-def check_task(
-    jobs: Sequence[Job], portable_jobs: Sequence[Job], way: Way, check: bool
-) -> partial[str | None]:
-    """Make the task of finding a reason not to take a way."""
-    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_check, list(portable_jobs), modules, way, check)
-
-
-def _check(
-    jobs: Sequence[Job], modules: Sequence[nn.Module], way: Way, check: bool, reporter: Reporter
-) -> str | None:
-    return why_not(jobs, modules, way, feed(jobs[0].recipe.data, CPU), CPU, check=check)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import operator
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,20 +77,3 @@ def epoch_order(rows: Tensor, seeds: Seeds, epoch: int) -> Tensor:
     """Give the rows in the order in which this epoch (counted from 0) takes them."""
     drawn = torch.randperm(len(rows), generator=generator(seeds.order, "order", epoch))
     return rows[drawn]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators that user code draws from. Use inside `preserved_rng`."""
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:  # the former would format a stack trace for each kind of accelerator, in milliseconds
-        torch.default_generator.manual_seed(seed)
-
-
-def seed_step(seed: int, device: torch.device) -> None:
-    """Seed only what a forward pass draws from, which takes microseconds."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)

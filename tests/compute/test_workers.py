@@ -16,16 +16,16 @@ import torch
 from torch import nn
 
 from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.sharing import Sharing, UnsharableError
-from pytest_multiplicity.compute.worker_pool import Crew, gpu_places
+from pytest_multiplicity.compute.worker_pool import WorkerPool, gpu_places
 from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled, Workers
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.batches import Samples, feed
 from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.remote import portable
-from pytest_multiplicity.training.ways import Way
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
 
@@ -92,15 +92,14 @@ def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:
     assert there == {"4", "GPU-8f9b"}
 
 
-def test_groups_are_spread_over_all_gpus(monkeypatch: Any) -> None:
+def test_all_gpus_train(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    one, all_of_them = Crew(8, torch.device("cuda", 1)), Crew(8, torch.device("cuda"))
-    plain, fused = Way("plain"), Way("fused", 16)
-    assert (one.takes(plain), all_of_them.takes(plain)) == (False, True)
+    one, all_of_them = (
+        WorkerPool(Machine(torch.device(name), None, None, cores=8))  # type: ignore[arg-type]
+        for name in ("cuda:1", "cuda")
+    )
+    assert (one.takes_all, all_of_them.takes_all) == (False, True)
     assert all_of_them.count == 3
-    assert one.spread(fused, 21) == fused
-    assert all_of_them.spread(fused, 21) == Way("fused", 7)
-    assert all_of_them.spread(fused, 6) == Way("fused", 4)
 
 
 def test_a_task_that_hangs_is_ended_and_one_that_goes_on_is_not() -> None:

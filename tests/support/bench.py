@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import pytest_multiplicity as pm
+from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.design import Built
 from pytest_multiplicity.evaluation.leakage import Leakage
 from pytest_multiplicity.evaluation.population import Population
@@ -77,9 +78,7 @@ class Bench:
             definition,
             expanded,
             [definition.function(config) for config in expanded.configs],
-            store=self.store,
-            device=torch.device("cpu"),
-            progress=_Quiet(),
+            machine=Machine(torch.device("cpu"), self.store, _Quiet()),
             work=Work(),
             run_id=run_id,
         )

@@ -10,18 +10,19 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_multiplicity.compute.arithmetic import Arithmetic
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.training import planner as planner_module
+from pytest_multiplicity.training import plan as plan_module
 from pytest_multiplicity.training.batches import feed
+from pytest_multiplicity.training.checks import Trial
 from pytest_multiplicity.training.engine import plan, train
 from pytest_multiplicity.training.jobs import Job, Trained
 from pytest_multiplicity.training.plain import train_plain
-from pytest_multiplicity.training.probe import why_not
-from pytest_multiplicity.training.ways import Way
 
 Make = Callable[..., Job]
 CPU = torch.device("cpu")
-PLAIN, COMPILED = Way("plain"), Way("plain", compiled=True)
+PLAIN, COMPILED = Arithmetic(), Arithmetic(compiled=True)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="on a CPU the compiler needs one of C++: g++"
@@ -48,10 +49,10 @@ def compiler() -> Any:
 @pytest.mark.usefixtures("compiler")
 def test_one_compilation_serves_all_candidates(job: Make, blobs: Data) -> None:
     source, jobs = feed(blobs, CPU), [job(seed, model=wide) for seed in range(4)]
-    train_plain(jobs[0], source, CPU, way=COMPILED)
+    train_plain(jobs[0], source, CPU, arithmetic=COMPILED)
     before = compilations()
     for each in jobs:
-        plain, compiled = (train_plain(each, source, CPU, way=w) for w in (PLAIN, COMPILED))
+        plain, compiled = (train_plain(each, source, CPU, arithmetic=a) for a in (PLAIN, COMPILED))
         assert isinstance(plain, Trained)
         assert isinstance(compiled, Trained)
         for name, value in plain.state.items():
@@ -60,34 +61,17 @@ def test_one_compilation_serves_all_candidates(job: Make, blobs: Data) -> None:
 
 
 @pytest.mark.usefixtures("compiler")
-def test_the_compiler_is_tried_where_it_may_pay(
+def test_compiled_candidates_train_as_planned(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[bool] = []
-    probe = planner_module.probe
-
-    def counted(jobs: Any, modules: Any, ways: Any, *args: Any, **options: Any) -> Any:
-        found = probe(jobs, modules, ways, *args, **options)
-        tried.extend(way.compiled for way in ways)
-        if ways[0].compiled:
-            (only,) = found.probed
-            assert only.setup > 0
-            found.probed[:] = [type(only)(only.way, 0.0, 0)]  # as fast as can be
-        return found
-
-    monkeypatch.setattr(planner_module, "probe", counted)
-    monkeypatch.setattr(planner_module, "COMPILES", {"cpu"})
+    monkeypatch.setattr(plan_module, "of_training", lambda *args, **settings: COMPILED)
     jobs = [job(seed, model=wide) for seed in range(2)]
-    (made,) = plan(jobs, device=CPU, store=store, cores=1)
-    assert not any(tried)  # 30 s to save milliseconds
-    assert not made.way.compiled
-    store.entries.clear()
-    monkeypatch.setattr(planner_module, "COMPILE_SECONDS", 0.0)
-    (made,) = plan(jobs, device=CPU, store=store, cores=1)
-    assert made.way.compiled
-    assert str(made.way).endswith("compiled")
-    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
-    assert all(isinstance(result, Trained) for result in results.values())
+    (made,) = plan(jobs, Machine(CPU, store, bar, cores=1))
+    assert made.arithmetic == COMPILED
+    results = dict(train(jobs, Machine(CPU, store, bar, cores=1)))
+    assert {result.way for result in results.values() if isinstance(result, Trained)} == {
+        "plain, compiled"
+    }
 
 
 @pytest.mark.usefixtures("compiler")
@@ -103,20 +87,20 @@ def test_what_is_compiled_is_compared(job: Make, blobs: Data) -> None:
             out: torch.Tensor = self.head(x)
             return 2 * out if torch.compiler.is_compiling() else out
 
-    source, way = feed(blobs, CPU), COMPILED
     for build, verdict in ((wide, None), (Deep, "compiling changes the gradients")):
         module = build()
-        assert why_not([job(0, model=build)], [module], way, source, CPU) == verdict
+        trial = Trial([job(0, model=build)], [module], feed(blobs, CPU), CPU)
+        assert trial.why_not(COMPILED) == verdict
 
 
 def test_what_cannot_be_compiled_is_not(
-    job: Make, store: Any, monkeypatch: pytest.MonkeyPatch
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **options: Any) -> Any:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr(planner_module, "COMPILES", {"cpu"})
-    monkeypatch.setattr(planner_module, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(plan_module, "of_training", lambda *args, **settings: COMPILED)
     monkeypatch.setattr(torch, "compile", broken)
-    (made,) = plan([job(0)], device=CPU, store=store, cores=1)
-    assert not made.way.compiled
+    (made,) = plan([job(0)], Machine(CPU, store, bar, cores=1))
+    assert made.arithmetic == PLAIN
+    assert made.reason == "RuntimeError: no compiler here"

@@ -16,26 +16,25 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from pytest_multiplicity.compute.arithmetic import Arithmetic
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.stall import StalledError
-from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.worker_pool import WorkerPool
 from pytest_multiplicity.compute.workers import Crashed, Failed, Workers
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError, RecipeError
-from pytest_multiplicity.training import engine
+from pytest_multiplicity.training import chunks
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
 from pytest_multiplicity.training.engine import plan, train
 from pytest_multiplicity.training.fused_training import FusedTraining, train_fused
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import PlainTraining, train_plain
-from pytest_multiplicity.training.planner import Planner
-from pytest_multiplicity.training.ways import Way
+from pytest_multiplicity.training.plan import Planner
 
 CPU = torch.device("cpu")
 Make = Callable[..., Job]
-FUSED = Way("fused", 4, in_workers=True)
-SIX = Way("fused", 6)
-WORKERS = Way("plain", in_workers=True)
+FUSED, PLAIN = Arithmetic(fused=True), Arithmetic()
 
 
 def collect(into: list[Job], results: Any) -> None:
@@ -46,9 +45,11 @@ def modules(jobs: list[Job]) -> list[nn.Module]:
     return [initial_module(made.recipe, made.seeds) for made in jobs]
 
 
-def fused(jobs: list[Job], way: Way = FUSED, **settings: Any) -> list[Trained | Diverged]:
+def fused(
+    jobs: list[Job], arithmetic: Arithmetic = FUSED, **settings: Any
+) -> list[Trained | Diverged]:
     source = feed(jobs[0].recipe.data, CPU)
-    return train_fused(jobs, modules(jobs), source, CPU, way, **settings)
+    return train_fused(jobs, modules(jobs), source, CPU, arithmetic, **settings)
 
 
 def states(results: Any) -> list[dict[str, Tensor]]:
@@ -59,15 +60,21 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
 
-def by_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the planner choose one way, so that tests don't depend on timings."""
-    plan = Planner._made
+def planned(
+    monkeypatch: pytest.MonkeyPatch,
+    arithmetic: Arithmetic = PLAIN,
+    *,
+    lanes: int = 1,
+    in_workers: bool = True,
+) -> None:
+    """Have one arithmetic, so many lanes, and workers or none, whatever there is to do."""
+    plans = Planner.plans
+    chosen = {"arithmetic": arithmetic, "lanes": lanes, "in_workers": in_workers}
 
-    def made(self: Planner, groups: Any) -> Any:
-        monkeypatch.setattr("pytest_multiplicity.training.planner.WORKERS_COST", float("inf"))
-        return {group: replace(found, way=way) for group, found in plan(self, groups).items()}
+    def made(self: Planner, *args: Any, **settings: Any) -> Any:
+        return [replace(found, **chosen) for found in plans(self, *args, **settings)]
 
-    monkeypatch.setattr(Planner, "_made", made)
+    monkeypatch.setattr(Planner, "plans", made)
 
 
 def cnn() -> nn.Module:
@@ -91,14 +98,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize(
-    "way", [FUSED, replace(FUSED, channels_last=True), replace(FUSED, by_numpy=True)], ids=str
+    "arithmetic",
+    [FUSED, replace(FUSED, channels_last=True), replace(FUSED, by_numpy=True)],
+    ids=str,
 )
 def test_a_few_fused_steps_agree_with_plain_ones(
-    job: Make, images: Data, name: str, way: Way
+    job: Make, images: Data, name: str, arithmetic: Arithmetic
 ) -> None:
     settings = {"model": cnn, "data": images, "batch_size": 8, "epochs": 2, "lr": 0.02}
     jobs = [job(seed, **(settings | SETTINGS[name])) for seed in range(3)]
-    results = fused(jobs, way)
+    results = fused(jobs, arithmetic)
     for made, result in zip(jobs, results, strict=True):
         alone = train_plain(made, feed(images, CPU), CPU)
         assert isinstance(alone, Trained)
@@ -127,12 +136,12 @@ def test_candidates_have_settings_of_their_own(job: Make) -> None:
 
 def test_a_fused_candidate_does_not_depend_on_its_neighbours(job: Make) -> None:
     jobs = [job(seed) for seed in range(6)]
-    whole = states(fused(jobs, SIX))
-    assert all(map(same, whole, states(fused(jobs, SIX))))  # a rerun
-    assert all(map(same, whole[::-1], states(fused(jobs[::-1], SIX))))  # other slots
-    assert same(whole[2], states(fused([jobs[2]], SIX))[0])  # by itself
+    whole = states(fused(jobs))
+    assert all(map(same, whole, states(fused(jobs))))  # a rerun
+    assert all(map(same, whole[::-1], states(fused(jobs[::-1]))))  # other slots
+    assert same(whole[2], states(fused([jobs[2]]))[0])  # by itself
     diverging = [job(seed, lr=1e30) for seed in range(3)]
-    mixed = fused([*diverging, jobs[4]], SIX)
+    mixed = fused([*diverging, jobs[4]])
     assert isinstance(mixed[3], Trained)
     assert same(whole[4], mixed[3].state)
 
@@ -163,26 +172,34 @@ def test_a_resumed_fused_training_ends_bitwise_the_same(job: Make, optimizer: st
     assert len(steps) == 1 + 2 * jobs[0].steps_per_epoch
 
 
-@pytest.mark.parametrize("way", [Way("plain", threads=1), WORKERS, FUSED], ids=str)
-def test_each_job_is_trained_once_by_the_planned_way(
-    job: Make, store: Any, bar: Any, way: Way, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("arithmetic", "lanes", "in_workers"), [(PLAIN, 1, False), (PLAIN, 1, True), (FUSED, 4, True)]
+)
+def test_each_job_is_trained_once_as_planned(
+    job: Make,
+    store: Any,
+    bar: Any,
+    arithmetic: Arithmetic,
+    lanes: int,
+    in_workers: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_way(way, monkeypatch)
+    planned(monkeypatch, arithmetic, lanes=lanes, in_workers=in_workers)
     jobs = [job(seed) for seed in range(6)]
-    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    results = dict(train(jobs, Machine(CPU, store, bar, cores=2)))
     assert set(results) == set(jobs)
-    assert {r.way for r in results.values() if isinstance(r, Trained)} == {str(way)}
+    assert {r.way for r in results.values() if isinstance(r, Trained)} == {str(arithmetic)}
     assert bar.done == bar.total == sum(made.steps for made in jobs)
-    one = dict(train(jobs[3:4], device=CPU, store=store, progress=bar, cores=2))
+    one = dict(train(jobs[3:4], Machine(CPU, store, bar, cores=2)))
     assert same(results[jobs[3]].state, one[jobs[3]].state)  # type: ignore[union-attr]
 
 
 def test_workers_and_a_single_thread_here_agree_bitwise(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(WORKERS, monkeypatch)
+    planned(monkeypatch)
     jobs = [job(seed) for seed in range(2)]
-    there = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
+    there = dict(train(jobs, Machine(CPU, store, bar, cores=2)))
     here = train_plain(jobs[0], feed(jobs[0].recipe.data, CPU), CPU)
     assert same(there[jobs[0]].state, here.state)  # type: ignore[union-attr]
 
@@ -190,25 +207,17 @@ def test_workers_and_a_single_thread_here_agree_bitwise(
 def test_an_error_in_a_worker_is_the_users_error(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(WORKERS, monkeypatch)
+    planned(monkeypatch)
     jobs = [job(0), job(1)]
     wrong = replace(jobs[1], recipe=replace(jobs[1].recipe, model=lambda: nn.Linear(4, 2)))
-    monkeypatch.setattr("pytest_multiplicity.training.planner.probe", _first_only)
     with pytest.raises(RecipeError, match="gives 2 classes"):
-        list(train([jobs[0], wrong], device=CPU, store=store, progress=bar, cores=2))
-
-
-def _first_only(jobs: Any, *args: Any, **settings: Any) -> Any:
-    from pytest_multiplicity.training.probe import Probe
-    from pytest_multiplicity.training.ways import Probed
-
-    return Probe([Probed(Way("plain"), 0.001, 0)])
+        list(train([jobs[0], wrong], Machine(CPU, store, bar, cores=2)))
 
 
 def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(WORKERS, monkeypatch)
+    planned(monkeypatch)
     parent = os.getpid()
 
     def die(sample: Tensor) -> Tensor:
@@ -217,18 +226,18 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_named(
         return sample
 
     with pytest.raises(EvaluationError, match="training job-seed0 killed its worker process twice"):
-        list(train([job(augment=die)], device=CPU, store=store, progress=bar, cores=2))
+        list(train([job(augment=die)], Machine(CPU, store, bar, cores=2)))
 
 
-@pytest.mark.parametrize("way", [WORKERS, Way("plain")], ids=str)
+@pytest.mark.parametrize("in_workers", [True, False])
 def test_a_job_that_hangs_is_named_and_all_others_are_trained(
-    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, way: Way
+    job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, in_workers: bool
 ) -> None:
-    by_way(way, monkeypatch)
+    planned(monkeypatch, in_workers=in_workers)
     jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(3)]
     trained: list[Job] = []
     with pytest.raises(StalledError, match=r"training job-seed1: no progress in 2 s") as error:
-        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0))
+        collect(trained, train(jobs, Machine(CPU, store, bar, cores=2, patience=2.0)))
     assert {made.id for made in trained} == {"job-seed0", "job-seed2"}
     assert error.value.jobs == (jobs[1],)
 
@@ -239,21 +248,21 @@ def test_a_job_that_hangs_while_planning_is_named_and_all_others_are_trained(
     jobs = [job(seed, augment=sleepy if seed == 0 else awake) for seed in range(3)]
     trained: list[Job] = []
     with pytest.raises(StalledError, match=r"training job-seed0: no progress in 2 s"):
-        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=1, patience=2.0))
+        collect(trained, train(jobs, Machine(CPU, store, bar, cores=1, patience=2.0)))
     assert {made.id for made in trained} == {"job-seed1", "job-seed2"}
-    with pytest.raises(StalledError, match="planning to train job-seed0: no progress"):
-        plan(jobs, device=CPU, store=type(store)(), cores=1, patience=0.5)
+    with pytest.raises(StalledError, match="planning to train job-seed0, job-seed1, job-seed2"):
+        plan(jobs, Machine(CPU, type(store)(), bar, cores=1, patience=0.5))
 
 
 def test_a_chunk_that_hangs_is_named_by_all_its_jobs(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(FUSED, monkeypatch)
+    planned(monkeypatch, FUSED, lanes=4)
     jobs = [job(seed, augment=sleepy if seed == 1 else awake) for seed in range(8)]
     trained: list[Job] = []
     said = "training job-seed0, job-seed1, job-seed2, job-seed3: no progress in 2 s"
     with pytest.raises(StalledError, match=said):
-        collect(trained, train(jobs, device=CPU, store=store, progress=bar, cores=2, patience=2.0))
+        collect(trained, train(jobs, Machine(CPU, store, bar, cores=2, patience=2.0)))
     assert {made.id for made in trained} == {f"job-seed{seed}" for seed in range(4, 8)}
 
 
@@ -269,7 +278,7 @@ def awake(sample: Tensor) -> Tensor:
 def test_jobs_that_cannot_travel_are_trained_here(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(WORKERS, monkeypatch)
+    planned(monkeypatch)
     lock = threading.Lock()
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -277,23 +286,22 @@ def test_jobs_that_cannot_travel_are_trained_here(
             return nn.functional.cross_entropy(logits, targets)
 
     jobs = [job(0), job(1, loss=loss)]
-    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
-    ways = [results[made].way for made in jobs]  # type: ignore[union-attr]
-    assert ways == ["plain in workers", "plain, 1 thread"]
+    results = dict(train(jobs, Machine(CPU, store, bar, cores=2)))
+    assert all(isinstance(results[made], Trained) for made in jobs)
     assert bar.done == bar.total
 
 
 def test_want_of_memory_halves_a_chunk(job: Make) -> None:
     jobs = tuple(job(seed) for seed in range(10))
-    whole = engine._Chunk(jobs, (), replace(FUSED, lanes=10), seconds=8.0)
-    halves = engine._again(whole, Failed(MemoryError()))
+    whole = chunks.Chunk(jobs, (), FUSED, seconds=8.0)
+    halves = chunks.again(whole, Failed(MemoryError()))
     assert [len(half.jobs) for half in halves] == [5, 5]
-    assert {half.way.lanes for half in halves} == {5}
+    assert {half.arithmetic for half in halves} == {FUSED}
     assert sum((half.jobs for half in halves), ()) == jobs
-    (again,) = engine._again(replace(whole, jobs=jobs[:1]), Crashed("exit status -9"))
+    (again,) = chunks.again(replace(whole, jobs=jobs[:1]), Crashed("exit status -9"))
     assert again.attempts == 2
     with pytest.raises(ValueError, match="own"):
-        engine._again(whole, Failed(ValueError("own")))
+        chunks.again(whole, Failed(ValueError("own")))
 
 
 def allocate_too_much() -> None:
@@ -308,9 +316,9 @@ def report_too_much() -> None:
 def test_a_chunk_too_big_for_memory_is_trained_in_halves(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], None]
 ) -> None:
-    by_way(Way("fused", 8), monkeypatch)
+    planned(monkeypatch, FUSED, lanes=8, in_workers=False)
     sizes: list[int] = []
-    way = engine.train_way
+    way = chunks.train_together
 
     def small(jobs: Any, *args: Any) -> Any:
         sizes.append(len(jobs))
@@ -318,9 +326,9 @@ def test_a_chunk_too_big_for_memory_is_trained_in_halves(
             ask()
         return way(jobs, *args)
 
-    monkeypatch.setattr(engine, "train_way", small)
+    monkeypatch.setattr(chunks, "train_together", small)
     jobs = [job(seed) for seed in range(8)]
-    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
+    results = dict(train(jobs, Machine(CPU, store, bar, cores=1)))
     assert sizes == [8, 4, 4]
     assert set(results) == set(jobs)
 
@@ -328,7 +336,7 @@ def test_a_chunk_too_big_for_memory_is_trained_in_halves(
 def test_a_chunk_whose_worker_was_killed_is_trained_in_halves(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    by_way(Way("fused", 8, in_workers=True), monkeypatch)
+    planned(monkeypatch, FUSED, lanes=8)
     first, parent = tmp_path / "first", os.getpid()
     first.touch()
 
@@ -339,21 +347,21 @@ def test_a_chunk_whose_worker_was_killed_is_trained_in_halves(
         return sample
 
     jobs = [job(seed, augment=killed) for seed in range(8)]
-    results = dict(train(jobs, device=CPU, store=store, progress=bar, cores=2))
-    assert {results[made].way for made in jobs} == {"fused by 4 in workers"}  # type: ignore[union-attr]
+    results = dict(train(jobs, Machine(CPU, store, bar, cores=2)))
+    assert {results[made].way for made in jobs} == {"fused"}  # type: ignore[union-attr]
 
 
 def test_checkpoints_of_workers_reach_the_store(
     job: Make, store: Any, bar: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_way(FUSED, monkeypatch)
+    planned(monkeypatch, FUSED, lanes=4)
     jobs = [job(seed) for seed in range(3)]
-    settings: dict[str, Any] = {"device": CPU, "store": store, "progress": bar, "cores": 2}
-    first = dict(train(jobs, **settings, checkpoint_seconds=0.0))
-    kept = Checkpoints(store, jobs[1].key, str(FUSED)).load()
+    machine = Machine(CPU, store, bar, cores=2)
+    first = dict(train(jobs, machine, checkpoint_seconds=0.0))
+    kept = Checkpoints(store, jobs[1].key, f"{FUSED} on {machine.kind}").load()
     assert kept is not None
     assert kept.epochs == jobs[1].recipe.epochs
-    again = dict(train(jobs, **settings))  # from the last epoch: nothing is left to do
+    again = dict(train(jobs, machine))  # from the last epoch: nothing is left to do
     assert same(first[jobs[1]].state, again[jobs[1]].state)  # type: ignore[union-attr]
 
 
@@ -374,7 +382,7 @@ def test_dropout_and_augmentation_draw_the_same_by_every_way(job: Make, images: 
 
 
 def test_nothing_to_train() -> None:
-    assert list(train([], device=CPU, store=None, progress=None)) == []  # type: ignore[arg-type]
+    assert list(train([], Machine(CPU, None, None))) == []  # type: ignore[arg-type]
 
 
 def test_several_gpus_share_the_jobs(
@@ -382,8 +390,8 @@ def test_several_gpus_share_the_jobs(
 ) -> None:
     """Workers that think so of two GPUs, and compute on the CPU."""
     jobs = [job(seed) for seed in range(6)]
-    alone = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
-    monkeypatch.setattr(Crew, "gpus", 2)
+    alone = dict(train(jobs, Machine(CPU, store, bar, cores=1)))
+    monkeypatch.setattr(WorkerPool, "gpus", 2)
     seen = []
     perform = Workers.perform
 
@@ -393,7 +401,7 @@ def test_several_gpus_share_the_jobs(
             yield item, outcome
 
     monkeypatch.setattr(Workers, "perform", counted)
-    together = dict(train(jobs, device=CPU, store=store, progress=bar, cores=1))
+    together = dict(train(jobs, Machine(CPU, store, bar, cores=1)))
     assert seen[-1] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     for each in jobs:
         one, other = alone[each], together[each]

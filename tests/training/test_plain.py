@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from pytest_multiplicity.compute.devices import preserved_rng
+from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch
@@ -279,7 +280,7 @@ def test_a_checkpoint_of_another_way_is_not_gone_on_from(job: Make, store: Any) 
 
 def test_train_yields_each_job_with_its_result(job: Make, store: Any, bar: Any) -> None:
     jobs = [job(seed) for seed in range(3)]
-    results = list(train(jobs, device=CPU, store=store, progress=bar))
+    results = list(train(jobs, Machine(CPU, store, bar)))
     assert {made.id for made, _ in results} == {made.id for made in jobs}
     assert all(isinstance(result, Trained) for _, result in results)
     assert bar.done == bar.total == sum(made.steps for made in jobs)

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_multiplicity.compute.worker_pool import Crew
+from pytest_multiplicity.compute.arithmetic import Arithmetic
+from pytest_multiplicity.compute.machine import Machine
+from pytest_multiplicity.compute.worker_pool import WorkerPool
 from pytest_multiplicity.compute.workers import ENVIRONMENT, Crashed, Done, Failed, Stalled
 from pytest_multiplicity.errors import EvaluationError, RecipeError
 from pytest_multiplicity.training.batches import Samples
 from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.groups import group_jobs
 from pytest_multiplicity.training.jobs import Job, Trained
-from pytest_multiplicity.training.planner import Plan, Planner
-from pytest_multiplicity.training.ways import Way
+from pytest_multiplicity.training.plan import Plan, Planner
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -189,35 +192,41 @@ def test_gpus_of_another_kind_are_refused(
     assert "has no GPU, where the tests run on NVIDIA B200" in str(outcome.error)
 
 
-def by_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plan nothing, but train all by one way."""
+def planned(monkeypatch: pytest.MonkeyPatch, arithmetic: Arithmetic, lanes: int) -> None:
+    """Send all to workers, in one arithmetic."""
 
-    def made(self: Planner, groups: Any) -> Any:
-        return {group: Plan(group, way, 1.0, 1 << 20) for group in groups}
+    def made(self: Planner, jobs: Any, *args: Any, **settings: Any) -> Any:
+        return [
+            Plan(group, arithmetic, lanes, in_workers=True, seconds=1.0, bytes=1 << 20)
+            for group in group_jobs(jobs)
+        ]
 
-    monkeypatch.setattr(Planner, "_made", made)
+    monkeypatch.setattr(Planner, "plans", made)
 
 
-@pytest.mark.parametrize("way", [Way("fused", 4, in_workers=True), Way("plain", in_workers=True)])
+@pytest.mark.parametrize(
+    ("arithmetic", "lanes"), [(Arithmetic(fused=True), 4), (Arithmetic(), 1)], ids=str
+)
 def test_candidates_are_the_same_to_the_last_bit(
     cluster: RayCluster,
     job: Callable[..., Job],
     store: Any,
     bar: Any,
-    way: Way,
+    arithmetic: Arithmetic,
+    lanes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_way(way, monkeypatch)
+    planned(monkeypatch, arithmetic, lanes)
     jobs = [job(seed, lr=0.1 / (1 + seed % 3)) for seed in range(9)]
-    common: dict[str, Any] = {"device": CPU, "store": store, "progress": bar, "cores": 2}
-    local = {made.id: outcome for made, outcome in train(jobs, **common)}
-    far = {made.id: outcome for made, outcome in train(jobs, **common, cluster=cluster)}
+    machine = Machine(CPU, store, bar, cores=2)
+    local = {made.id: outcome for made, outcome in train(jobs, machine)}
+    far = {made.id: outcome for made, outcome in train(jobs, replace(machine, cluster=cluster))}
     assert local.keys() == far.keys()
     for name, expected in local.items():
         got = far[name]
         assert isinstance(got, Trained)
         assert isinstance(expected, Trained)
-        assert got.way == expected.way == str(way)
+        assert got.way == expected.way == str(arithmetic)
         assert got.history == expected.history
         assert all(torch.equal(got.state[key], value) for key, value in expected.state.items())
     assert bar.done == 2 * sum(each.steps for each in jobs)
@@ -239,10 +248,10 @@ def test_a_lost_training_goes_on_from_what_it_sent(
     bar: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_way(Way("fused", 4, in_workers=True), monkeypatch)
+    planned(monkeypatch, Arithmetic(fused=True), 4)
     jobs = [job(seed, epochs=4) for seed in range(4)]
-    common: dict[str, Any] = {"device": CPU, "store": store, "progress": bar, "cores": 2}
-    local = dict(train(jobs, **common))
+    machine = Machine(CPU, store, bar, cores=2)
+    local = dict(train(jobs, machine))
     hear, lost, begun = pools._hear, [], []
 
     def lossy(messages: Any) -> tuple[str, Any]:
@@ -255,7 +264,7 @@ def test_a_lost_training_goes_on_from_what_it_sent(
         return kind, value
 
     monkeypatch.setattr(pools, "_hear", lossy)
-    far = dict(train(jobs, **common, cluster=cluster, checkpoint_seconds=0.0))
+    far = dict(train(jobs, replace(machine, cluster=cluster), checkpoint_seconds=0.0))
     assert lost
     assert begun[:8] == [1] * 4 + [2] * 4
     assert begun[arrived] == next_epoch
@@ -265,12 +274,14 @@ def test_a_lost_training_goes_on_from_what_it_sent(
         assert all(torch.equal(got.state[key], value) for key, value in expected.state.items())
 
 
-def test_lanes_are_spread_over_the_workers_of_a_cluster(cluster: RayCluster) -> None:
-    way = Way("fused", 16, in_workers=True)
-    with Crew(8, cluster=cluster) as crew:
-        assert crew.count == 2
-        assert crew.spread(way, 64) == way
-        assert crew.spread(way, 20) == Way("fused", 10, in_workers=True)
-        assert crew.spread(way, 3) == Way("fused", 4, in_workers=True)
-    with Crew(8) as crew:
-        assert crew.spread(way, 20) == way
+def test_lanes_are_spread_over_the_workers_of_a_cluster(
+    cluster: RayCluster, job: Callable[..., Job], store: Any, bar: Any
+) -> None:
+    machine = Machine(CPU, store, bar, cores=8, cluster=cluster)
+    with WorkerPool(machine) as pool:
+        assert pool.count == 2
+        planner = Planner(machine, pool)
+        for count, lanes in ((64, 16), (20, 10), (3, 4)):
+            (group,) = group_jobs([job(seed) for seed in range(count)])
+            plan = Plan(group, Arithmetic(fused=True))
+            assert planner._with_lanes(plan, pool.count).lanes == lanes

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_multiplicity.compute.samples import Samples
 from pytest_multiplicity.compute.sharing import UnsharableError, project_code_by_value
-from pytest_multiplicity.training import Samples
 
 DATA = {
     "pytest_multiplicity.data.dataset.Data",

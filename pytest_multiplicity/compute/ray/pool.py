@@ -16,7 +16,7 @@ import ray
 import torch
 from ray import exceptions as failures
 
-from pytest_multiplicity.compute.devices import device_class
+from pytest_multiplicity.compute.devices import STRICT, device_class
 from pytest_multiplicity.compute.ray.parcel import Part, pack
 from pytest_multiplicity.compute.ray.task import work
 from pytest_multiplicity.compute.sharing import UnsharableError
@@ -28,7 +28,6 @@ LOSSES = 4  # of one task, without a note between, after which it isn't sent aga
 WAIT_SECONDS = 0.5  # between looks at what nobody reports
 LOOK_SECONDS = 1.0  # between looks at how large the cluster is
 EMPTY_SECONDS = 300.0  # that it may be without a single core or GPU, while it grows
-BITS = "MKL_CBWR"  # what of `workers.ENVIRONMENT` can change bits
 ARENA = {"MALLOC_ARENA_MAX": "1"}  # glibc: give a thread the memory that a main thread has
 GONE = (failures.NodeDiedError, failures.LocalRayletDiedError, failures.ObjectLostError)
 T = TypeVar("T")
@@ -59,9 +58,8 @@ class RayPool:
         as_here: bool = False,
     ) -> None:
         self._ref, self._device, self._patience = ref, device, patience
-        environment = ENVIRONMENT | ARENA
-        if as_here:
-            environment[BITS] = os.environ.get(BITS, "")
+        bits = {name: os.environ.get(name, value) for name, value in STRICT.items()}
+        environment = ENVIRONMENT | ARENA | bits
         self._work = ray.remote(
             name="multiplicity",
             num_returns="streaming",

@@ -12,8 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import torch
-
+from pytest_multiplicity.compute.devices import gpu_name
 from pytest_multiplicity.compute.ray.parcel import unpack
 from pytest_multiplicity.compute.worker import Reporter, perform, prepare, send
 from pytest_multiplicity.errors import EvaluationError
@@ -30,7 +29,7 @@ def work(payload: bytes, paths: Sequence[str], gpu: str, *contents: Any) -> Iter
         gpu: the name of the GPU that this process must have, if any: another one gives other bits.
         contents: of the parcel's parts.
     """
-    if gpu and gpu != (found := _gpu()):
+    if gpu and gpu != (found := gpu_name()):
         unlike = EvaluationError(
             f"a node of the Ray cluster has {found}, where the tests run on {gpu}: its candidates "
             "would differ; give RAY_ADDRESS a cluster of one kind of GPU"
@@ -43,10 +42,6 @@ def work(payload: bytes, paths: Sequence[str], gpu: str, *contents: Any) -> Iter
     Thread(target=_perform, args=(messages, payload, contents), daemon=True).start()
     while (message := messages.queue.get()) is not None:
         yield message
-
-
-def _gpu() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 class _Messages:

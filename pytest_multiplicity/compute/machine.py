@@ -1,0 +1,70 @@
+"""What a family is computed with, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from pytest_multiplicity.compute.arithmetic import MachineClass, machine_class
+from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.devices import threads
+from pytest_multiplicity.compute.pools import Cluster
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.store import Store
+
+Advance = Callable[[int], None]
+
+
+class Task(Protocol):
+    """A bar that moves."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Move by so many steps."""
+
+
+class Progress(Protocol):
+    """Where long work says how far it is."""
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Task]:
+        """Open a bar of ``total`` steps."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes, where results are kept, and who hears of it.
+
+    Args:
+        device: what candidates are trained and evaluated on.
+        store: where results are kept, and checkpoints of long trainings.
+        progress: who shows how far work is.
+        cores: how many processes may compute at once.
+        threads: how many this process may use while no other one computes.
+        patience: seconds without progress after which work is given up; 0 for never.
+        check: whether candidates are checked not to depend on each other before they are fused.
+        cluster: other machines that compute for this one.
+    """
+
+    device: torch.device
+    store: Store
+    progress: Progress
+    cores: int = field(default_factory=available_cores)
+    threads: int = field(default_factory=torch.get_num_threads)
+    patience: float = 0.0
+    check: bool = True
+    cluster: Cluster | None = None
+
+    @property
+    def kind(self) -> MachineClass:
+        """What it must have in common with another one to compute the same bits."""
+        return machine_class(self.device)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process of the run compute in here: this one has all threads."""
+        with self.store.lock("compute"), threads(self.threads):
+            yield

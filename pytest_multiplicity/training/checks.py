@@ -1,0 +1,208 @@
+"""Whether an arithmetic is right for a group: it must compute what the plain one does.
+
+And whether candidates side by side are independent: none of their bits may depend on neighbours, on
+their slot, or on how many there are, since all of that is free.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    MOST_LANES,
+    Arithmetic,
+    Unfusable,
+    drawing_nothing,
+    precision,
+    preserved_rng,
+    threads,
+)
+from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.training.batches import Feed
+from pytest_multiplicity.training.fused_training import FusedTraining
+from pytest_multiplicity.training.jobs import Job
+from pytest_multiplicity.training.plain import PlainTraining, compiling
+
+CHECKED = 16  # samples on which gradients are compared
+TOLERANCE = 1e-10
+COMPILED_TOLERANCE = 0.02  # of the gradient's length: bf16 rounds to 0.004, elsewhere than before
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A few jobs of a group, the first of the declared design, to look at how they compute.
+
+    Their initial ``modules`` stay as they are.
+    """
+
+    jobs: Sequence[Job]
+    modules: Sequence[nn.Module]
+    feed: Feed
+    device: torch.device
+
+    def why_not(self, arithmetic: Arithmetic, *, check: bool = True) -> str | None:
+        """Return the reason not to take an arithmetic: something comes out differently.
+
+        A fused step is compared with the plain one in float64, and neighbours with other neighbours
+        bitwise; channels last and what is compiled with the plain one, too.
+
+        Args:
+            arithmetic: what is to be looked at.
+            check: whether independence is checked, too.
+
+        Raises:
+            RecipeError: the jobs can't be trained as their recipe is written.
+            StalledError: they hang.
+        """
+        recipe = self.jobs[0].recipe
+        with preserved_rng(), precision(recipe.precision, self.device), threads(1):
+            try:
+                if arithmetic.fused:
+                    self._check_agreement(arithmetic)
+                    if check and self.device.type == "cpu":
+                        self._check_independence(arithmetic)
+                elif arithmetic.compiled:
+                    self._check_compiled(arithmetic)
+                elif arithmetic.channels_last:
+                    self._check_channels_last()
+            except MultiplicityError:
+                raise
+            except Exception as error:
+                return reason_of(error)
+        return None
+
+    def _check_agreement(self, arithmetic: Arithmetic) -> None:
+        """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
+        jobs, modules = self.jobs[:FEWEST_LANES], self.modules[:FEWEST_LANES]
+        chosen = [_without_augmentation(job) for job in _at_least(jobs, FEWEST_LANES)]
+        doubles = [copy.deepcopy(m).double() for m in _at_least(modules, FEWEST_LANES)]
+        fused = FusedTraining(chosen, doubles, self.feed, self.device, arithmetic)
+        inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
+        inputs, targets = inputs[:, :CHECKED], targets[:, :CHECKED]
+        with drawing_nothing():
+            losses, _ = fused.forward(0, 0, inputs.double(), targets)
+        grads = torch.autograd.grad(losses.sum(), fused.params, allow_unused=True)
+        for lane in range(len(modules)):
+            plain = PlainTraining(chosen[lane], doubles[lane], self.feed, self.device)
+            loss, _ = plain.forward(0, 0, inputs[lane].double(), targets[lane])
+            loss.backward()  # type: ignore[no-untyped-call]
+            pairs = [(losses[lane], loss), *_pairs(fused, grads, lane, plain.module)]
+            if not all(_close(got, expected) for got, expected in pairs):
+                raise Unfusable("a fused step differs from the plain one")
+
+    def _check_independence(self, arithmetic: Arithmetic) -> None:
+        """Raise `Unfusable` unless the first job's steps are the same bits in every company.
+
+        Few lanes and many, an odd number of them, and the last slot instead of the first.
+        """
+        seen = [
+            self._steps(arithmetic, lanes, last=last)
+            for lanes, last in (
+                (FEWEST_LANES, False),
+                (FEWEST_LANES + 1, True),
+                (MOST_LANES, False),
+                (MOST_LANES, True),
+            )
+        ]
+        for state in seen[1:]:
+            if not all(torch.equal(seen[0][name], state[name]) for name in state):
+                raise Unfusable("a candidate would depend on its neighbours")
+
+    def _steps(self, arithmetic: Arithmetic, lanes: int, *, last: bool) -> dict[str, Tensor]:
+        """Return the first job's state after a step of each batch size of an epoch."""
+        slots = [i % len(self.jobs) for i in range(lanes)]
+        slots = [*slots[:0:-1], 0] if last else slots
+        copies = [copy.deepcopy(self.modules[i]) for i in slots]
+        jobs = [self.jobs[i] for i in slots]
+        training = FusedTraining(jobs, copies, self.feed, self.device, arithmetic)
+        for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
+            training.step(0, step, inputs, targets)
+        return training.modules.state(lanes - 1 if last else 0)
+
+    def _check_channels_last(self) -> None:
+        """Raise `Unfusable` unless gradients agree: masks drawn in memory order change them."""
+        size = min(CHECKED, self.jobs[0].recipe.batch_size)
+        usual, other = (
+            self._gradients(Arithmetic(channels_last=last), size, torch.float64)
+            for last in (False, True)
+        )
+        if not all(_close(got, expected) for expected, got in zip(usual, other, strict=True)):
+            raise Unfusable("channels last changes the gradients")
+
+    def _check_compiled(self, arithmetic: Arithmetic) -> None:
+        """Raise `Unfusable` unless gradients agree, of a whole batch: others compile anew."""
+        size = self.jobs[0].recipe.batch_size
+        with compiling(arithmetic.compiled):
+            plain, compiled = (
+                torch.cat([grad.flatten() for grad in self._gradients(a, size, torch.float32)])
+                for a in (replace(arithmetic, compiled=False), arithmetic)
+            )
+        if not (plain - compiled).norm() <= COMPILED_TOLERANCE * plain.norm():
+            raise Unfusable("compiling changes the gradients")
+
+    def _gradients(self, arithmetic: Arithmetic, size: int, dtype: torch.dtype) -> list[Tensor]:
+        """Return the gradients of so many samples' first step, of the first job by itself."""
+        job, module = _without_augmentation(self.jobs[0]), copy.deepcopy(self.modules[0]).to(dtype)
+        training = PlainTraining(job, module, self.feed, self.device, arithmetic)
+        inputs, targets = next(self.feed.batches(training.rows, size))
+        loss, _ = training.forward(0, 0, inputs.to(dtype), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return [p.grad for p in training.module.parameters() if p.grad is not None]
+
+
+def reason_of(error: Exception) -> str:
+    """Say why fusing failed, in user code that ran on something that only resembles a tensor."""
+    return str(error) if isinstance(error, Unfusable) else f"{type(error).__name__}: {error}"
+
+
+def _pairs(
+    fused: FusedTraining, grads: Sequence[Tensor | None], lane: int, plain: nn.Module
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a lane's gradients and buffers beside those of the module by itself."""
+    named = dict(plain.named_parameters())
+    trained = [n for n, p in fused.modules.parameters.items() if p.requires_grad]
+    for name, grad in zip(trained, grads, strict=True):
+        expected = named[name].grad
+        if grad is None or expected is None:
+            raise Unfusable(f"the parameter {name} has no gradient")
+        yield grad[lane], expected
+    for name, value in plain.named_buffers():
+        yield fused.modules.buffers[name][lane], value
+
+
+def _close(got: Tensor, expected: Tensor) -> bool:
+    if not expected.is_floating_point():
+        return torch.equal(got, expected)
+    scale = max(1.0, float(expected.detach().abs().nan_to_num().max()))
+    return torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
+
+
+def _one_of_each_size(training: FusedTraining) -> Iterator[tuple[Tensor, Tensor]]:
+    orders = _orders(training.jobs, training.rows)
+    size = training.recipe.batch_size
+    partial = orders.shape[1] % size
+    yield from training.batches(orders[:, :size])
+    if partial and orders.shape[1] > size:
+        yield from training.batches(orders[:, -partial:])
+
+
+def _orders(jobs: Sequence[Job], rows: Sequence[Tensor]) -> Tensor:
+    return torch.stack([chosen[: jobs[0].samples] for chosen in rows])
+
+
+def _at_least(items: Sequence[T], count: int) -> list[T]:
+    return [*items, *[items[0]] * (count - len(items))]
+
+
+def _without_augmentation(job: Job) -> Job:
+    recipe = copy.copy(job.recipe)
+    object.__setattr__(recipe, "augment", None)  # `replace` would check data that may be bare
+    return replace(job, recipe=recipe)

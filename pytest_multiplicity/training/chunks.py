@@ -1,0 +1,200 @@
+"""Chunks of a group's jobs, each trained by one task, here or in a worker process."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+
+import torch
+
+from pytest_multiplicity.compute import (
+    FEWEST_LANES,
+    Advance,
+    Arithmetic,
+    Crashed,
+    Done,
+    Failed,
+    Machine,
+    Outcome,
+    Stalled,
+    StalledError,
+    UnsharableError,
+    Work,
+    WorkerPool,
+    keeping_pages,
+    named,
+    out_of_memory,
+    threads,
+    watched,
+)
+from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.training.batches import Feed, feed
+from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints, Keeper
+from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
+from pytest_multiplicity.training.plan import Plan
+from pytest_multiplicity.training.remote import Results, portable, train_task, train_together
+
+Result = tuple[Job, Trained | Diverged]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Jobs that one task trains, all from the same epoch on; several only where they are fused."""
+
+    jobs: tuple[Job, ...]
+    saved: tuple[Checkpoint, ...]
+    arithmetic: Arithmetic
+    seconds: float
+    bytes: int = 0  # that its steps need
+    attempts: int = 1
+
+    def smaller(self) -> list[Chunk]:
+        """Return what to do after it failed for want of memory: two halves, or it once more."""
+        if len(self.jobs) <= FEWEST_LANES:
+            return [replace(self, attempts=self.attempts + 1)]
+        return replace(self, saved=()).split(2)
+
+    def split(self, count: int) -> list[Chunk]:
+        """Split it into so many chunks of even size."""
+        bounds = [len(self.jobs) * i // count for i in range(count + 1)]
+        share = replace(self, seconds=self.seconds / count, bytes=self.bytes // count)
+        return [
+            replace(share, jobs=self.jobs[a:b], saved=self.saved[a:b]) for a, b in pairwise(bounds)
+        ]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """One training of a family."""
+
+    machine: Machine
+    pool: WorkerPool
+    checkpoint_seconds: float
+    advance: Advance
+    stalled: list[Job] = field(default_factory=list)  # given up, since they made no progress
+    noted: set[str] = field(default_factory=set)  # keys of jobs that sent a checkpoint
+
+    def in_workers(self, plans: Sequence[Plan]) -> Iterator[Result]:
+        """Train in worker processes, the longest tasks first."""
+        if not plans:
+            return
+        chunks = [chunk for plan in plans for chunk in self._chunks(plan)]
+        waiting = deque(sorted(chunks, key=lambda chunk: -chunk.seconds))
+        outcomes = self.pool.workers.perform(
+            waiting,
+            self._task,
+            advance=self.advance,
+            note=self._note,
+            memory=lambda chunk: chunk.bytes,
+        )
+        left: list[Chunk] = []
+        for chunk, outcome in outcomes:
+            match outcome:
+                case Done(value):
+                    yield from zip(chunk.jobs, value, strict=True)
+                case Failed(UnsharableError()):
+                    left.append(chunk)
+                case Stalled():
+                    self.stalled.extend(chunk.jobs)
+                case _:
+                    waiting.extend(again(chunk, outcome))
+        yield from self._chunks_here(left)
+
+    def here(self, plans: Sequence[Plan]) -> Iterator[Result]:
+        """Train in this process."""
+        for plan in plans:
+            yield from self._chunks_here(self._chunks(plan))
+
+    def _chunks_here(self, chunks: Sequence[Chunk]) -> Iterator[Result]:
+        feeds: dict[int, Feed] = {}
+        waiting = deque(chunks)
+        while waiting:
+            chunk = waiting.popleft()
+            try:
+                with threads(chunk.arithmetic.threads), keeping_pages():
+                    results = self._train(chunk, feeds)
+            except StalledError:
+                self.stalled.extend(chunk.jobs)
+            except Exception as error:
+                waiting.extend(again(chunk, Failed(error)))
+            else:
+                yield from zip(chunk.jobs, results, strict=True)
+
+    def _train(self, chunk: Chunk, feeds: dict[int, Feed]) -> Results:
+        """Train a chunk here, under watch; ``feeds`` are those in use, by their data's id."""
+        keeper = Keeper(chunk.saved, partial(self._keep, chunk), self.checkpoint_seconds)
+        data, device = chunk.jobs[0].recipe.data, self.machine.device
+        what = f"training {named([job.id for job in chunk.jobs])}"
+        with watched(what, self.machine.patience, self.advance) as advance:
+            if id(data) not in feeds:
+                feeds[id(data)] = feed(data, device)
+            modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
+            source = feeds[id(data)]
+            return train_together(
+                chunk.jobs, modules, chunk.arithmetic, source, device, keeper, advance
+            )
+
+    def _task(self, chunk: Chunk) -> Work:
+        there = [portable(job, self.pool.samples(job.recipe.data)) for job in chunk.jobs]
+        saved, seconds = self._saved(chunk), self.checkpoint_seconds
+        device = torch.device(self.machine.device.type)  # the only one there, whatever its number
+        return train_task(chunk.jobs, there, chunk.arithmetic, saved, seconds, device)
+
+    def _saved(self, chunk: Chunk) -> Sequence[Checkpoint]:
+        """Return what a chunk goes on from: if it was lost, from what it sent, were that whole.
+
+        Its jobs' checkpoints come one after the other, all of the same epoch.
+        """
+        if not all(job.key in self.noted for job in chunk.jobs):
+            return chunk.saved
+        found = [self._checkpoints(job, chunk.arithmetic).load() for job in chunk.jobs]
+        kept = [saved for saved in found if saved]
+        alike = len(kept) == len(found) and len({saved.epochs for saved in kept}) == 1
+        return kept if alike else chunk.saved
+
+    def _note(self, chunk: Chunk, note: tuple[int, Checkpoint]) -> None:
+        self._keep(chunk, *note)
+        self.noted.add(chunk.jobs[note[0]].key)
+
+    def _keep(self, chunk: Chunk, position: int, checkpoint: Checkpoint) -> None:
+        self._checkpoints(chunk.jobs[position], chunk.arithmetic).save(checkpoint)
+
+    def _checkpoints(self, job: Job, arithmetic: Arithmetic) -> Checkpoints:
+        return Checkpoints(self.machine.store, job.key, f"{arithmetic} on {self.machine.kind}")
+
+    def _chunks(self, plan: Plan) -> list[Chunk]:
+        """Split a group into chunks of jobs that start at the same epoch."""
+        rows: dict[int, list[tuple[Job, Checkpoint | None]]] = {}
+        for job in plan.group.jobs:
+            saved = self._checkpoints(job, plan.arithmetic).load()
+            rows.setdefault(saved.epochs if saved else 0, []).append((job, saved))
+        chunks = []
+        for row in rows.values():
+            jobs = tuple(job for job, _ in row)
+            kept = tuple(saved for _, saved in row if saved)
+            count = math.ceil(len(jobs) / plan.lanes)
+            seconds = plan.seconds * len(jobs) / len(plan.group.jobs)
+            chunks += Chunk(jobs, kept, plan.arithmetic, seconds, count * plan.bytes).split(count)
+        return chunks
+
+
+def again(chunk: Chunk, outcome: Outcome) -> list[Chunk]:
+    """Return what to do instead of a chunk that failed.
+
+    Raises:
+        Exception: the chunk's own error, unless it is one of memory.
+        EvaluationError: it can't be made smaller, and failed twice.
+    """
+    if isinstance(outcome, Failed) and not out_of_memory(outcome.error):
+        raise outcome.error
+    if len(chunk.jobs) <= FEWEST_LANES and chunk.attempts > 1:
+        what = outcome.why if isinstance(outcome, Crashed) else "out of memory"
+        raise EvaluationError(
+            f"training {named([job.id for job in chunk.jobs])} killed its worker process twice "
+            f"({what}): give the machine more memory, or the recipe a smaller batch_size"
+        ) from (outcome.error if isinstance(outcome, Failed) else None)
+    return chunk.smaller()

@@ -1,0 +1,222 @@
+"""How each group is trained: in which arithmetic, by rule, and how many at once and where."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from pytest_multiplicity.compute import (
+    BACKWARD,
+    FEWEST_LANES,
+    MOST_LANES,
+    Arithmetic,
+    Machine,
+    Shape,
+    StalledError,
+    WorkerPool,
+    keeping_pages,
+    named,
+    of_training,
+    watched,
+)
+from pytest_multiplicity.training.batches import feed
+from pytest_multiplicity.training.checks import Trial
+from pytest_multiplicity.training.groups import Group, group_jobs
+from pytest_multiplicity.training.jobs import Job, initial_module
+
+# What a step takes about, as benchmarks/README.md has it: estimates, which change no bits.
+DISPATCH_SECONDS = 300e-6  # of a step, however little it computes
+RATE = {"cpu": 2e10}  # operations a second, by one core
+ACCELERATOR_RATE = 1e13
+WORKERS_SECONDS = 2.5  # to start worker processes, nearly all of it importing torch
+MEMORY_SHARE = 0.5  # of what is free, for all tasks together
+COPIES = 5  # of a candidate's state, in training: gradients, momenta, and what steps leave
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The jobs of a family, also those that the store has, and what the declared design counts.
+
+    Args:
+        jobs: of the whole family, in the design's order.
+        size: how many recipes the declared design has: before ``--multiplicity-seeds``.
+    """
+
+    jobs: Sequence[Job]
+    size: int
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> Declared:
+        """Take jobs for a whole design."""
+        return cls(jobs, len(jobs))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one group is trained, with estimates of its time and memory.
+
+    Args:
+        group: what is to be trained of it.
+        arithmetic: what its bits depend on.
+        lanes: how many are trained side by side, at most.
+        in_workers: whether worker processes do it.
+        seconds: that all of it takes, about.
+        bytes: that each of its tasks needs, about.
+        reason: why it is not fused, or not as the rule says, where that failed.
+    """
+
+    group: Group
+    arithmetic: Arithmetic
+    lanes: int = 1
+    in_workers: bool = False
+    seconds: float = 0.0
+    bytes: int = 0
+    reason: str | None = None
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it makes."""
+        return math.ceil(len(self.group.jobs) / self.lanes)
+
+    def __str__(self) -> str:
+        side_by_side = f", {self.lanes} at once" if self.lanes > 1 else ""
+        text = f"{len(self.group.jobs)} {self.arithmetic}{side_by_side}"
+        text += " in workers" if self.in_workers else ""
+        return f"{text} ({self.reason})" if self.reason else text
+
+
+def describe(plans: Sequence[Plan]) -> str:
+    """Sum plans up in a line: "20 fused, 4 at once in workers; 5 plain (custom optimizer)"."""
+    counts: Counter[Plan] = Counter()
+    for plan in plans:
+        alike = replace(plan, group=replace(plan.group, jobs=(), signature=""), seconds=0, bytes=0)
+        counts[alike] += len(plan.group.jobs)
+    return "; ".join(str(n) + str(plan).removeprefix("0") for plan, n in counts.items())
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans on one machine. Nothing here reads a clock."""
+
+    machine: Machine
+    pool: WorkerPool
+
+    def plans(
+        self, jobs: Sequence[Job], declared: Declared, *, forgiving: bool = False
+    ) -> list[Plan]:
+        """Return a plan for each group that has jobs to train.
+
+        Args:
+            jobs: what is to be trained.
+            declared: the design they belong to.
+            forgiving: whether groups that hang while they are looked at are planned as plain ones.
+
+        Raises:
+            StalledError: jobs hang, unless that is forgiven.
+            RecipeError: a job can't be trained as its recipe is written.
+        """
+        wanted = {job.key for job in jobs}
+        made = []
+        for group in group_jobs(declared.jobs):
+            missing = tuple(job for job in group.jobs if job.key in wanted)
+            if missing:
+                arithmetic, shape, reason = self._decided(group, declared, forgiving)
+                plan = Plan(replace(group, jobs=missing), arithmetic, reason=reason)
+                made.append(replace(plan, seconds=self._seconds(plan, shape)))
+        return self._shared_out(made)
+
+    def _decided(
+        self, group: Group, declared: Declared, forgiving: bool
+    ) -> tuple[Arithmetic, Shape, str | None]:
+        """Return a group's arithmetic, the shape that it follows from, and what failed."""
+        jobs = group.jobs[:MOST_LANES]
+        try:
+            what = f"planning to train {named([job.id for job in jobs])}"
+            with watched(what, self.machine.patience, lambda steps: None, jobs), keeping_pages():
+                return self._looked_at(group, declared)
+        except StalledError:
+            if not forgiving:
+                raise
+            return Arithmetic(), Shape(math.inf), "it hangs"
+
+    def _looked_at(self, group: Group, declared: Declared) -> tuple[Arithmetic, Shape, str | None]:
+        jobs, device = group.jobs[:MOST_LANES], self.machine.device
+        recipe = jobs[0].recipe
+        modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+        shape = Shape.of(modules[0], recipe.data.take(torch.arange(min(2, len(recipe.data)))))
+        share = declared.size / len(declared.jobs)
+        wanted = of_training(
+            shape,
+            batch_size=recipe.batch_size,
+            steps=group.steps,
+            alike=round(len(group.jobs) * share),
+            declared=declared.size,
+            machine=self.machine.kind,
+            precision=recipe.precision,
+        )
+        reason = group.obstacle if wanted.fused else None
+        trial = Trial(jobs, modules, feed(recipe.data, device), device)
+        for arithmetic in _simpler(wanted.alone if reason else wanted):
+            why = trial.why_not(arithmetic, check=self.machine.check)
+            if why is None:
+                break
+            reason = reason or why
+        return arithmetic, shape, reason
+
+    def _shared_out(self, plans: list[Plan]) -> list[Plan]:
+        """Say where groups are trained, and how many candidates at once."""
+        apart = {plan for plan in plans if self.pool.takes_all or self._may_leave(plan)}
+        if not self.pool.takes_all:
+            there = [self._with_lanes(plan, self.pool.count) for plan in apart]
+            at_once = min(self.pool.count, sum(plan.tasks for plan in there))
+            saved = sum(plan.seconds for plan in there) * (1 - 1 / max(1, at_once))
+            apart = apart if saved > WORKERS_SECONDS else set()
+        workers = {plan: self.pool.count if plan in apart else 1 for plan in plans}
+        return [
+            replace(
+                self._with_lanes(plan, workers[plan]),
+                in_workers=plan in apart,
+                seconds=plan.seconds / workers[plan],
+            )
+            for plan in plans
+        ]
+
+    def _may_leave(self, plan: Plan) -> bool:
+        is_cpu = self.machine.device.type == "cpu"
+        return is_cpu and plan.arithmetic.threads == 1 and self.pool.possible
+
+    def _with_lanes(self, plan: Plan, workers: int) -> Plan:
+        """Choose how many candidates are trained side by side: it changes no bits."""
+        one = COPIES * plan.group.state_bytes
+        if not plan.arithmetic.fused:
+            return replace(plan, bytes=one)
+        jobs, room = len(plan.group.jobs), MEMORY_SHARE * self.pool.room / workers
+        rounds = math.ceil(jobs / (workers * MOST_LANES))
+        lanes = max(FEWEST_LANES, math.ceil(jobs / (workers * rounds)))
+        while lanes > FEWEST_LANES and lanes * one > room:
+            lanes = max(FEWEST_LANES, lanes // 2)
+        return replace(plan, lanes=lanes, bytes=lanes * one)
+
+    def _seconds(self, plan: Plan, shape: Shape) -> float:
+        """Estimate what one process takes for a group."""
+        jobs, recipe = plan.group.jobs, plan.group.jobs[0].recipe
+        step = BACKWARD * min(shape.flops, UNCOUNTED) * recipe.batch_size
+        rate = RATE.get(self.machine.device.type, ACCELERATOR_RATE)
+        dispatch = DISPATCH_SECONDS / (FEWEST_LANES if plan.arithmetic.fused else 1)
+        each = dispatch + step / (rate * plan.arithmetic.threads)
+        return len(jobs) * plan.group.steps * each
+
+
+UNCOUNTED = 1e9  # operations of a sample, where nothing could count them
+
+
+def _simpler(arithmetic: Arithmetic) -> Iterator[Arithmetic]:
+    """Yield an arithmetic and, each simpler than the one before, what to try where it is wrong."""
+    plain = Arithmetic(threads=arithmetic.threads)
+    usual = replace(arithmetic, channels_last=False)
+    alone = replace(arithmetic.alone, compiled=False)
+    yield from dict.fromkeys([arithmetic, usual, arithmetic.alone, alone, plain])
