@@ -177,16 +177,16 @@ def test_a_fixture_may_measure(trained):
 
 @pytest.mark.parametrize(("told", "check"), [("check", True), ("trust", False)])
 def test_independence_is_checked_unless_it_is_trusted(trained, monkeypatch, told, check):
-    from pytest_multiplicity import training
+    from pytest_multiplicity.training import engine
 
     seen = []
-    train = training.train
+    train = engine.train
 
-    def watched(jobs, **options):
-        seen.append(options["check"])
-        return train(jobs, **options)
+    def watched(jobs, machine, **options):
+        seen.append(machine.check)
+        return train(jobs, machine, **options)
 
-    monkeypatch.setattr(training, "train", watched)
+    monkeypatch.setattr(engine, "train", watched)
     made = trained(SPECS)
     made.pytester.inline_run("-o", f"multiplicity_independence={told}", "-p", "no:randomly")
     assert seen == [check]
