@@ -1,12 +1,13 @@
 from . import strategies as strategies
 from .attack import Attack as Attack
+from .base import Chain as Chain
 from .base import InputIntervention as InputIntervention
 from .base import Intervention as Intervention
 from .base import JointIntervention as JointIntervention
 from .base import ModelIntervention as ModelIntervention
 from .base import OutputIntervention as OutputIntervention
-from .chain import Chain as Chain
-from .chain import chain as chain
+from .base import SampleIntervention as SampleIntervention
+from .base import chain as chain
 from .corrupt import Corrupt as Corrupt
 from .custom import intervention as intervention
 from .group import Group as Group

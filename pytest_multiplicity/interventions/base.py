@@ -1,7 +1,7 @@
-"""The kinds of intervention, and what they have in common.
+"""The kinds of intervention, what they have in common, and how they are joined by `|`.
 
 Intervention
-├── Group, WorstGroup      choose samples
+├── SampleIntervention     chooses samples: Group, WorstGroup
 ├── InputIntervention      changes inputs, the same for every model: Corrupt, InputNoise
 ├── ModelIntervention      changes inputs, for each model its own way: Attack
 │   └── JointIntervention  and for several models at once: PGD
@@ -11,17 +11,18 @@ Intervention
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import MISSING, fields
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions.naming import call
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.interventions.chain import Chain
 
 Model = Callable[[Tensor], Tensor]
 
@@ -33,8 +34,6 @@ class Intervention:
     """
 
     def __or__(self, other: Intervention | Chain) -> Chain:
-        from pytest_multiplicity.interventions.chain import chain  # which is made of these
-
         return chain(self) | other
 
     def __repr__(self) -> str:
@@ -58,6 +57,18 @@ class Intervention:
 
     def check(self, data: Data) -> None:
         """Raise an InterventionError where the parameters don't fit `data`."""
+
+
+class SampleIntervention(Intervention, ABC):
+    """Chooses samples, and changes none."""
+
+    @abstractmethod
+    def restrict(self, data: Data) -> Data:
+        """Return the chosen samples as a view of `data`; all where the worst group is sought."""
+
+    def groups(self, data: Data) -> Sequence[SampleIntervention]:
+        """Return the groups of `data` among which the worst is sought; none for a single one."""
+        return ()
 
 
 class InputIntervention(Intervention, ABC):
@@ -136,3 +147,139 @@ class OutputIntervention(Intervention, ABC):
         None where there is no closed form: the logits that `apply` returns then count.
         """
         return None
+
+
+@dataclass(frozen=True, repr=False)
+class Chain:
+    """Interventions that are applied from left to right; none at all is the clean measurement.
+
+    Groups may stand anywhere: they choose samples, and change none. A change of the output comes
+    after all changes of the input.
+
+    Raises:
+        InterventionError: the order makes no sense, or two steps would draw the same numbers.
+    """
+
+    steps: tuple[Intervention, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_order(self.steps)
+        _check_draws(self.steps)
+
+    def __or__(self, other: Intervention | Chain) -> Chain:
+        return Chain(self.steps + chain(other).steps)
+
+    def __repr__(self) -> str:
+        return self.name or "Chain()"
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the steps joined by " | ", "" for none."""
+        return " | ".join(map(repr, self.steps))
+
+    @property
+    def groups(self) -> tuple[SampleIntervention, ...]:
+        """The steps that choose samples."""
+        return tuple(step for step in self.steps if isinstance(step, SampleIntervention))
+
+    @property
+    def inputs(self) -> tuple[InputIntervention | ModelIntervention, ...]:
+        """The steps that change the input, in order."""
+        kinds = InputIntervention | ModelIntervention
+        return tuple(step for step in self.steps if isinstance(step, kinds))
+
+    @property
+    def outputs(self) -> tuple[OutputIntervention, ...]:
+        """The steps that change the output, in order."""
+        return tuple(step for step in self.steps if isinstance(step, OutputIntervention))
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether inputs are changed for each model its own way."""
+        return any(step.needs_model for step in self.inputs)
+
+    @property
+    def passes(self) -> int:
+        """About how often a sample goes through a model until its logits are known."""
+        attacks = (step for step in self.inputs if isinstance(step, ModelIntervention))
+        return 1 + sum(step.passes for step in attacks)
+
+    def check(self, data: Data) -> None:
+        """Raise a DataError or InterventionError where this can't be measured on `data`.
+
+        Groups are looked for and parameters compared with the bounds; nothing is computed.
+        """
+        self.expand(data)
+        self.restrict(data)
+        for step in self.steps:
+            step.check(data)
+
+    def restrict(self, data: Data) -> Data:
+        """Return the samples that are in all groups, as a view of `data`.
+
+        Raises:
+            DataError: there are none, or an attribute is missing.
+        """
+        for group in self.groups:
+            data = group.restrict(data)
+        return data
+
+    def expand(self, data: Data) -> list[Chain]:
+        """Return a chain for each group among which the worst is sought; itself where none is.
+
+        A score under this chain is the worst of the scores under those.
+        """
+        for position, step in enumerate(self.steps):
+            if not isinstance(step, SampleIntervention):
+                continue
+            if groups := step.groups(self.restrict(data)):
+                before, after = self.steps[:position], self.steps[position + 1 :]
+                return [
+                    expanded
+                    for group in groups
+                    for expanded in Chain((*before, group, *after)).expand(data)
+                ]
+        return [self]
+
+
+def chain(under: Any) -> Chain:
+    """Return what `under=` was given as a chain: an intervention, several joined, or None."""
+    if under is None:
+        return Chain()
+    if isinstance(under, Chain):
+        return under
+    if isinstance(under, Intervention):
+        return Chain((under,))
+    raise InterventionError(f"{under!r} is no intervention: {_remedy(under)}")
+
+
+def _remedy(under: Any) -> str:
+    if isinstance(under, type) and issubclass(under, Intervention):
+        return f"give its parameters, as in {under.__name__}(...)"
+    if isinstance(under, str):
+        return f"a group is Group({under!r}), a named corruption Corrupt(name, severity=3)"
+    if callable(under):
+        return "wrap it, as in Corrupt(function)"
+    return "give one such as Group('age < 30') or PGD(0.005), or several joined by |"
+
+
+def _check_order(steps: tuple[Intervention, ...]) -> None:
+    output: Intervention | None = None
+    for step in steps:
+        if isinstance(step, OutputIntervention):
+            output = step
+        elif output is not None and isinstance(step, InputIntervention | ModelIntervention):
+            raise InterventionError(
+                f"{step!r} changes the input, but stands after {output!r}, which changes the "
+                f"output: write {step!r} | {output!r}"
+            )
+
+
+def _check_draws(steps: tuple[Intervention, ...]) -> None:
+    counts = Counter(step.draws for step in steps if step.draws)
+    for draws, times in counts.items():
+        if times > 1:
+            raise InterventionError(
+                f"{' | '.join(map(repr, steps))} draws the numbers of {draws} {times} times: "
+                "give each step a seed of its own, seed=1, seed=2"
+            )

@@ -13,7 +13,7 @@ from torch import Tensor
 from pytest_multiplicity.data import matching_rows
 from pytest_multiplicity.errors import DataError, InterventionError
 from pytest_multiplicity.interventions import checks
-from pytest_multiplicity.interventions.base import Intervention
+from pytest_multiplicity.interventions.base import SampleIntervention
 from pytest_multiplicity.interventions.naming import call
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class SmallGroupWarning(UserWarning):
 
 
 @dataclass(frozen=True, repr=False)
-class Group(Intervention):
+class Group(SampleIntervention):
     """The samples whose attributes match a pandas query: `Group("race == 'Asian'")`.
 
     Stands for fairness: accuracy for a minority (Ganesh, arXiv 2311.14859, section 3). Joined by
@@ -84,7 +84,7 @@ class Group(Intervention):
 
 
 @dataclass(frozen=True, repr=False)
-class WorstGroup(Intervention):
+class WorstGroup(SampleIntervention):
     """The worst score among the groups that the values of columns make; see `Group.worst`.
 
     Stands for fairness: worst-group accuracy (Sagawa et al., arXiv 1911.08731). A sample with a
@@ -105,6 +105,10 @@ class WorstGroup(Intervention):
     def __repr__(self) -> str:
         changed = {} if self.min_size == 30 else {"min_size": self.min_size}
         return call("Group.worst", self.columns, changed)
+
+    def restrict(self, data: Data) -> Data:
+        """Return all samples: each of the groups has some of them, see `Chain.expand`."""
+        return data
 
     def groups(self, data: Data) -> list[Group]:
         """Return the groups of at least `min_size` samples, in the order of the values.
