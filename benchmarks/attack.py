@@ -112,16 +112,15 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
         ways["torchattacks"] = torchattacks_loop
     robust = {name: statistics.mean(way(family, data)) for name, way in ways.items()}
     ratios: dict[str, list[float]] = {name: [] for name in ways}
-    with evaluate.inferring(case) as infer:
-        robust["engine"] = statistics.mean(engine(infer, family, data))
-        for _ in range(repeats):
-            ours = common.seconds(lambda: engine(infer, family, data))
-            for name, row in ratios.items():
-                row.append(common.seconds(lambda name=name: ways[name](family, data)) / ours)
-        chosen = infer.planner.ways
+    infer = evaluate.inferring(case)
+    robust["engine"] = statistics.mean(engine(infer, family, data))
+    for _ in range(repeats):
+        ours = common.seconds(lambda: engine(infer, family, data))
+        for name, row in ratios.items():
+            row.append(common.seconds(lambda name=name: ways[name](family, data)) / ours)
     return {
         "case": case.name,
-        "way": "; ".join(map(str, chosen)),
+        "form": "; ".join(map(str, infer.forms.used)),
         **{f"x {name}": statistics.median(row) for name, row in ratios.items()},
         **{f"robust, {name}": value for name, value in robust.items()},
         **{f"MiB {name}": value for name, value in common.memory().items()},

@@ -4,18 +4,15 @@ python -m benchmarks.evaluate [--only mlp] [--repeats 5] [--json out.json]
 
 The plain loop takes one model after the other and makes the intervened inputs again for each: at
 torch's default number of threads ("x plain"), and with one ("x one thread"). "first" is the
-engine's first run, which probes and stacks; the other figures are of those after it. The share of
-the peak is against float32 matrix products with all threads.
+engine's first run, which checks forms and stacks; the other figures are of those after it. The
+share of the peak is against float32 matrix products with all threads.
 """
 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,11 +24,10 @@ from benchmarks import common
 from benchmarks.common import Case
 from pytest_multiplicity.compute.devices import threads
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.inference.counts import Work
+from pytest_multiplicity.inference import Counts
+from pytest_multiplicity.inference.form import Forms
 from pytest_multiplicity.inference.infer import Infer, frozen
-from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import Chain, chain
-from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 BATCH = 256
@@ -82,33 +78,29 @@ def engine(
     return [infer(family, data, under, lambda steps: None) for under in chains]
 
 
-@contextmanager
-def inferring(case: Case) -> Iterator[Infer]:
-    """The engine, over a store of its own."""
-    with tempfile.TemporaryDirectory() as folder, LocalStore(Path(folder)) as store:
-        yield Infer(CPU, Work(), Planner(CPU, store, case.count))
+def inferring(case: Case) -> Infer:
+    return Infer(CPU, Counts(), Forms(CPU, case.count))
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
     data, family, chains = case.data(), models(case), interventions()
-    with inferring(case) as infer:
-        begun = time.perf_counter()
-        found = engine(infer, family, data, chains)
-        first = time.perf_counter() - begun
-        difference = _difference(found, plain(family, data, chains))
-        rows = []
-        for _ in range(repeats):
-            ours = common.seconds(lambda: engine(infer, family, data, chains))
-            default = common.seconds(lambda: plain(family, data, chains))
-            with threads(1):
-                alone = common.seconds(lambda: plain(family, data, chains))
-            rate = _flops(case, data, chains) / ours / 1e9
-            rows.append((default / ours, alone / ours, default / first, rate))
-        ways = infer.planner.ways
+    infer = inferring(case)
+    begun = time.perf_counter()
+    found = engine(infer, family, data, chains)
+    first = time.perf_counter() - begun
+    difference = _difference(found, plain(family, data, chains))
+    rows = []
+    for _ in range(repeats):
+        ours = common.seconds(lambda: engine(infer, family, data, chains))
+        default = common.seconds(lambda: plain(family, data, chains))
+        with threads(1):
+            alone = common.seconds(lambda: plain(family, data, chains))
+        rate = _flops(case, data, chains) / ours / 1e9
+        rows.append((default / ours, alone / ours, default / first, rate))
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     return {
         "case": case.name,
-        "way": "; ".join(map(str, ways)),
+        "form": "; ".join(map(str, infer.forms.used)),
         "x plain": medians[0],
         "x one thread": medians[1],
         "x plain, first": medians[2],

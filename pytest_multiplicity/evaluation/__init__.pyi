@@ -9,7 +9,6 @@ from .metric import Look as Look
 from .metric import Metric as Metric
 from .population import Population as Population
 from .portable import Portable as Portable
-from .question import Asked as Asked
 from .recorded import RecordedPopulation as RecordedPopulation
 from .score import Score as Score
 from .survivors import Survivors as Survivors

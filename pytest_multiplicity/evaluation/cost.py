@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_multiplicity.evaluation.question import Asked
+from pytest_multiplicity.inference import Asked
 
 
 @dataclass

@@ -16,12 +16,12 @@ from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.measure import Measure, apply_measure, measure_name
 from pytest_multiplicity.evaluation.metric import Floats, Metric
 from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.inference import Under
 from pytest_multiplicity.store import fingerprint
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.question import Under
 
 ABSTAINED = -1
 """The prediction on a sample that the ensemble gives no answer to."""

@@ -22,8 +22,7 @@ from pytest_multiplicity.evaluation.measure import (
 from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.portable import Portable
-from pytest_multiplicity.evaluation.question import Asked
-from pytest_multiplicity.inference import Logits, Models, Reader
+from pytest_multiplicity.inference import Asked, Logits, Models, Reader
 from pytest_multiplicity.interventions import Chain
 from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import fingerprint

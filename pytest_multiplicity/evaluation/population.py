@@ -17,10 +17,9 @@ from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Lea
 from pytest_multiplicity.evaluation.measure import Measure, measure_name
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.question import Asked, Under, ask
 from pytest_multiplicity.evaluation.same_value import Content
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.inference import Models
+from pytest_multiplicity.inference import Asked, Models, Under, ask
 
 Observer = Callable[[Metric], None]
 Screened = Callable[[], Collection[int]]
@@ -190,11 +189,11 @@ class Population:
 
     def facts(self) -> Facts:
         """Return what reports say of the family beside its scores."""
-        work = self.models.work
+        counts = self.models.counts
         return Facts(
             device=self.models.device.type,
-            trained=work.trained,
-            stored=work.stored,
+            trained=counts.trained,
+            stored=counts.stored,
             trained_now=len(self.models.trained_now),
         )
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.ensemble import Ensemble
     from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.question import Under
     from pytest_multiplicity.evaluation.recorded import RecordedPopulation
+    from pytest_multiplicity.inference import Under
 
 
 class Survivors(Sequence[Candidate]):

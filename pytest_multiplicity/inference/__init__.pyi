@@ -1,4 +1,7 @@
-from .counts import Work as Work
+from .counts import Counts as Counts
 from .logits import Logits as Logits
 from .logits import Reader as Reader
 from .models import Models as Models
+from .question import Asked as Asked
+from .question import Under as Under
+from .question import ask as ask

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Work:
+class Counts:
     """Counts since the family was built; they are never part of a result.
 
     ``trained`` and ``stored`` count candidates, ``inferred`` counts (candidate, data, intervention)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, FusedModule, Unfusable
+from pytest_multiplicity.compute import FEWEST_LANES, Arithmetic, FusedModule, Unfusable
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.folding import folded
@@ -23,41 +22,10 @@ from pytest_multiplicity.interventions import (
 )
 
 Model = Callable[[Tensor], Tensor]
-Schedule = Literal["one thread", "all threads", "at once"]
 Step = InputIntervention | ModelIntervention
 
 SHELF_BYTES = 1 << 29
 WIDTH = 32  # samples: batches of several models are filled up to multiples of it
-
-
-@dataclass(frozen=True)
-class Way:
-    """How the models of one structure are evaluated.
-
-    ``lanes`` of them side by side, or each by itself (1); with batch norm ``folded`` into the
-    layers before; with weights in ``channels_last`` order. Units follow each other with one thread
-    or all that torch may use, or run ``at once``, in as many threads of one each. The ``schedule``
-    changes no bits, so none is prescribed, except where more threads do change them.
-    """
-
-    lanes: int = 1
-    folded: bool = False
-    channels_last: bool = False
-    schedule: Schedule | None = None
-
-    def __str__(self) -> str:
-        text = "by themselves" if self.lanes == 1 else f"fused by {self.lanes}"
-        text += ", folded" * self.folded + ", channels last" * self.channels_last
-        return text + (f", {self.schedule}" if self.schedule else "")
-
-    @property
-    def plain(self) -> bool:
-        """Whether models are used as they are."""
-        return (self.lanes, self.folded, self.channels_last) == (1, False, False)
-
-    def to_meta(self) -> dict[str, Any]:
-        """Give it as what a store keeps."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -70,10 +38,6 @@ class Batch:
     data: Data
     steps: tuple[Step, ...] = ()
 
-    def clean(self, count: int) -> Batch:
-        """Give the first samples, without steps."""
-        return Batch(self.inputs[:count], self.targets[:count], self.rows[:count], self.data)
-
 
 class Unit(ABC):
     """K models that compute together."""
@@ -82,18 +46,25 @@ class Unit(ABC):
 
     @abstractmethod
     def shared(self, inputs: Tensor) -> Tensor:
-        """Give logits [K, b, C] of inputs that the models have in common, [b, ...]."""
+        """Return logits [K, b, C] of inputs that the models have in common, [b, ...]."""
 
     @abstractmethod
     def own(self, inputs: Tensor) -> Tensor:
-        """Give logits [K, b, C] of inputs of each model's own, [K, b, ...]."""
+        """Return logits [K, b, C] of inputs of each model's own, [K, b, ...]."""
 
     @abstractmethod
     def smaller(self) -> list[Unit]:
-        """Give units that need less memory, and compute the same; none where there are none."""
+        """Return units that need less memory, and compute the same; none where there are none."""
+
+    @abstractmethod
+    def twin(self) -> Unit:
+        """Return another one on the same weights, to compute at the same time.
+
+        A pass may keep values in its module, as `self.attention = ...` does.
+        """
 
     def logits(self, batch: Batch) -> Tensor:
-        """Give logits [K, b, C], on the CPU in float32.
+        """Return logits [K, b, C], on the CPU in float32.
 
         Raises MeasurementError where a model returns something else, or nan.
         """
@@ -108,7 +79,7 @@ class Unit(ABC):
         return logits
 
     def _changed(self, batch: Batch) -> Tensor:
-        """Give inputs of each model's own, [K, b, ...]."""
+        """Return inputs of each model's own, [K, b, ...]."""
         inputs = batch.inputs.expand(self.count, *batch.inputs.shape)
         for step in batch.steps:
             if isinstance(step, JointIntervention):
@@ -132,16 +103,21 @@ class Alone(Unit):
         self._model = model
 
     def shared(self, inputs: Tensor) -> Tensor:
-        """Give logits [1, b, C]."""
+        """Return logits [1, b, C]."""
         return _shaped(self._model(inputs), inputs)[None]
 
     def own(self, inputs: Tensor) -> Tensor:
-        """Give logits [1, b, C] of inputs [1, b, ...]."""
+        """Return logits [1, b, C] of inputs [1, b, ...]."""
         return self.shared(inputs[0])
 
     def smaller(self) -> list[Unit]:
-        """Give none."""
+        """Return none."""
         return []
+
+    def twin(self) -> Alone:
+        """Return one of a module that shares its weights."""
+        assert isinstance(self._model, nn.Module)
+        return Alone(_sharing(self._model, (*self._model.parameters(), *self._model.buffers())))
 
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
         found = step.perturb(self._model, inputs[0], batch.targets, batch.rows, batch.data)
@@ -158,12 +134,12 @@ class Abreast(Unit):
         self._fused.deck.channels_last = channels_last
 
     def shared(self, inputs: Tensor) -> Tensor:
-        """Give logits [K, b, C]."""
+        """Return logits [K, b, C]."""
         whole = _filled_up(inputs, 0)
         return self._all(self._fused.shared, whole, whole)[:, : len(inputs)]
 
     def own(self, inputs: Tensor) -> Tensor:
-        """Give logits [K, b, C] of inputs [K, b, ...]."""
+        """Return logits [K, b, C] of inputs [K, b, ...]."""
         empty = self._lanes - self.count
         if empty:
             inputs = torch.cat([inputs, inputs[:1].expand(empty, *inputs.shape[1:])])
@@ -171,12 +147,20 @@ class Abreast(Unit):
         return self._all(self._fused, whole, whole[0])[:, : inputs.shape[1]]
 
     def smaller(self) -> list[Unit]:
-        """Give units of half the lanes, or modules by themselves when that are too few."""
+        """Return units of half the lanes, or modules by themselves when that are too few."""
         lanes, last = self._lanes // 2, self._channels_last
         if lanes < FEWEST_LANES:
             return [Alone(module) for module in self._modules]
         parts = [self._modules[i : i + lanes] for i in range(0, self.count, lanes)]
         return [Abreast(part, lanes, channels_last=last) for part in parts]
+
+    def twin(self) -> Abreast:
+        """Return one whose passes share the stacked weights."""
+        twin = copy.copy(self)
+        twin._fused = copy.copy(self._fused)
+        template = self._fused.template
+        twin._fused.template = _sharing(template, (*template.parameters(), *template.buffers()))
+        return twin
 
     def _all(self, fused: Model, inputs: Tensor, of_one: Tensor) -> Tensor:
         outputs = fused(inputs)[: self.count]
@@ -190,19 +174,19 @@ class Shelf:
     def __init__(self) -> None:
         self._units: dict[tuple[object, ...], tuple[Sequence[nn.Module], Unit, int]] = {}
 
-    def unit(self, modules: Sequence[nn.Module], way: Way) -> Unit:
-        """Give the unit of modules of one structure, at most ``way.lanes``.
+    def unit(self, modules: Sequence[nn.Module], arithmetic: Arithmetic, lanes: int) -> Unit:
+        """Return the unit of modules of one structure, filled up to so many lanes.
 
-        Raises Unfusable where there is none of this kind.
+        Raises:
+            Unfusable: there is none of this kind.
         """
-        if way.plain:
+        if not (arithmetic.fused or arithmetic.folded or arithmetic.channels_last):
             return Alone(modules[0])
-        form = (way.lanes, way.folded, way.channels_last)
-        key = (*map(id, modules), form)  # which no other module has while this one is held
+        key = (*map(id, modules), arithmetic, lanes)  # ids that nobody else has while this is held
         held = self._units.pop(key, None)
         if held is None:
-            size = 2 * sum(t.numel() * t.element_size() for m in modules for t in m.parameters())
-            held = (tuple(modules), _made(modules, way), size)
+            size = 2 * sum(size_of(module) for module in modules)
+            held = (tuple(modules), made(modules, arithmetic, lanes), size)
         self._units[key] = held
         self._let_go()
         return held[1]
@@ -213,15 +197,26 @@ class Shelf:
             del self._units[next(iter(self._units))]
 
 
-def _made(modules: Sequence[nn.Module], way: Way) -> Unit:
-    if way.folded:
+def made(modules: Sequence[nn.Module], arithmetic: Arithmetic, lanes: int) -> Unit:
+    """Return the unit of modules of one structure; see `Shelf.unit`."""
+    if arithmetic.folded:
         modules = [_folded(module) for module in modules]
-    if way.lanes > 1:
-        return Abreast(modules, way.lanes, channels_last=way.channels_last)
+    if arithmetic.fused:
+        return Abreast(modules, lanes, channels_last=arithmetic.channels_last)
     (module,) = modules
-    if way.channels_last:
+    if arithmetic.channels_last:
         module = copy.deepcopy(module).to(memory_format=torch.channels_last)
     return Alone(module)
+
+
+def size_of(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters and buffers."""
+    return sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+
+
+def _sharing(module: nn.Module, tensors: Iterable[Tensor]) -> nn.Module:
+    """Copy a module, but for these of its tensors."""
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
 def _folded(module: nn.Module) -> nn.Module:
@@ -245,7 +240,7 @@ def _filled_up(inputs: Tensor, dim: int) -> Tensor:
 
 
 def _shaped(output: object, inputs: Tensor) -> Tensor:
-    """Give the logits [b, C] that a model returned: a tensor, an array, or what has ``.logits``."""
+    """Return the logits [b, C] of what a model returned: these, an array, or what has `.logits`."""
     logits = getattr(output, "logits", output)  # as the classifiers of transformers return them
     if isinstance(logits, np.ndarray):
         logits = torch.as_tensor(logits, device=inputs.device)

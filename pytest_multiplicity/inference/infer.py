@@ -2,61 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import dropwhile
+from functools import partial
+from itertools import chain, dropwhile, islice
 
 import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.inference.counts import Work
+from pytest_multiplicity.inference.at_once import AtOnce, at_once
+from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import (
     Alone,
     Batch,
-    Schedule,
+    Shelf,
     Step,
     Unit,
-    Way,
     out_of_memory,
 )
 from pytest_multiplicity.inference.executors import Model as Model
-from pytest_multiplicity.inference.planning import Demand, Planner
-from pytest_multiplicity.inference.schedules import Run, perform
+from pytest_multiplicity.inference.form import IN_TURN, Demand, Form, Forms
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
 
+Alike = tuple[tuple[int, ...], Form]  # positions of models, and the form that they are evaluated in
+
 
 @dataclass(frozen=True)
 class Piece:
-    """A unit, the positions of its models, and its schedule: none is any."""
+    """A unit, the positions of its models, and whether it computes beside others."""
 
     positions: tuple[int, ...]
     unit: Unit
-    schedule: Schedule | None
+    beside: bool
 
     def smaller(self) -> Iterator[Piece]:
-        """Give pieces that need less memory, one after the other."""
+        """Yield pieces that need less memory, to be computed one after the other."""
         positions = self.positions
         for unit in self.unit.smaller():
-            yield Piece(positions[: unit.count], unit, "one thread")
+            yield Piece(positions[: unit.count], unit, self.beside)
             positions = positions[unit.count :]
-
-
-Group = tuple[tuple[int, ...], Way | None]  # positions of models, and their way; None: opaque
 
 
 @dataclass(frozen=True)
 class Infer:
-    """How to compute logits: on which device, by whose plans, counting what."""
+    """How to compute logits: on which device, in which forms, counting what.
+
+    ``cores``: how many units compute at once; by default as many as torch has threads.
+    """
 
     device: torch.device
-    work: Work
-    planner: Planner
+    counts: Counts
+    forms: Forms
+    cores: int | None = None
+    shelf: Shelf = field(default_factory=Shelf)
     begun: dict[Unit, tuple[int, ...]] = field(default_factory=dict)
     """Units that have begun to compute and not ended, with the positions of their models."""
-    groups: list[Group] = field(default_factory=list)
+    alike: list[Alike] = field(default_factory=list)
     """How the models are evaluated that were asked last."""
 
     def __call__(
@@ -69,7 +74,7 @@ class Infer:
         what was being computed.
         """
         logits = self.part(models, data, under, range(0, len(data), BATCH), advance)
-        self.work.inferred += len(models)
+        self.counts.inferred += len(models)
         return logits
 
     def part(
@@ -79,110 +84,118 @@ class Infer:
         under: Chain,
         starts: Sequence[int],
         advance: Callable[[int], None],
-        groups: Sequence[Group] = (),
+        alike: Sequence[Alike] = (),
     ) -> list[Tensor]:
         """Logits of the batches that start at these positions of ``data``.
 
-        ``groups`` are how models are evaluated, where it was decided before.
+        ``alike`` are how models are evaluated, where it was decided before.
         """
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
-        self.groups[:] = groups
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
-        demand = Demand.of(steps)
-        offered = self._schedules(demand)
-        pieces: list[Piece] | None = None
-        with perform() as run:
-            for start in starts:
-                rows = torch.arange(start, min(start + BATCH, len(data)))
-                batch = self._batch(data, rows, under, steps)
-                if not self.groups:
-                    self.groups[:] = self._grouped(models, batch, demand)
-                pieces = self._pieces(models) if pieces is None else pieces
-                pace = self.planner.pace(demand, [piece.unit for piece in pieces])
-                with pace.timed(offered, len(rows), under.passes) as schedule:
-                    for piece, logits in self._computed(run, pieces, batch, schedule):
-                        for position, lane in zip(piece.positions, logits, strict=True):
-                            parts[position].append(lane)
-                        advance(len(piece.positions))
+        batches = (self._batch(data, start, under, steps) for start in starts)
+        first = next(batches)
+        self.alike[:] = alike or self._forms_of(models, first, Demand.of(steps))
+        cores = self.cores or torch.get_num_threads()
+        columns = self._columns(models, cores, len(starts))
+        with at_once(cores) as beside:
+            waiting = chain([first], batches)
+            while now := list(islice(waiting, len(columns))):
+                for piece, logits in self._computed(beside, columns, now):
+                    for position, lane in zip(piece.positions, logits, strict=True):
+                        parts[position].append(lane)
+                    advance(len(piece.positions))
         return [torch.cat(part) for part in parts]
 
-    def _batch(self, data: Data, rows: Tensor, under: Chain, steps: tuple[Step, ...]) -> Batch:
+    def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
         """The inputs after the leading steps that are the same for every model."""
+        rows = torch.arange(start, min(start + BATCH, len(data)))
         inputs = data.take(rows).to(self.device)
         leading = under.inputs[: len(under.inputs) - len(steps)]
         for step in leading:
             assert not step.needs_model
             inputs = step.apply(inputs, data.rows[rows], data)
-        self.work.intervened += bool(leading)
+        self.counts.intervened += bool(leading)
         targets = data.targets[rows].to(self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
 
-    def _schedules(self, demand: Demand) -> list[Schedule]:
-        """Those that may be chosen from."""
-        if self.device.type != "cpu" or torch.get_num_threads() == 1:
-            return ["all threads"]
-        if demand.parallel:
-            return ["all threads", "at once", "one thread"]
-        return ["all threads", "one thread"]
-
-    def _grouped(self, models: Sequence[Model], batch: Batch, demand: Demand) -> Iterator[Group]:
-        """Put modules of one structure together, with their way."""
+    def _forms_of(self, models: Sequence[Model], batch: Batch, demand: Demand) -> Iterator[Alike]:
+        """Put modules of one structure together, with their form."""
         alike: dict[str | None, list[int]] = {}
         for position, model in enumerate(models):
-            if isinstance(model, nn.Module):
-                kind = self.planner.structure(model) or f"module {position}"
-                alike.setdefault(kind, []).append(position)
-            else:
-                yield (position,), None
+            known = self.forms.structure(model) if isinstance(model, nn.Module) else None
+            alike.setdefault(known or f"model {position}", []).append(position)
         for positions in alike.values():
-            modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
-            yield tuple(positions), self.planner.way(modules, batch, demand)
+            model, form = models[positions[0]], IN_TURN
+            if isinstance(model, nn.Module):
+                form = self.forms.of(model, batch, demand)
+            yield tuple(positions), form
 
-    def _pieces(self, models: Sequence[Model]) -> list[Piece]:
-        """Divide groups into units, of as many models as their way says."""
-        pieces = []
-        for positions, way in self.groups:
-            if way is None:
-                pieces.append(Piece(positions, Alone(models[positions[0]]), "all threads"))
-            else:
-                modules = [model for i in positions if isinstance(model := models[i], nn.Module)]
-                pieces += self._divided(modules, positions, way)
-        return pieces
+    def _columns(self, models: Sequence[Model], cores: int, batches: int) -> list[list[Piece]]:
+        """Return the pieces that compute a batch, once for each batch that is computed at once.
 
-    def _divided(
-        self, modules: Sequence[nn.Module], positions: Sequence[int], way: Way
+        These are more than one where there are fewer units than cores.
+        """
+        pieces = [piece for each in self.alike for piece in self._pieces(models, *each, cores)]
+        count = min(batches, math.ceil(cores / len(pieces)))
+        if not all(piece.beside for piece in pieces):
+            count = 1
+        return [pieces, *([_twin(piece) for piece in pieces] for _ in range(count - 1))]
+
+    def _pieces(
+        self, models: Sequence[Model], positions: Sequence[int], form: Form, cores: int
     ) -> Iterator[Piece]:
-        for start in range(0, len(modules), way.lanes):
-            end = start + way.lanes
-            unit = self.planner.shelf.unit(modules[start:end], way)
-            yield Piece(tuple(positions[start:end]), unit, way.schedule)
+        """Divide models of one structure into units."""
+        width = form.width(len(positions), cores)
+        beside = not form.in_turn and self.device.type == "cpu"
+        for start in range(0, len(positions), width):
+            chosen = tuple(positions[start : start + width])
+            modules = [model for i in chosen if isinstance(model := models[i], nn.Module)]
+            if modules:
+                unit = self.shelf.unit(modules, form.arithmetic, width)
+            else:
+                unit = Alone(models[chosen[0]])
+            yield Piece(chosen, unit, beside)
 
     def _computed(
-        self, run: Run, pieces: list[Piece], batch: Batch, schedule: Schedule
+        self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
     ) -> Iterator[tuple[Piece, Tensor]]:
-        """Compute every piece, and those again in smaller ones that took too much memory."""
-        positions = {piece.unit: piece.positions for piece in pieces}
+        """Compute every batch by the pieces of its column.
 
-        def work(unit: Unit) -> Tensor | None:
-            self.begun[unit] = positions[unit]
-            try:
-                logits = unit.logits(batch)
-            except Exception as error:
-                if not (out_of_memory(error) and unit.smaller()):
-                    raise
-                logits = None  # to be computed again, in smaller pieces
-            self.begun.pop(unit, None)
-            return logits
-
-        found = run([(piece.schedule or schedule, piece.unit) for piece in pieces], work)
-        for piece, logits in zip(tuple(pieces), found, strict=True):
+        What took too much memory is computed again in smaller pieces, now and from now on.
+        """
+        pairs = [
+            (piece, partial(self._logits, piece, batch))
+            for column, batch in zip(columns, batches, strict=False)
+            for piece in column
+        ]
+        found = beside([compute for piece, compute in pairs if piece.beside])
+        for piece, compute in pairs:
+            logits = next(found) if piece.beside else compute()
             if logits is not None:
                 yield piece, logits
                 continue
-            parts = list(piece.smaller())
-            pieces[pieces.index(piece) : pieces.index(piece) + 1] = parts
-            yield from self._computed(run, parts, batch, schedule)
+            (column,) = (each for each in columns if piece in each)
+            batch, parts = batches[columns.index(column)], list(piece.smaller())
+            column[column.index(piece) : column.index(piece) + 1] = parts
+            for part in parts:
+                yield from self._computed(beside, [[part]], [batch])
+
+    def _logits(self, piece: Piece, batch: Batch) -> Tensor | None:
+        """Return a piece's logits; None where it took too much memory and may be divided."""
+        self.begun[piece.unit] = piece.positions
+        try:
+            logits = piece.unit.logits(batch)
+        except Exception as error:
+            if not (out_of_memory(error) and piece.unit.smaller()):
+                raise
+            logits = None
+        self.begun.pop(piece.unit, None)
+        return logits
+
+
+def _twin(piece: Piece) -> Piece:
+    return Piece(piece.positions, piece.unit.twin(), piece.beside)
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:

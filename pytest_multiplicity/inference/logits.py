@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, named, watched
 from pytest_multiplicity.errors import guarded
-from pytest_multiplicity.evaluation import Asked
+from pytest_multiplicity.inference.form import Forms
 from pytest_multiplicity.inference.infer import BATCH, Infer
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer
-from pytest_multiplicity.inference.planning import Planner
+from pytest_multiplicity.inference.question import Asked
 from pytest_multiplicity.store import fingerprint
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
@@ -27,8 +27,8 @@ class Logits:
 
     def __init__(self, models: Models) -> None:
         self._models, self._store = models, models.store
-        planner = Planner(models.device, models.store, len(models.design.ids))
-        self._infer = Infer(models.device, models.work, planner)
+        forms = Forms(models.device, len(models.definition.design(None).ids))
+        self._infer = Infer(models.device, models.counts, forms)
         self._compute_all: Callable[..., list[Tensor]] = self._infer
         if models.cluster is not None:
             self._compute_all = FarInfer(self._infer, models.cluster, models.patience)

@@ -24,7 +24,7 @@ from pytest_multiplicity.errors import (
     guarded,
     once_more,
 )
-from pytest_multiplicity.inference.counts import Work
+from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.infer import Model, frozen
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import (
@@ -60,12 +60,11 @@ class Models:
         made: Sequence[Any],
         *,
         machine: Machine,
-        work: Work,
         run_id: str,
     ) -> None:
         self.name, self.definition, self.design = name, definition, design
         self.made = [_checked(made, name) for made in made]
-        self.machine, self.work, self.run_id = machine, work, run_id
+        self.machine, self.counts, self.run_id = machine, Counts(), run_id
         self.store, self.device, self.progress = machine.store, machine.device, machine.progress
         self.patience, self.cluster = machine.patience, machine.cluster
         self.diverged: dict[int, Diverged] = {}
@@ -191,10 +190,10 @@ class Models:
         if missing:
             with self.computing():
                 missing = [i for i in missing if not self._recall(i)]  # another process was faster
-                self.work.stored += len(recipes) - len(missing)
+                self.counts.stored += len(recipes) - len(missing)
                 self._train_missing(missing, self._declared(recipes))
         else:
-            self.work.stored += len(recipes)
+            self.counts.stored += len(recipes)
 
     def _declared(self, recipes: Sequence[int]) -> Declared:
         """All recipes of the family, whatever of them is trained already."""
@@ -208,7 +207,7 @@ class Models:
         with guarded("training"):
             for job, outcome in engine.train(work, self.machine, declared=declared):
                 self._keep(jobs[job.key], outcome)
-                self.work.trained += 1
+                self.counts.trained += 1
 
     def _keep(self, index: int, outcome: Trained | Diverged) -> None:
         key = self.keys[index]

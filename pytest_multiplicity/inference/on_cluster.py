@@ -1,6 +1,6 @@
 """Logits computed on a cluster: a data set's batches spread over it, where that pays.
 
-What is computed doesn't depend on where: batches and ways are those of an evaluation here.
+What is computed doesn't depend on where: batches and forms are those of an evaluation here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from pytest_multiplicity.compute import (
     Stalled,
     StalledError,
     UnsharableError,
+    threads,
 )
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.inference.counts import Work
-from pytest_multiplicity.inference.infer import BATCH, Group, Infer, Model, frozen
-from pytest_multiplicity.inference.planning import Planner
+from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.form import Forms
+from pytest_multiplicity.inference.infer import BATCH, Alike, Infer, Model, frozen
 from pytest_multiplicity.interventions import Chain
 
 PAYS = 4.0  # seconds that the rest of an evaluation would take here
@@ -48,6 +49,15 @@ class Share:
     models: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _How:
+    """How a task computes: as it would be computed here."""
+
+    device: torch.device
+    threads: int
+    alike: tuple[Alike, ...]
+
+
 class FarInfer:
     """Computes logits as `Infer` does, of which it takes the first batches, on a cluster."""
 
@@ -60,18 +70,19 @@ class FarInfer:
         """Logits ``[n, C]`` of each model; see `Infer`."""
         infer, starts = self._infer, range(0, len(data), BATCH)
         first = infer.part(models, data, under, starts[:1], advance)
-        groups, rest = list(infer.groups), starts[1:]
+        alike, rest = list(infer.alike), starts[1:]
         parts = [first]
         if rest:
             begun = time.perf_counter()  # now that all is decided, and made
-            parts.append(infer.part(models, data, under, rest[:1], advance, groups))
+            parts.append(infer.part(models, data, under, rest[:1], advance, alike))
             seconds = (time.perf_counter() - begun) * (len(rest) - 1)
             modules = [model for model in models if isinstance(model, nn.Module)]
-            if seconds >= PAYS and len(modules) == len(models):
-                parts += self._spread(modules, data, under, rest[1:], advance, groups)
+            sendable = len(modules) == len(models) and not any(form.in_turn for _, form in alike)
+            if seconds >= PAYS and sendable:
+                parts += self._spread(modules, data, under, rest[1:], advance, alike)
             elif rest[1:]:
-                parts.append(infer.part(models, data, under, rest[1:], advance, groups))
-        infer.work.inferred += len(models)
+                parts.append(infer.part(models, data, under, rest[1:], advance, alike))
+        infer.counts.inferred += len(models)
         return [torch.cat(each) for each in zip(*parts, strict=True)]
 
     def _spread(
@@ -81,25 +92,25 @@ class FarInfer:
         under: Chain,
         starts: range,
         advance: Callable[[int], None],
-        groups: Sequence[Group],
+        alike: Sequence[Alike],
     ) -> Iterator[list[Tensor]]:
-        """Have workers compute batches, and give the logits of all models, range by range."""
+        """Have workers compute batches, and yield the logits of all models, range by range."""
         pool = self._cluster.pool(self._infer.device, self._patience, as_here=True)
         shares = shared_out(starts, len(modules), pool.count)
         kept = {share.models: Shared([modules[i] for i in share.models]) for share in shares}
+        device, threads_here = torch.device(self._infer.device.type), torch.get_num_threads()
 
         def make(share: Share) -> partial[tuple[list[Tensor], int]]:
-            own = list(_restricted(groups, share.models))
-            device = torch.device(self._infer.device.type)
-            return partial(_compute, kept[share.models], own, device, data, under, share.starts)
+            how = _How(device, threads_here, tuple(_restricted(alike, share.models)))
+            return partial(_compute, kept[share.models], how, data, under, share.starts)
 
         found: dict[Share, list[Tensor]] = {}
         for share, (logits, intervened) in self._done(pool, shares, make, advance):
             if logits is None:
                 chosen = [modules[i] for i in share.models]
-                own = list(_restricted(groups, share.models))
+                own = list(_restricted(alike, share.models))
                 logits = self._infer.part(chosen, data, under, share.starts, advance, own)
-            self._infer.work.intervened += intervened
+            self._infer.counts.intervened += intervened
             found[share] = logits
         for part in dict.fromkeys(share.starts for share in shares):
             yield [row for share in shares if share.starts == part for row in found[share]]
@@ -111,7 +122,7 @@ class FarInfer:
         make: Callable[[Share], partial[tuple[list[Tensor], int]]],
         advance: Callable[[int], None],
     ) -> Iterator[tuple[Share, tuple[list[Tensor] | None, int]]]:
-        """Give the result of every share; no logits where it can't be sent."""
+        """Yield the result of every share; no logits where it can't be sent."""
         waiting, crashed = deque(shares), set()
         for share, outcome in pool.perform(waiting, make, advance=advance):
             match outcome:
@@ -154,23 +165,24 @@ def _divided(whole: range, count: int) -> list[range]:
     return [whole[a:b] for a, b in pairwise(bounds)]
 
 
-def _restricted(groups: Sequence[Group], models: Sequence[int]) -> Iterator[Group]:
-    """Give the groups of some of the models, by their positions among those."""
-    for positions, way in groups:
+def _restricted(alike: Sequence[Alike], models: Sequence[int]) -> Iterator[Alike]:
+    """Yield how some of the models are evaluated, by their positions among those."""
+    for positions, form in alike:
         if own := tuple(models.index(i) for i in positions if i in models):
-            yield own, way
+            yield own, form
 
 
 def _compute(
     modules: Shared[list[nn.Module]],
-    groups: Sequence[Group],
-    device: torch.device,
+    how: _How,
     data: Data,
     under: Chain,
     starts: range,
     reporter: Reporter,
 ) -> tuple[list[Tensor], int]:
-    """Compute logits over there; give also on how many batches there was an intervention."""
-    infer = Infer(device, Work(), Planner(device, None, len(modules.value)))
-    models = [frozen(module, device) for module in modules.value]
-    return infer.part(models, data, under, starts, reporter, groups), infer.work.intervened
+    """Compute logits over there; return also on how many batches there was an intervention."""
+    infer = Infer(how.device, Counts(), Forms(how.device, 0), cores=1)
+    models = [frozen(module, how.device) for module in modules.value]
+    with threads(how.threads):  # for interventions, which may mind how many there are
+        logits = infer.part(models, data, under, starts, reporter, how.alike)
+    return logits, infer.counts.intervened

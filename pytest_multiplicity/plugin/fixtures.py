@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,11 @@ def family(
         ``seed`` are the candidates, and ``seeds`` is not used.
     :param version: known by this text in the store instead of by the content of its code.
     """
+
+    # MKL reads it at its first product: without, last bits depend on where weights lie in memory,
+    # and differ from those of worker processes (oneMKL's guide, "Conditional Numerical
+    # Reproducibility"). Set here, so that runs without a family are left alone.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
     def decorate(function: Callable[..., Any]) -> Any:
         kind = design if isinstance(design, str) else list(design)

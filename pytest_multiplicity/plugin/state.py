@@ -158,7 +158,7 @@ class State:
             self.warnings.extend(family.definition.doubts_about_unit())
             return RecordedPopulation(family.definition, family.design)
         from pytest_multiplicity.evaluation import Population
-        from pytest_multiplicity.inference import Models, Work
+        from pytest_multiplicity.inference import Models
 
         assert isinstance(family.definition, Built)
         made = [family.definition.function(c, **dependencies) for c in family.design.configs]
@@ -168,7 +168,6 @@ class State:
             family.design,
             made,
             machine=self.machine,
-            work=Work(),
             run_id=self.run_id,
         )
         if not self.options.screen:

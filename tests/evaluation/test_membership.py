@@ -100,7 +100,7 @@ def test_privacy_of_trained_candidates(bench):
     population = bench.family()
     score = population.candidates[0].privacy(bench.train, bench.test)
     assert 0.3 <= score <= 0.7  # a linear model on noise remembers nothing
-    assert population.models.work.inferred == 8
+    assert population.models.counts.inferred == 8
     assert not bench.told  # members were trained on: that is what is asked
     noise = score.metric.sheet().noise
     assert noise.floor > 0.0
@@ -137,7 +137,7 @@ def test_halves_of_the_pool_attack_each_other(bench):
     assert strong.metric.name == "membership privacy on noise with references"
     assert plain.metric.scores.mean() < 0.45
     assert strong.metric.scores.mean() < plain.metric.scores.mean()
-    assert population.models.work.inferred == 28
+    assert population.models.counts.inferred == 28
 
 
 def test_what_privacy_must_know(bench):

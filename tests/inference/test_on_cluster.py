@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pytest_multiplicity as pm
+from pytest_multiplicity.compute import Arithmetic
 from pytest_multiplicity.compute.workers import Workers
 from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.inference import Counts
 from pytest_multiplicity.inference import on_cluster as elsewhere
-from pytest_multiplicity.inference.counts import Work
-from pytest_multiplicity.inference.executors import Way
+from pytest_multiplicity.inference.form import IN_TURN, Form, Forms
 from pytest_multiplicity.inference.infer import BATCH, Infer, frozen
 from pytest_multiplicity.inference.on_cluster import FarInfer, shared_out
-from pytest_multiplicity.inference.planning import Planner
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a socket pair")
@@ -72,11 +71,10 @@ def models():
 
 
 @pytest.fixture
-def infer(tmp_path):
-    with LocalStore(tmp_path) as store:
-        made = Infer(CPU, Work(), Planner(CPU, store, 9))
-        made.planner.way = lambda modules, batch, demand: Way(lanes=4)
-        yield made
+def infer():
+    made = Infer(CPU, Counts(), Forms(CPU, 9))
+    made.forms.of = lambda module, batch, demand: Form(Arithmetic(fused=True), (4, 8))
+    return made
 
 
 @pytest.fixture
@@ -94,12 +92,12 @@ def test_logits_and_counts_are_those_of_an_evaluation_here(
 ):
     moves, before = Counter(), cluster.tasks
     expected = infer(models, data, chain(under), lambda pairs: moves.update(here=pairs))
-    counted = infer.work.as_dict()
-    infer.work.inferred = infer.work.intervened = 0
+    counted = infer.counts.as_dict()
+    infer.counts.inferred = infer.counts.intervened = 0
     far = FarInfer(infer, cluster, 0.0)
     got = far(models, data, chain(under), lambda pairs: moves.update(far=pairs))
     assert torch.equal(torch.stack(got), torch.stack(expected))
-    assert infer.work.as_dict() == counted
+    assert infer.counts.as_dict() == counted
     assert moves["far"] == moves["here"] == 7 * len(models)
     assert cluster.tasks - before == 4  # two for each worker, of the five batches that are left
 
@@ -120,6 +118,14 @@ def test_callables_stay_here(models, data, infer, cluster, always):
     assert cluster.tasks == before
 
 
+def test_what_may_mind_threads_stays_here(models, data, infer, cluster, always):
+    infer.forms.of = lambda module, batch, demand: IN_TURN
+    before = cluster.tasks
+    got = FarInfer(infer, cluster, 0.0)(models[:2], data, chain(None), lambda pairs: None)
+    assert len(got) == 2
+    assert cluster.tasks == before
+
+
 def test_what_cannot_be_sent_is_computed_here(models, data, infer, cluster, always):
     class Stuck(nn.Module):
         def __init__(self):
@@ -129,11 +135,14 @@ def test_what_cannot_be_sent_is_computed_here(models, data, infer, cluster, alwa
         def forward(self, batch):
             return self.net(batch)
 
+        def __deepcopy__(self, memo):
+            return self
+
         def __reduce__(self):
             raise TypeError("not on a journey")
 
     stuck = frozen(Stuck(), CPU)
-    infer.planner.way = lambda modules, batch, demand: Way()
+    infer.forms.of = lambda module, batch, demand: Form()
     got = FarInfer(infer, cluster, 0.0)([stuck], data, chain(None), lambda pairs: None)
     expected = infer([models[0]], data, chain(None), lambda pairs: None)
     assert torch.equal(got[0], expected[0])
@@ -148,7 +157,7 @@ def test_a_network_that_kills_workers_is_an_error(data, infer, cluster, always):
                 os._exit(1)
             return super().forward(batch.flatten(1))
 
-    infer.planner.way = lambda modules, batch, demand: Way()
+    infer.forms.of = lambda module, batch, demand: Form()
     far = FarInfer(infer, cluster, 0.0)
     with pytest.raises(EvaluationError, match=r"killed a worker process twice \(exit status"):
         far([frozen(Deadly(36, 3), CPU)], data, chain(None), lambda pairs: None)

@@ -1,12 +1,10 @@
-"""Models of one structure evaluated together: the same logits, whatever the way and company."""
+"""Models of one structure evaluated together: the same logits, whatever the form and company."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from contextlib import ExitStack
+import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,24 +14,24 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.inference import planning, schedules
-from pytest_multiplicity.inference.counts import Work
-from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, Way
+from pytest_multiplicity.compute import Arithmetic, threads
+from pytest_multiplicity.inference import Counts
+from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf
 from pytest_multiplicity.inference.folding import folded
+from pytest_multiplicity.inference.form import LANES, Demand, Form, Forms
 from pytest_multiplicity.inference.infer import Infer, frozen
-from pytest_multiplicity.inference.planning import Planner, Probe
-from pytest_multiplicity.inference.schedules import Pace
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.store import LocalStore
 
 CPU = torch.device("cpu")
 FORMS = [
-    Way(),
-    Way(folded=True),
-    Way(channels_last=True),
-    Way(lanes=4),
-    Way(lanes=7, folded=True, channels_last=True),
+    Form(),
+    Form(Arithmetic(folded=True)),
+    Form(Arithmetic(channels_last=True)),
+    Form(Arithmetic(fused=True), (4,)),
+    Form(Arithmetic(fused=True, folded=True, channels_last=True), (7,)),
 ]
+FUSED = Arithmetic(fused=True)
+FOUR, NINE = Form(FUSED, (4,)), Form(replace(FUSED, folded=True), (9,))
 
 
 @pytest.fixture(scope="module")
@@ -95,42 +93,40 @@ def fitted(build, data, seed):
 
 
 @pytest.fixture
-def inferring(tmp_path):
-    """Makes an `Infer` over a store, which goes one way where one is given."""
-    with ExitStack() as stores:
+def inferring():
+    """Makes an `Infer`, which uses one form where one is given."""
 
-        def made(way=None, folder="store"):
-            store = stores.enter_context(LocalStore(tmp_path / folder))
-            infer = Infer(CPU, Work(), Planner(CPU, store, 35))
-            if way is not None:
-                infer.planner.way = lambda *_: way
-            return infer
+    def made(form=None, declared=35):
+        infer = Infer(CPU, Counts(), Forms(CPU, declared))
+        if form is not None:
+            infer.forms.of = lambda *_: form
+        return infer
 
-        yield made
+    return made
 
 
 def logits(infer, models, data, under=None):
     return torch.stack(infer(models, data, chain(under), lambda pairs: None))
 
 
-@pytest.mark.parametrize("way", FORMS, ids=str)
+@pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_logits_are_the_plain_ones(name, way, trained, digits, inferring):
-    if way.channels_last and name == "mlp":
-        way = replace(way, channels_last=False)
+def test_logits_are_the_plain_ones(name, form, trained, digits, inferring):
+    if name == "mlp":
+        form = replace(form, arithmetic=replace(form.arithmetic, channels_last=False))
     models = trained[name]
     expected = torch.stack([model(digits.inputs) for model in models])
-    got = logits(inferring(way), models, digits)
+    got = logits(inferring(form), models, digits)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(got.argmax(2), expected.argmax(2))
 
 
 @pytest.mark.parametrize("under", [None, pm.PGD(0.03, steps=3)], ids=str)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("way", [Way(lanes=4), Way(lanes=9, folded=True)], ids=str)
-def test_whoever_else_is_there(name, way, under, trained, digits, inferring):
+@pytest.mark.parametrize("form", [FOUR, NINE], ids=str)
+def test_whoever_else_is_there(name, form, under, trained, digits, inferring):
     models = [trained[name][i % 7] for i in range(35)]
-    infer = inferring(way)
+    infer = inferring(form)
     data = pm.Data(digits.inputs[:300], digits.targets[:300])
     whole = logits(infer, models, data, under)
     for chosen in ([0], [3, 0, 1, 2], [6, 5, 4, 3, 2, 1, 0]):
@@ -144,11 +140,13 @@ def test_whatever_the_lane(name, size, trained, digits):
     """Odd batches would begin between two cache lines, in another place in each lane."""
     models, shelf = trained[name], Shelf()
     batch = Batch(digits.inputs[:size], digits.targets[:size], torch.arange(size), digits)
-    for way in (Way(lanes=4), Way(lanes=7, folded=True, channels_last=name != "mlp")):
-        chosen = models[: way.lanes]
-        forwards = shelf.unit(chosen, way).logits(batch)
-        assert torch.equal(shelf.unit(chosen[::-1], way).logits(batch).flip(0), forwards)
-        alone = shelf.unit(chosen[-1:], way).logits(batch)
+    every = Arithmetic(fused=True, folded=True, channels_last=name != "mlp")
+    for arithmetic, lanes in ((FUSED, 4), (every, 7)):
+        chosen = models[:lanes]
+        forwards = shelf.unit(chosen, arithmetic, lanes).logits(batch)
+        backwards = shelf.unit(chosen[::-1], arithmetic, lanes).logits(batch)
+        assert torch.equal(backwards.flip(0), forwards)
+        alone = shelf.unit(chosen[-1:], arithmetic, lanes).logits(batch)
         assert torch.equal(alone[0], forwards[-1])
 
 
@@ -156,8 +154,8 @@ def test_whatever_the_lane(name, size, trained, digits):
 @pytest.mark.parametrize("under", [pm.PGD(0.03), pm.PGD(0.1, norm="l2", steps=4)], ids=repr)
 def test_an_attack_finds_what_it_finds_alone(name, under, trained, digits, inferring):
     models = trained[name]
-    plain = logits(inferring(Way()), models, digits, under)
-    fused = logits(inferring(Way(lanes=4, folded=True)), models, digits, under)
+    plain = logits(inferring(Form()), models, digits, under)
+    fused = logits(inferring(replace(NINE, lanes=(4,))), models, digits, under)
     robust = [(z.argmax(2) == digits.targets).sum(1) for z in (plain, fused)]
     assert (robust[0] - robust[1]).abs().max() <= 1
     assert (robust[0] < 600).all()
@@ -173,25 +171,43 @@ def darker(images, by):
     pm.PGD(0.02, steps=3, random_start=True, restarts=2),
 ], ids=repr)  # fmt: skip
 def test_steps_after_an_attack(under, trained, digits, inferring):
-    plain = logits(inferring(Way()), trained["cnn"], digits, under)
-    fused = logits(inferring(Way(lanes=4)), trained["cnn"], digits, under)
+    plain = logits(inferring(Form()), trained["cnn"], digits, under)
+    fused = logits(inferring(FOUR), trained["cnn"], digits, under)
     near = (plain - fused).abs().amax(2) < 1e-3
     assert near.double().mean() > 0.995  # a rounded gradient may have another sign
 
 
-@pytest.mark.parametrize("schedule", ["one thread", "all threads", "at once"])
-def test_the_schedule_changes_no_bits(schedule, trained, digits, inferring):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        way = Way(lanes=4, folded=True, schedule=schedule)
-        got = logits(inferring(way), trained["cnn"], digits, pm.PGD(0.02, steps=2))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
-    way = replace(way, schedule="one thread")
-    alone = logits(inferring(way), trained["cnn"], digits, pm.PGD(0.02, steps=2))
-    assert torch.equal(got, alone)
+@pytest.mark.parametrize("form", [None, Form(), FOUR], ids=str)
+@pytest.mark.parametrize("cores", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_number_of_cores_changes_no_bits(count, cores, form, trained, digits, inferring):
+    """Seven units or fewer in up to five threads, so batches compute at once, too."""
+    models, under = trained["cnn"][:count], pm.PGD(0.02, steps=2)
+    expected = logits(inferring(form), models, digits, under)
+    with threads(cores):
+        got = logits(inferring(form), models, digits, under)
+        assert torch.get_num_threads() == cores
+    assert torch.equal(got, expected)
+
+
+class Remembering(nn.Module):
+    """Keeps what it computes: two batches in one object at once would mix."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        self.hidden = self.layer(x.flatten(1))
+        time.sleep(0.002)
+        return self.hidden * 1.0
+
+
+def test_batches_at_once_share_no_module(digits, inferring):
+    model = frozen(Remembering(), CPU)
+    with threads(3):
+        got = logits(inferring(Form()), [model], digits)
+    assert torch.equal(got[0], model.layer(digits.inputs.flatten(1)))
 
 
 # --- what is folded
@@ -233,59 +249,66 @@ def test_what_cannot_be_folded_is_not(build):
 # --- the choice
 
 
-def counted_probes(monkeypatch):
+def counted_checks(monkeypatch):
     found = []
-    best = Probe.best
+    of = Forms._found
 
-    def counted(self, *, alike):
-        found.append(alike)
-        return best(self, alike=alike)
+    def counted(self, module, batch, demand):
+        found.append(demand)
+        return of(self, module, batch, demand)
 
-    monkeypatch.setattr(Probe, "best", counted)
+    monkeypatch.setattr(Forms, "_found", counted)
     return found
 
 
-def test_a_way_is_chosen_once_for_a_structure(trained, digits, inferring, monkeypatch):
-    probes = counted_probes(monkeypatch)
+def test_a_form_is_checked_once_for_a_structure(trained, digits, inferring, monkeypatch):
+    checks = counted_checks(monkeypatch)
     infer = inferring()
     first = logits(infer, trained["cnn"], digits)
     logits(infer, trained["cnn"][:2], digits, pm.InputNoise(0.1))
-    assert len(probes) == 1
+    assert len(checks) == 1
     assert torch.equal(logits(inferring(), trained["cnn"][3:], digits), first[3:])
-    assert len(probes) == 1  # another process reads it
     logits(infer, trained["cnn"], digits, pm.PGD(0.01, steps=2))
-    assert len(probes) == 2  # gradients are another matter
+    assert len(checks) == 3  # gradients are another matter
     logits(infer, trained["mlp"], digits)
-    assert len(probes) == 3
+    assert len(checks) == 4
 
 
-def test_a_way_has_a_second_chance_where_it_was_not_hopeless(
-    trained, digits, inferring, monkeypatch
-):
-    """Something else may have run on the machine just when it was tried."""
-    tried: Counter[Way] = Counter()
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("under", [None, pm.PGD(0.03, steps=3)], ids=str)
+def test_whatever_is_asked_first(name, under, trained, digits, inferring):
+    """By which candidates, on which data, in which order: bits and forms are the same."""
+    models, infer, other = trained[name], inferring(), inferring()
+    whole = logits(infer, models, digits, under)
+    other_data = pm.Data(digits.inputs[:40].flip(0), digits.targets[:40].flip(0))
+    for chosen in ([4], [2, 0], [6, 5, 4, 3, 1]):
+        logits(other, [models[i] for i in chosen], other_data, under)
+        again = logits(other, [models[i] for i in chosen], digits, under)
+        assert torch.equal(again, whole[chosen])
+    assert other.forms.used == infer.forms.used
 
-    def needed(self, way, schedule):
-        if schedule == "all threads":
-            tried[way] += 1
-        if way == Way(lanes=4, folded=True, channels_last=True):
-            return 0.4 if tried[way] > 1 else 0.7  # at first it was disturbed
-        if way.lanes == 4:
-            return 5.0
-        return 1.0 - 0.2 * way.folded - 0.2 * way.channels_last
 
-    monkeypatch.setattr(planning, "_lanes", lambda count, cores: [4])
-    monkeypatch.setattr(Probe, "_needed", needed)
-    infer = inferring()
-    logits(infer, trained["cnn"], digits)
-    (way,) = infer.planner.ways
-    assert replace(way, schedule=None) == Way(lanes=4, folded=True, channels_last=True)
-    assert tried == {
-        Way(): 1,
-        Way(folded=True): 1,
-        Way(folded=True, channels_last=True): 1,
-        Way(lanes=4, folded=True, channels_last=True): 2,
-    }
+def test_small_networks_are_fused_and_large_ones_are_not(trained, digits, inferring):
+    batch = Batch(digits.inputs[:9], digits.targets[:9], torch.arange(9), digits)
+    demand = Demand(gradients=False, joint=True)
+    of = inferring().forms.of
+    form = of(trained["cnn"][0], batch, demand)
+    assert form.arithmetic == Arithmetic(fused=True, folded=True, channels_last=True)
+    assert form.lanes == LANES
+    assert of(trained["residual"][0], batch, demand).arithmetic.folded
+    small = of(trained["mlp"][0], batch, demand)
+    assert small.arithmetic == Arithmetic(fused=True, folded=True)
+    few = inferring(declared=2).forms.of(trained["cnn"][0], batch, demand)
+    assert few == Form(Arithmetic(folded=True, channels_last=True))
+    large = frozen(nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 512, 5), nn.Flatten()), CPU)
+    assert of(large, batch, demand) == Form(Arithmetic(channels_last=True))
+
+
+def test_as_many_side_by_side_as_leave_no_core_idle():
+    form = Form(FUSED, (4, 8, 16))
+    assert [form.width(count, 2) for count in (1, 8, 9, 16, 17, 64)] == [4, 4, 8, 8, 16, 16]
+    assert [form.width(64, cores) for cores in (1, 4, 8, 32)] == [16, 16, 8, 4]
+    assert Form().width(64, 2) == 1
 
 
 def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
@@ -297,7 +320,7 @@ def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
         initial(self, modules, lanes, **options)
 
     monkeypatch.setattr(Abreast, "__init__", counted)
-    infer = inferring(Way(lanes=4))
+    infer = inferring(FOUR)
     for scale in (0.01, 0.02, 0.03):
         logits(infer, trained["cnn"], digits, pm.InputNoise(scale))
     assert stacked == [4, 3]
@@ -306,10 +329,10 @@ def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
 def test_the_shelf_is_bounded(trained, monkeypatch):
     monkeypatch.setattr("pytest_multiplicity.inference.executors.SHELF_BYTES", 1)
     shelf, models = Shelf(), trained["mlp"][:4]
-    one = shelf.unit(models, Way(lanes=4))
-    assert shelf.unit(models, Way(lanes=4)) is one
-    shelf.unit(models[::-1], Way(lanes=4))
-    assert shelf.unit(models, Way(lanes=4)) is not one
+    one = shelf.unit(models, FUSED, 4)
+    assert shelf.unit(models, FUSED, 4) is one
+    shelf.unit(models[::-1], FUSED, 4)
+    assert shelf.unit(models, FUSED, 4) is not one
 
 
 class Stubborn(nn.Module):
@@ -345,9 +368,7 @@ def test_what_cannot_be_fused_is_evaluated_all_the_same(build, digits, inferring
     got = logits(infer, models, digits)
     expected = torch.stack([model(digits.inputs) for model in models])
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    batch = SimpleNamespace(inputs=digits.inputs[:256])
-    demand = planning.Demand(gradients=False, joint=True, parallel=True)
-    assert infer.planner.way(models, batch, demand).lanes == 1
+    assert {form.arithmetic.fused for form in infer.forms.used} <= {False}
 
 
 def test_mixed_families(trained, digits, inferring):
@@ -359,7 +380,7 @@ def test_mixed_families(trained, digits, inferring):
     got = logits(infer, models, digits)
     expected = torch.stack([model(digits.inputs) for model in models])
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    assert infer.work.inferred == 5
+    assert infer.counts.inferred == 5
 
 
 def test_the_global_random_state_is_left_alone(trained, digits, inferring):
@@ -381,7 +402,8 @@ def test_what_takes_too_much_memory_is_halved(trained, digits, inferring, monkey
         return shared(self, inputs)
 
     monkeypatch.setattr(Abreast, "shared", limited)
-    got = logits(inferring(Way(lanes=8)), trained["cnn"], digits)
+    with threads(1):
+        got = logits(inferring(Form(FUSED, (8,))), trained["cnn"], digits)
     assert tried == [8, 4, 4, 4, 4, 4, 4]  # three batches, the later ones in what fits
     expected = torch.stack([model(digits.inputs) for model in trained["cnn"]])
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -394,60 +416,3 @@ def test_a_model_alone_that_takes_too_much_memory_is_an_error(digits, inferring)
     with pytest.raises(torch.OutOfMemoryError):
         logits(inferring(), [greedy], digits)
     assert Alone(greedy).smaller() == []
-
-
-# --- the schedule
-
-
-def test_the_fastest_schedule_is_found_and_looked_for_again():
-    pace, clock = Pace(), SimpleNamespace(now=0.0)
-    costs = {"all threads": 1.0, "at once": 2.0, "one thread": 4.0}
-
-    def rounds(count):
-        chosen = []
-        for _ in range(count):
-            with pace.timed(tuple(costs), 10) as schedule:
-                clock.now += 10 * costs[schedule]
-            chosen.append(schedule)
-        return chosen
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
-        assert rounds(3) == list(costs)
-        assert set(rounds(30)) == {"all threads"}
-        costs["all threads"] = 100.0  # somebody else has come
-        assert rounds(9).count("all threads") == 2
-        costs["all threads"] = 1.0  # and gone
-        later = rounds(2000)
-        assert later[-1] == "all threads"
-        assert later.count("one thread") <= 0.05 * len(later)
-
-
-@pytest.mark.parametrize("accident", [0, 5])
-def test_a_schedule_that_was_slow_by_accident_is_soon_used_again(accident):
-    """A first run is often slow, and any may be; what it is compared with need not be better."""
-    pace, clock, chosen = Pace(), SimpleNamespace(now=0.0), []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
-        for _ in range(30):
-            with pace.timed(("all threads", "one thread"), 256, 20) as schedule:
-                slow = 3.0 if len(chosen) == accident else 1.0
-                clock.now += {"all threads": slow, "one thread": 2.5}[schedule]
-            chosen.append(schedule)
-    assert chosen[10:] == ["all threads"] * 20
-    assert accident == 0 or chosen.count("one thread") == 1
-
-
-def test_the_rest_of_a_data_set_tells_nothing_of_speed():
-    """Five samples take as long as fifty: by the sample any schedule would look ten times slow."""
-    pace, clock = Pace(), SimpleNamespace(now=0.0)
-    spent = dict.fromkeys(("all threads", "one thread"), 0.0)
-    costs = {"all threads": 1.0, "one thread": 3.0}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedules.time, "perf_counter", lambda: clock.now)
-        for samples, passes in ((256, 20), (256, 20), (5, 20), (256, 1)) * 20:
-            with pace.timed(tuple(costs), samples, passes) as schedule:
-                seconds = costs[schedule] * max(50, samples) * passes
-                clock.now += seconds
-            spent[schedule] += seconds
-    assert spent["one thread"] < 0.1 * clock.now, spent

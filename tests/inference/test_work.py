@@ -15,7 +15,7 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute.stall import StalledError
 from pytest_multiplicity.errors import EvaluationError, InterventionError, MeasurementError
-from pytest_multiplicity.inference.executors import Way
+from pytest_multiplicity.inference.form import Form
 
 
 def darker(images, by):
@@ -24,7 +24,7 @@ def darker(images, by):
 
 def test_everything_is_done_once_for_the_whole_family(bench):
     population = bench.family()
-    work = population.models.work
+    work = population.models.counts
     for candidate in population.candidates:
         candidate.accuracy(bench.test)
         candidate.accuracy(bench.test, under=pm.PGD(0.05))
@@ -35,7 +35,7 @@ def test_the_second_run_trains_and_infers_nothing(bench):
     first = [float(c.accuracy(bench.test)) for c in bench.family().candidates]
     again = bench.family()
     assert [float(c.accuracy(bench.test)) for c in again.candidates] == first
-    work = again.models.work
+    work = again.models.counts
     assert (work.trained, work.stored, work.inferred) == (0, 4, 0)
 
 
@@ -43,8 +43,8 @@ def test_a_new_option_trains_its_candidates_alone(bench):
     bench.family().candidates[0].accuracy(bench.test)
     more = bench.family(vary={"lr": [0.05, 0.02]})
     more.candidates[0].accuracy(bench.test)
-    assert (more.models.work.trained, more.models.work.stored) == (2, 4)
-    assert more.models.work.inferred == 2
+    assert (more.models.counts.trained, more.models.counts.stored) == (2, 4)
+    assert more.models.counts.inferred == 2
 
 
 def test_groups_views_and_output_noise_derive_from_stored_logits(bench):
@@ -57,7 +57,7 @@ def test_groups_views_and_output_noise_derive_from_stored_logits(bench):
     one.accuracy(bench.test.where("age < 10"), under=pm.Group("age > 5") | pm.OutputNoise(2))
     one.measure(lambda logits, targets: logits.mean(), bench.test, name="mean")
     one.logits(bench.test)
-    assert population.models.work.inferred == 4
+    assert population.models.counts.inferred == 4
 
 
 def test_a_group_under_attack_derives_from_the_attack_on_all(bench):
@@ -66,7 +66,7 @@ def test_a_group_under_attack_derives_from_the_attack_on_all(bench):
     one.accuracy(bench.test, under=pm.PGD(0.05))
     one.accuracy(bench.test, under=pm.Group("age < 10") | pm.PGD(0.05))
     one.accuracy(bench.test, under=pm.PGD(0.05) | pm.Group("age < 20"))
-    assert population.models.work.inferred == 4
+    assert population.models.counts.inferred == 4
 
 
 def test_inputs_are_changed_once_for_all_candidates(bench, monkeypatch):
@@ -79,7 +79,7 @@ def test_inputs_are_changed_once_for_all_candidates(bench, monkeypatch):
     population = bench.family()
     for candidate in population.candidates:
         candidate.accuracy(bench.test, under=pm.Corrupt(counted, by=0.2))
-    assert population.models.work.intervened == 1  # 40 samples are one batch
+    assert population.models.counts.intervened == 1  # 40 samples are one batch
     assert calls == [40]
 
 
@@ -112,7 +112,7 @@ def test_modules_are_known_by_their_weights(bench):
 
     first = bench.family(made)
     first.candidates[0].accuracy(bench.test)
-    assert first.models.work.as_dict() == {
+    assert first.models.counts.as_dict() == {
         "trained": 0,
         "stored": 0,
         "inferred": 4,
@@ -120,7 +120,7 @@ def test_modules_are_known_by_their_weights(bench):
     }
     again = bench.family(made, run_id="another")
     again.candidates[0].accuracy(bench.test)
-    assert again.models.work.inferred == 0
+    assert again.models.counts.inferred == 0
     assert not again.candidates[0].module.training
     assert not any(p.requires_grad for p in again.candidates[0].module.parameters())
 
@@ -134,7 +134,7 @@ def test_an_opaque_callable_is_remembered_for_its_own_run(bench):
         population = bench.family(made, run_id=run_id)
         population.candidates[0].accuracy(bench.test)
         population.candidates[1].accuracy(bench.test)
-        return population.models.work.inferred
+        return population.models.counts.inferred
 
     assert [inferred("one"), inferred("one"), inferred("two")] == [4, 0, 4]
     assert len(bench.store.entries("logits")) == 8
@@ -166,7 +166,7 @@ def test_a_callable_with_a_fingerprint_is_remembered(bench):
     bench.family(lambda config: Remote(), run_id="one").candidates[0].accuracy(bench.test)
     again = bench.family(lambda config: Remote(), run_id="two")
     again.candidates[0].accuracy(bench.test)
-    assert again.models.work.inferred == 0
+    assert again.models.counts.inferred == 0
     with pytest.raises(MeasurementError, match="is a Remote, no torch module"):
         _ = again.candidates[0].module
 
@@ -182,17 +182,17 @@ def test_version_stands_for_the_code(bench):
     bench.family(one, version="1").candidates[0].accuracy(bench.test)
     same = bench.family(other, version="1")
     same.candidates[0].accuracy(bench.test)
-    assert same.models.work.trained == 0
+    assert same.models.counts.trained == 0
     newer = bench.family(other, version="2")
     newer.candidates[0].accuracy(bench.test)
-    assert newer.models.work.trained == 4
+    assert newer.models.counts.trained == 4
 
 
 def test_the_code_of_the_family_counts(bench):
     bench.family(lambda config: bench.recipe(config)).candidates[0].accuracy(bench.test)
     changed = bench.family(lambda config: bench.recipe(config, momentum=0.8))
     changed.candidates[0].accuracy(bench.test)
-    assert changed.models.work.trained == 4
+    assert changed.models.counts.trained == 4
 
 
 @pytest.mark.parametrize("axis", ["seed.init", "seed.order", "seed.noise", "seed.subset"])
@@ -362,7 +362,7 @@ def test_sick_and_lost_files_are_made_again(bench):
         bench.store.clear(kind)
         again = bench.family()
         assert [float(c.accuracy(bench.test)) for c in again.candidates] == first
-        assert again.models.work.trained == (4 if kind == "weights" else 0)
+        assert again.models.counts.trained == (4 if kind == "weights" else 0)
 
 
 def test_a_transform_that_counts_stays_itself(bench):
@@ -390,7 +390,7 @@ def test_equal_parameters_are_the_same_intervention(bench):
         pm.Corrupt(darker, by=shift.clone()),
     ):
         candidate.accuracy(bench.test, under=under)
-    assert candidate._population.models.work.intervened == 2
+    assert candidate._population.models.counts.intervened == 2
 
 
 def test_callables_of_other_libraries(bench):
@@ -486,9 +486,9 @@ def test_modules_that_hang_at_once_are_named_and_leave_no_thread_behind(bench):
 
     population = bench.family(made)
     infer = population._measuring.logits._infer
-    infer.planner.way = lambda *_: Way(schedule="at once")
+    infer.forms.of = lambda *_: Form()
     population.models.patience = 0.5
     population.models.made[1].hangs = True
     with pytest.raises(StalledError, match=f"{population.design.ids[1]} on test: no progress"):
         population.candidates[0].accuracy(bench.test)
-    assert population.models.work.inferred == 3
+    assert population.models.counts.inferred == 3

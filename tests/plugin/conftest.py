@@ -91,7 +91,7 @@ class Workbook:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         for family in session.config.stash[STATE].families:
             if family.population is not None:
-                self.work[family.name] = family.population.models.work.as_dict()
+                self.work[family.name] = family.population.models.counts.as_dict()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.design import Built
 from pytest_multiplicity.evaluation.leakage import Leakage
 from pytest_multiplicity.evaluation.population import Population
-from pytest_multiplicity.inference.counts import Work
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.store import LocalStore
 
@@ -79,7 +78,6 @@ class Bench:
             expanded,
             [definition.function(config) for config in expanded.configs],
             machine=Machine(torch.device("cpu"), self.store, _Quiet()),
-            work=Work(),
             run_id=run_id,
         )
         return Population(models, {}, Leakage(self.store, self.told.append))
