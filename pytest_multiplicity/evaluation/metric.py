@@ -95,22 +95,22 @@ class Metric:
         return np.flatnonzero(~np.isnan(self.scores)).tolist()
 
     def of_everybody(self) -> Metric:
-        """The metric with the scores of the whole family: what comparisons within it need."""
+        """Return the metric with scores of the whole family: what comparisons within it need."""
         return self if self.complete is None else self.complete()
 
     def judged(self, by: tuple[object, ...], judge: Callable[[], Judged]) -> Judged:
-        """What a rule says of all candidates, worked out for the first who asks."""
+        """Return what a rule says of all candidates, worked out for the first who asks."""
         if by not in self._judged:
             self._judged[by] = judge()
         judged: Judged = self._judged[by]
         return judged
 
     def lacks(self, positions: Iterable[int]) -> bool:
-        """Whether any of these candidates has no score."""
+        """Return whether any of these candidates has no score."""
         return bool(np.isnan(self.scores[list(positions)]).any())
 
     def bare(self) -> Metric:
-        """The scores alone, without the samples behind them."""
+        """Return the scores alone, without the samples behind them."""
         return replace(
             self,
             outcomes=None,
@@ -123,16 +123,16 @@ class Metric:
         )
 
     def example(self) -> Metric:
-        """One example of a search, as small as the hundreds that a search looks at should be."""
+        """Return one example of a search, as small as the hundreds that a search sees should be."""
         return replace(self.bare(), n=self.n, searched=True)
 
     def worse_of(self, other: Metric) -> Metric:
-        """Candidate by candidate the worse of two scores."""
+        """Return, candidate by candidate, the worse of two scores."""
         pick = np.fmin if self.higher_is_better else np.fmax
         return replace(self.bare(), scores=pick(self.scores, other.scores), searched=True)
 
     def sheet(self) -> Sheet:
-        """The sheet of this metric."""
+        """Return the sheet of this metric."""
         return Sheet(
             self.name,
             self.design,

@@ -32,7 +32,7 @@ class Portable:
     targets: Tensor
 
     def to_text(self) -> str | None:
-        """As text for the process that started this one; None for a function that can't travel."""
+        """Return it as text for the process that started this one; None where it can't travel."""
         try:
             with project_code_by_value():
                 return base64.b64encode(cloudpickle.dumps(self)).decode("ascii")
@@ -41,12 +41,12 @@ class Portable:
 
     @classmethod
     def from_text(cls, text: str) -> Portable:
-        """What a worker of this very run wrote."""
+        """Return what a worker of this very run wrote."""
         made: Portable = pickle.loads(base64.b64decode(text))
         return made
 
     def noise(self, look: Look, positions: npt.NDArray[np.intp]) -> Noise | None:
-        """The noise between the candidates at some positions; None where logits are gone."""
+        """Return the noise between the candidates at some positions; None where logits are gone."""
         entries = [look("logits", self.logits[index]) for index in positions.tolist()]
         outputs = [
             each.tensors["logits"][self.rows].numpy() for each in entries if each is not None

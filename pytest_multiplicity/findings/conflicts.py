@@ -22,7 +22,7 @@ LARGEST = 64  # pixels a side of a thumbnail
 def divided(
     predictions: Classes, ids: Sequence[str], targets: Classes, name: str, data: Mapping[str, Data]
 ) -> Conflicts:
-    """The most divided samples of a data set; `predictions` `[survivors, n]`.
+    """Return the most divided samples of a data set; `predictions` `[survivors, n]`.
 
     `data` holds the data sets that this process knows by name: pictures and attributes come from
     there, and are left out for others.

@@ -300,5 +300,5 @@ class RunReport:
 
 
 def known(value: float | None) -> TypeGuard[float]:
-    """Whether the value is a finite number."""
+    """Return whether the value is a finite number."""
     return value is not None and math.isfinite(value)

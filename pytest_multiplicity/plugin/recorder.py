@@ -54,7 +54,7 @@ class Recorder:
 
     @contextmanager
     def searching(self, names: Names) -> Iterator[Search]:
-        """Inside, measurements are examples of a search: only the worst of each is recorded."""
+        """Record what is measured inside as examples of a search: only the worst of each."""
         with self.population.searching():
             self._search = Search(names)
             try:

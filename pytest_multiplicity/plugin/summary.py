@@ -150,7 +150,7 @@ def _concerned(state: State) -> bool:
 
 
 def _list_rejections(reporter: pytest.TerminalReporter, run: RunReport) -> None:
-    """The lines of ``-rx``, which pytest prints for outcomes it knows only."""
+    """The lines of `-rx`, which pytest prints for outcomes it knows only."""
     from pytest_multiplicity.report import inert
 
     for family in run.families:

@@ -1,6 +1,6 @@
 """Reports: one frozen model of a run, rendered as JSON, terminal text, markdown and HTML.
 
-Everything here is pure: a :class:`~pytest_multiplicity.findings.Run` goes in, text comes out.
+Everything here is pure: a `RunReport` goes in, text comes out.
 """
 
 import lazy_loader

@@ -13,7 +13,7 @@ LINES = 12
 
 
 def render(run: RunReport) -> str:
-    """A line for each failed gate; nothing when none failed."""
+    """Return a line for each failed gate; nothing when none failed."""
     failed = [gate for gate in run.gates if gate.outcome == "failed"]
     return "".join(f"{_command(gate)}\n" for gate in failed)
 

@@ -1,4 +1,4 @@
-"""The JSON report: the model of a run written out, schema ``pytest-multiplicity/1``."""
+"""The JSON report: the model of a run written out, schema `pytest-multiplicity/1`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ PICTURES = frozenset({"strips", "thumbnail", "attributes"})
 
 
 def render(run: RunReport) -> str:
-    """The report as ASCII text: stable key order, two spaces of indentation, a final newline."""
+    """Return the report as ASCII text: stable order of keys, two spaces of indentation."""
     return json.dumps(document(run), indent=2, allow_nan=False) + "\n"
 
 
 def document(run: RunReport) -> dict[str, Any]:
-    """The report as plain builtins, the schema's name first; ``nan`` and infinities are None."""
+    """Return the report as plain builtins, the schema first; `nan` and infinities are None."""
     return {"schema": run.schema, **plain(run)}
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema that every report validates against."""
+    """Return the JSON Schema that every report validates against."""
     file = resources.files(__package__).joinpath("report.schema.json")
     return cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON takes it: dataclasses as objects, ``nan`` and infinities as null."""
+    """Return the value as JSON takes it: dataclasses as objects, `nan` and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):

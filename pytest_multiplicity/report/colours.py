@@ -19,16 +19,16 @@ METRICS: tuple[Colour, ...] = (
 
 
 def of_metric(position: int) -> Colour:
-    """The colour of the family's metric in this position."""
+    """Return the colour of the family's metric in this position."""
     return METRICS[position % len(METRICS)]
 
 
 def blend(colour: Colour, shade: float) -> Colour:
-    """White at 0, the colour at 1."""
+    """Return white at 0, the colour at 1."""
     red, green, blue = (round(w + (c - w) * shade) for w, c in zip(WHITE, colour, strict=True))
     return red, green, blue
 
 
 def css(colour: Colour) -> str:
-    """As HTML and rich write it: ``#6baed6``."""
+    """Return it as HTML and rich write it: `#6baed6`."""
     return "#{:02x}{:02x}{:02x}".format(*colour)

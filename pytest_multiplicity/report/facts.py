@@ -47,7 +47,7 @@ class Step:
 
 
 def funnel(family: FamilyReport) -> tuple[Step, ...]:
-    """The enforced specs in order, after the training where candidates diverged."""
+    """Return the enforced specs in order, after the training where candidates diverged."""
     steps = []
     left = [{*each.rejected_by, *each.failed_in} for each in family.candidates]
     if any(each.diverged for each in family.candidates):
@@ -64,7 +64,7 @@ def funnel(family: FamilyReport) -> tuple[Step, ...]:
 
 
 def unforeseen(family: FamilyReport) -> tuple[Step, ...]:
-    """The specs that only measure, which leave everybody in."""
+    """Return the specs that only measure, which leave everybody in."""
     return tuple(
         Step(spec.name, spec.judged, 0, None, spec=spec)
         for spec in family.specs
@@ -73,7 +73,7 @@ def unforeseen(family: FamilyReport) -> tuple[Step, ...]:
 
 
 def by_configuration(candidates: Sequence[CandidateReport]) -> dict[str, list[CandidateReport]]:
-    """The candidates under the readable name of their configuration: their id without the seed."""
+    """Return candidates by the readable name of their configuration: their id without the seed."""
     groups: dict[str, list[CandidateReport]] = {}
     for each in candidates:
         groups.setdefault(re.sub(r"-seed\d+$", "", each.id), []).append(each)
@@ -81,7 +81,7 @@ def by_configuration(candidates: Sequence[CandidateReport]) -> dict[str, list[Ca
 
 
 def survival(family: FamilyReport) -> str:
-    """``19 of 45 candidates survive``."""
+    """Return `19 of 45 candidates survive`."""
     survivors, total = len(family.survivors), len(family.candidates)
     return (
         f"{survivors} of {plural(total, 'candidate')} {'survives' if survivors == 1 else 'survive'}"
@@ -89,7 +89,7 @@ def survival(family: FamilyReport) -> str:
 
 
 def origin(family: FamilyReport) -> str:
-    """``30 candidates: 0 trained, 30 from the store``."""
+    """Return `30 candidates: 0 trained, 30 from the store`."""
     count, done = plural(len(family.candidates), "candidate"), family.trained + family.from_store
     if not done:
         return count
@@ -99,36 +99,36 @@ def origin(family: FamilyReport) -> str:
 
 
 def shape(family: FamilyReport) -> str:
-    """``star design, 3 axes, 5 seeds``."""
+    """Return `star design, 3 axes, 5 seeds`."""
     axes = f"{len(family.axes)} ax{'i' if len(family.axes) == 1 else 'e'}s"
     return f"{family.design} design, {axes}, {plural(len(family.seeds), 'seed')}"
 
 
 def tally(gates: Sequence[GateReport]) -> str:
-    """``2 passed, 1 failed``."""
+    """Return `2 passed, 1 failed`."""
     counts = Counter(gate.outcome for gate in gates)
     named = (f"{counts[outcome]} {outcome}" for outcome in ("failed", "passed", "not evaluated"))
     return ", ".join(part for part in named if not part.startswith("0 "))
 
 
 def partial(run: RunReport) -> str:
-    """``partial: 34 of 72 pairs``, or nothing for a complete run."""
+    """Return `partial: 34 of 72 pairs`, or nothing for a complete run."""
     return "" if run.complete else f"partial: {run.partial_reason or 'not every pair was judged'}"
 
 
 def narrowed(pair: SheetPair) -> bool:
-    """Whether selection left fewer candidates in the sheet than there were."""
+    """Return whether selection left fewer candidates in the sheet than there were."""
     return pair.after.count < pair.before.count + pair.screened
 
 
 def screened(pair: SheetPair) -> str:
-    """``screened: not measured for 12 rejected candidates``, or nothing."""
+    """Return `screened: not measured for 12 rejected candidates`, or nothing."""
     count = plural(pair.screened, "rejected candidate")
     return f"screened: not measured for {count}" if pair.screened else ""
 
 
 def marks(pair: SheetPair) -> tuple[str, ...]:
-    """What a reader must know to read the metric's numbers."""
+    """Return what a reader must know to read the metric's numbers."""
     noise = ("within test-set noise",) if pair.before.within_noise else ()
     missed = (screened(pair),) if pair.screened else ()
     optimistic = ("optimistic",) if pair.optimistic and narrowed(pair) else ()
@@ -136,7 +136,7 @@ def marks(pair: SheetPair) -> tuple[str, ...]:
 
 
 def definitions(family: FamilyReport) -> dict[str, list[str]]:
-    """Each definition once, and the metrics that it defines."""
+    """Return each definition once, and the metrics that it defines."""
     named: dict[str, list[str]] = {}
     for pair in family.sheets:
         named.setdefault(pair.definition, []).append(pair.metric)
@@ -146,13 +146,13 @@ def definitions(family: FamilyReport) -> dict[str, list[str]]:
 
 
 def bounds(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """The smallest and the largest known value; None where none is known."""
+    """Return the smallest and the largest known value; None where none is known."""
     numbers = [value for value in values if known(value)]
     return (min(numbers), max(numbers)) if numbers else None
 
 
 def cut(table: Table) -> str:
-    """What the shown part of a table leaves out: ``20 more seeds, 6 more options``."""
+    """Return what the shown part of a table leaves out: `20 more seeds, 6 more options`."""
     hidden = (
         (len(table.seeds) - SEEDS_SHOWN, "seed"),
         (len(table.options) - OPTIONS_SHOWN, "option"),
@@ -171,14 +171,14 @@ class Scale:
     high: float
 
     def shade(self, value: float | None) -> float | None:
-        """How far from white; None for a value that is not in the sheet."""
+        """Return how far from white; None for a value that is not in the sheet."""
         if not known(value):
             return None
         return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
 
 
 def scales(sheet: SheetReport) -> tuple[Scale, Scale]:
-    """The scale of the scores and that of the deltas."""
+    """Return the scale of the scores and that of the deltas."""
     tables = sheet.tables.values()
     scores = bounds([score for table in tables for row in table.scores for score in row])
     deltas = bounds([d for t in tables for d in (*t.delta_by_seed, *t.delta_by_option)])
@@ -186,7 +186,7 @@ def scales(sheet: SheetReport) -> tuple[Scale, Scale]:
 
 
 def in_words(sheet: SheetReport, *, percent: bool = True) -> str:
-    """What the noise floor says about the sheet's delta, in a sentence."""
+    """Return what the noise floor says about the sheet's delta, in a sentence."""
     if not known(sheet.noise_floor):
         return ""
     at_most = "at most " if sheet.floor_at_most else ""

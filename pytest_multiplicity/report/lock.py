@@ -1,7 +1,7 @@
 """The lock: what a run decided, small enough to commit, and what has drifted from it since.
 
 Verdicts must agree exactly; scores, and the share of samples whose prediction flipped, up to a
-tolerance, so that another machine's rounding passes. ``lock_file`` writes and reads it.
+tolerance, so that another machine's rounding passes. `lock_file` writes and reads it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Locked:
     """One family."""
 
     verdicts: Mapping[str, str] = field(default_factory=dict)
-    """Candidate -> ``survivor``, or ``rejected by test_private``."""
+    """Candidate -> `survivor`, or `rejected by test_private`."""
     scores: Mapping[str, Numbers] = field(default_factory=dict)
-    """``accuracy on test, survivors`` -> lowest and highest; ``ambiguity on test`` -> value."""
+    """`accuracy on test, survivors` -> lowest and highest; `ambiguity on test` -> value."""
     samples: Mapping[str, Majority] = field(default_factory=dict)
     screened: bool = False
     """Not every spec judged every candidate: who else rejects it, and what it scores, is open."""
@@ -87,9 +87,9 @@ def of_run(
     samples: Mapping[str, Mapping[str, Majority]],
     searched: Mapping[str, Collection[str]],
 ) -> Lock:
-    """The run as a lock.
+    """Return the run as a lock.
 
-    ``samples``: family -> data set -> what the survivors say of it. ``searched``: family -> metrics
+    `samples`: family -> data set -> what the survivors say of it. `searched`: family -> metrics
     that a search found, which are left out: with another past it looks elsewhere.
     """
     return {
@@ -138,7 +138,7 @@ def _rounded(value: float) -> float:
 
 
 def compare(locked: Lock, now: Lock, tolerance: float) -> Drift:
-    """What ``now`` differs in, beyond ``tolerance`` (see ``drifted``)."""
+    """Return what `now` differs in, beyond `tolerance` (see `drifted`)."""
     both = [(name, locked[name], now[name]) for name in now if name in locked]
     one = len(now) == 1
     named = [("" if one else f"{inert(name)}: ", before, after) for name, before, after in both]
@@ -181,7 +181,7 @@ def _drifts(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
 
 
 def drifted(before: Numbers, after: Numbers, tolerance: float) -> bool:
-    """Whether a number moved by more than ``tolerance``; of numbers above 1, by that share."""
+    """Return whether a number moved by more than `tolerance`; of numbers above 1, by that share."""
     if len(before) != len(after):
         return True
     moves = zip(before, after, strict=True)
@@ -229,7 +229,7 @@ def _some(lines: Sequence[str]) -> list[str]:
 
 
 def updated(locked: Lock, now: Lock, tolerance: float) -> Lock:
-    """The lock of ``now``, with the old numbers wherever they did not drift: a small diff."""
+    """Return the lock of `now`, with the old numbers wherever they did not drift: a small diff."""
     merged = {
         name: _merged(locked[name], each, tolerance) if name in locked else each
         for name, each in now.items()

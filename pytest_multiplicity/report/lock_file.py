@@ -20,13 +20,13 @@ DIGITS = string.digits + string.ascii_letters
 
 
 def render(lock: Lock) -> str:
-    """The text of the file, ASCII."""
+    """Return the text of the file, ASCII."""
     families = _lines({name: _family(each) for name, each in lock.items()}, "  ")
     return f'{{\n  "schema": {json.dumps(SCHEMA)},\n  "families": {families}\n}}\n'
 
 
 def parse(text: str) -> Lock:
-    """The lock in a file. Raises ValueError for anything else."""
+    """Return the lock in a file. Raises ValueError for anything else."""
     try:
         found = json.loads(text)
         if found["schema"] != SCHEMA:

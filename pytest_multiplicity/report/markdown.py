@@ -1,4 +1,4 @@
-"""GitHub-flavoured markdown: for ``$GITHUB_STEP_SUMMARY`` and pull-request comments."""
+"""GitHub-flavoured markdown: for `$GITHUB_STEP_SUMMARY` and pull-request comments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIGN = re.compile(r"[!-/:-@\[-`{-~]")
 def render(
     run: RunReport, *, limit: int = SUMMARY_LIMIT, full_report: str = "the JSON report"
 ) -> str:
-    """The run as markdown of at most ``limit`` bytes of UTF-8.
+    """Return the run as markdown of at most `limit` bytes of UTF-8.
 
     Parts that don't fit are left out, the least important first, and the last line says where
     the rest is.
@@ -210,7 +210,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int 
 
 
 def _code(text: str) -> str:
-    """A name: nothing in it is markdown or HTML, and GitHub links no mentions in ``code``."""
+    """A name: nothing in it is markdown or HTML, and GitHub links no mentions in `code`."""
     return f"<code>{_entities(isolated(inert(text)))}</code>"
 
 
@@ -219,7 +219,7 @@ def _message(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text of some length. A comment after ``@`` and ``#`` keeps GitHub from mentioning people."""
+    """Text of some length. A comment after `@` and `#` keeps GitHub from mentioning people."""
     escaped = _entities(isolated(inert(text, 600)))
     return re.sub(r"(&#(?:64|35);)", r"\1<!-- -->", escaped)
 

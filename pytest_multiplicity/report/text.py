@@ -19,7 +19,7 @@ _ISOLATE, _POP = "\u2068", "\u2069"
 
 
 def inert(text: str, limit: int = NAME_LIMIT, *, unicode: bool = True) -> str:
-    """One line of at most ``limit`` characters that does nothing to its surroundings.
+    """Return one line of at most `limit` characters that does nothing to its surroundings.
 
     Whitespace becomes single spaces, control and format characters their escapes, and text that is
     too long loses its middle, so that the seed at the end of an id stays readable. Markup (rich,
@@ -36,7 +36,7 @@ def inert(text: str, limit: int = NAME_LIMIT, *, unicode: bool = True) -> str:
 
 
 def isolated(text: str) -> str:
-    """The text between isolates where it runs right to left, so that its neighbours stay put."""
+    """Return text between isolates where it runs right to left: its neighbours stay put."""
     reorders = any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
     return f"{_ISOLATE}{text}{_POP}" if reorders else text
 
@@ -54,19 +54,19 @@ def _without_middle(line: str, limit: int, mark: str) -> str:
 
 
 def option(value: Any) -> str:
-    """An axis' option as people write it: strings bare, tuples in parentheses."""
+    """Return an axis' option as people write it: strings bare, tuples in parentheses."""
     if isinstance(value, (list, tuple)):
         return "(" + ", ".join(option(each) for each in value) + ")"
     return str(value)
 
 
 def assignment(config: Any) -> str:
-    """A configuration in one line: ``lr=0.1, batch_size=128``."""
+    """Return a configuration in one line: `lr=0.1, batch_size=128`."""
     return ", ".join(f"{axis}={option(value)}" for axis, value in config.items())
 
 
 def number(value: float | None, *, percent: bool = True, unknown: str = DASH) -> str:
-    """A score or a delta: percent with the paper's two decimals, or four significant digits."""
+    """Return a score or a delta: percent with the paper's two decimals, or four digits."""
     if not known(value):
         return unknown
     return f"{100 * value + 0.0:.2f}" if percent else f"{value:.4g}"
@@ -75,21 +75,21 @@ def number(value: float | None, *, percent: bool = True, unknown: str = DASH) ->
 def interval(
     low: float | None, high: float | None, *, percent: bool = True, dash: str = DASH
 ) -> str:
-    """A range: ``92.05`` to ``93.17``, with a dash; empty when unknown."""
+    """Return a range: `92.05` to `93.17`, with a dash; empty when unknown."""
     if not (known(low) and known(high)):
         return ""
     return number(low, percent=percent) + dash + number(high, percent=percent)
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 candidate``, ``30 candidates``."""
+    """Return `1 candidate`, `30 candidates`."""
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun[:-1]}ies" if noun.endswith("ly") else f"{count} {noun}s"
 
 
 def clock(seconds: float) -> str:
-    """A duration: ``1:05``, or ``2:01:05`` where it takes hours."""
+    """Return a duration: `1:05`, or `2:01:05` where it takes hours."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -14,7 +14,7 @@ ABSENT = "-"
 
 
 def block(axis: str, table: pd.DataFrame) -> list[str]:
-    """One table as lines of equal length: title, options, a line per seed, deltas.
+    """Return one table as lines of equal length: title, options, a line per seed, deltas.
 
     The last column is the delta across options, the last line the delta across seeds; a column of
     its own (no axis) has only the latter.
@@ -32,7 +32,7 @@ def block(axis: str, table: pd.DataFrame) -> list[str]:
 
 
 def side_by_side(blocks: list[list[str]], width: int | None) -> list[str]:
-    """Blocks next to each other, as many as fit into `width` columns; a blank line after each."""
+    """Return blocks side by side, as many as fit into `width` columns; a blank line after each."""
     lines: list[str] = []
     for row in _rows_of_blocks(blocks, width):
         lines += [GAP.join(parts).rstrip() for parts in zip(*row, strict=True)]
@@ -41,12 +41,12 @@ def side_by_side(blocks: list[list[str]], width: int | None) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Two decimals, as in the paper; "-" for none."""
+    """Return two decimals, as in the paper; "-" for none."""
     return ABSENT if np.isnan(value) else f"{value:.2f}"
 
 
 def noise_text(noise: Noise, scale: float) -> str:
-    """`1.28 on average, 1.90 at most in 95%; p = 0.11: within test-set noise`."""
+    """Return `1.28 on average, 1.90 at most in 95%; p = 0.11: within test-set noise`."""
     verdict = "within" if noise.within_noise else "beyond"
     return (
         f"{number(noise.floor * scale)} on average, up to {number(noise.level_95 * scale)} in 95%; "

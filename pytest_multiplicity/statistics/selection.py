@@ -20,7 +20,7 @@ ROUNDING = 1e-9
 
 
 def within(scores: Floats, eps: float, *, higher_is_better: bool = True) -> Mask:
-    """Who is at most `eps` worse than the best: the Rashomon set [K]."""
+    """Return who is at most `eps` worse than the best: the Rashomon set [K]."""
     if not eps >= 0:
         raise ScoresError(f"within({eps!r}): eps is a distance, 0 or more")
     good = scores if higher_is_better else -scores
@@ -35,7 +35,7 @@ def in_top(
     copies: npt.NDArray[np.integer] | None = None,
     higher_is_better: bool = True,
 ) -> Mask:
-    """Who is at least the `ceil(k * n)`-th best of the n candidates with a score: [K].
+    """Return who is at least the `ceil(k * n)`-th best of the n candidates with a score: [K].
 
     Ties are kept. `copies` ([K]) counts a candidate several times in the ranking: with
     `table_counts(design)` the cells of all tables are ranked, as in the paper, where the default
@@ -53,5 +53,5 @@ def in_top(
 
 
 def rank_of_share(k: float, count: int) -> int:
-    """`ceil(k * count)`, where 0.7 of 10 is 7 although floats say a little more."""
+    """Return `ceil(k * count)`, where 0.7 of 10 is 7 although floats say a little more."""
     return max(1, math.ceil(k * count - ROUNDING))

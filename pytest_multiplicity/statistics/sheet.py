@@ -92,7 +92,7 @@ class Sheet:
         unit: Unit = "percent",
         n: int | None = None,
     ) -> Sheet:
-        """The sheet of the column `metric` of a table with a row per candidate.
+        """Return the sheet of the column `metric` of a table with a row per candidate.
 
         The keys of `default` name the columns that are axes, its values the configuration that
         all tables share; `seed` names the column of seeds. Other columns are other metrics. The
@@ -121,7 +121,7 @@ class Sheet:
         return int(np.count_nonzero(self.present))
 
     def subset(self, mask: npt.NDArray[np.bool_]) -> Sheet:
-        """The sheet of the candidates in `mask` ([K]): how it stands after selection."""
+        """Return the sheet of the candidates in `mask` ([K]): how it stands after selection."""
         if mask.shape != self.scores.shape or mask.dtype != bool:
             raise ScoresError(
                 f"a mask of {mask.dtype} {mask.shape} for {len(self.scores)} candidates: give one "
@@ -148,12 +148,12 @@ class Sheet:
         return {axis: self._frame(axis, self._means(axis)) for axis in self.design.axes}
 
     def delta_by_seed(self, axis: str) -> pd.Series[float]:
-        """For every seed, maximum minus minimum across the options of `axis`."""
+        """Return, for every seed, maximum minus minimum across the options of `axis`."""
         table = self._table(axis)
         return pd.Series(spread(table.to_numpy(), axis=1), index=table.index)
 
     def delta_by_option(self, axis: str) -> pd.Series[float]:
-        """For every option of `axis`, maximum minus minimum across the seeds."""
+        """Return, for every option of `axis`, maximum minus minimum across the seeds."""
         table = self._table(axis)
         return pd.Series(spread(table.to_numpy(), axis=0), index=table.columns)
 
@@ -191,7 +191,7 @@ class Sheet:
         return scale * floor_at_most(mean, self.samples, self.count)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per candidate in the sheet: its options, seed and score, as `from_scores` reads.
+        """Return a row per candidate in the sheet: options, seed and score, as `from_scores` reads.
 
         Nothing is lost: `Sheet.from_scores(sheet.to_frame(), metric=sheet.metric, ...)` gives the
         same scores.
@@ -205,7 +205,7 @@ class Sheet:
         return pd.DataFrame(rows, columns=columns)
 
     def to_text(self, width: int | None = None) -> str:
-        """The paper's layout in plain text, scores in percent with two decimals.
+        """Return the paper's layout in plain text, scores in percent with two decimals.
 
         Tables stand side by side, one per axis, as many as fit into `width` columns; rows are
         seeds; the last column is the delta across options, the last row the delta across seeds, the

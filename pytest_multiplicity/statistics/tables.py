@@ -18,13 +18,13 @@ ABSENT = -1
 
 
 def spread(values: Floats, axis: int) -> Floats:
-    """Maximum minus minimum along `axis`, nan left out: 0 for one value, nan for none."""
+    """Return maximum minus minimum along `axis`, nan left out: 0 for one value, nan for none."""
     delta: Floats = np.fmax.reduce(values, axis=axis) - np.fmin.reduce(values, axis=axis)
     return delta
 
 
 def table_cells(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """Which candidate stands in each cell of the table of `axis`: [seeds, options], or ABSENT."""
+    """Return who stands in each cell of the table of `axis`: [seeds, options], or ABSENT."""
     columns = option_positions(design, axis)
     others = [other for other in design.axes if other != axis]
     alone = np.all([_at_default(design, other) for other in others] or [columns >= 0], axis=0)
@@ -35,7 +35,7 @@ def table_cells(design: Design, axis: str) -> npt.NDArray[np.intp]:
 
 
 def table_counts(design: Design) -> npt.NDArray[np.intp]:
-    """In how many cells of the tables every candidate stands: [K].
+    """Return in how many cells of the tables every candidate stands: [K].
 
     In a star design the default configuration stands in every table, all others in one. Without an
     axis there is a single column, in which each stands once.
@@ -47,13 +47,13 @@ def table_counts(design: Design) -> npt.NDArray[np.intp]:
 
 
 def option_positions(design: Design, axis: str) -> npt.NDArray[np.intp]:
-    """The position of every candidate's option among those of `axis`: [K]."""
+    """Return the position of every candidate's option among those of `axis`: [K]."""
     position = _positions(design.axes[axis])
     return np.array([position(vars(config)[axis]) for config in design.configs])
 
 
 def seed_positions(design: Design) -> npt.NDArray[np.intp]:
-    """The position of every candidate's seed among the design's: [K]."""
+    """Return the position of every candidate's seed among the design's: [K]."""
     places = {seed: row for row, seed in enumerate(design.seeds)}
     return np.array([places[config.seed] for config in design.configs])
 

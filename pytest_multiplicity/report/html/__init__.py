@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page. Needs the extra ``html`` (jinja2, matplotlib)."""
+"""The HTML report: one self-contained page. Needs the extra `html` (jinja2, matplotlib)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEEDED = ("jinja2", "matplotlib")
 
 
 def require() -> None:
-    """Raise :class:`MultiplicityError` when what the page is made with is not installed."""
+    """Raise MultiplicityError when what the page is made with is not installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise MultiplicityError(
@@ -23,10 +23,10 @@ def require() -> None:
 
 
 def render(run: RunReport) -> str:
-    """The page. It loads nothing from anywhere, and stays below 5 MB by construction.
+    """Return the page. It loads nothing from anywhere, and stays below 5 MB by construction.
 
     Raises:
-        MultiplicityError: the extra ``html`` is not installed.
+        MultiplicityError: the extra `html` is not installed.
     """
     require()
     from pytest_multiplicity.report.html.page import (

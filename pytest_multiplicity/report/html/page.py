@@ -33,7 +33,7 @@ from pytest_multiplicity.report.text import assignment, inert, interval, isolate
 
 
 def page(run: RunReport) -> str:
-    """The whole page as text."""
+    """Return the whole page as text."""
     families = list(_families(run))
     script = _asset("page.js")
     text = (

@@ -16,7 +16,7 @@ _GREY, _RGB = 0, 2  # PNG's colour types
 
 
 def data_uri(thumbnail: Thumbnail) -> str:
-    """The thumbnail as ``data:image/png;base64,...``, no larger than ``limits.SIDE``.
+    """Return the thumbnail as `data:image/png;base64,...`, no larger than `limits.SIDE`.
 
     Raises:
         ValueError: the pixels are neither grey nor RGB of the stated size.
@@ -70,13 +70,13 @@ class Curve:
 
     name: str
     points: str
-    """For an SVG polyline: ``0,30 50,10 100,0``."""
+    """For an SVG polyline: `0,30 50,10 100,0`."""
     first: float
     last: float
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> list[Curve]:
-    """The training curves, one for each quantity but the epoch itself."""
+    """Return the training curves, one for each quantity but the epoch itself."""
     names = list(dict.fromkeys(name for row in history for name in row if name != "epoch"))
     found = (_curve(name, [row.get(name) for row in history]) for name in names[: limits.CURVES])
     return [curve for curve in found if curve is not None]

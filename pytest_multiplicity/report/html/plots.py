@@ -46,7 +46,7 @@ class Strip:
 
 
 def strips(rows: Sequence[Strip], *, salt: str) -> str:
-    """The strips below one another on a common scale, in percent where the scores are shares."""
+    """Return the strips below one another on a common scale, in percent where scores are shares."""
     height = 0.55 + 0.42 * len(rows)
     labels = [_label(strip.label) for strip in rows]
     margin = 0.1 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
@@ -90,7 +90,7 @@ def _frame(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def heat_map(agreement: Agreement, *, salt: str) -> str:
-    """How often each two survivors agree, in percent: the darker, the less."""
+    """Return how often each two survivors agree, in percent: the darker, the less."""
     ids = [inert(each, 24) for each in agreement.ids[: limits.AGREEMENT]]
     values = [[100 * value for value in row[: len(ids)]] for row in agreement.values[: len(ids)]]
     side = min(9.0, 1.2 + 0.13 * len(ids))  # inches, as everything here

@@ -33,10 +33,10 @@ def summary(
     unicode: bool = True,
     truecolor: bool = True,
 ) -> list[RenderableType]:
-    """The run in blocks that fit the width, in reading order.
+    """Return the run in blocks that fit the width, in reading order.
 
     Nothing in them is rich markup, and no character of a name reaches the terminal that could do
-    anything there. Without ``truecolor`` shades are those of a 256-colour terminal.
+    anything there. Without `truecolor` shades are those of a 256-colour terminal.
     """
     page = Page(max(width, 40), unicode, truecolor)
     if level is Level.NOTHING or not run.families:
@@ -59,9 +59,9 @@ def render(
     color: bool = False,
     truecolor: bool = True,
 ) -> str:
-    """The summary as text, its lines at most ``width`` cells wide.
+    """Return the summary as text, its lines at most `width` cells wide.
 
-    Without ``color`` there is no escape sequence, without ``unicode`` nothing but ASCII.
+    Without `color` there is no escape sequence, without `unicode` nothing but ASCII.
     """
     file = io.StringIO()
     console = Console(

@@ -26,7 +26,7 @@ NARROW = 72
 
 
 def block(page: Page, family: FamilyReport) -> RenderableType | None:
-    """Each spec in order: kept, rejected, rejected alone, and how many are left after it."""
+    """Return each spec in order: kept, rejected, rejected alone, and how many are left after it."""
     steps = facts.funnel(family)
     if not family.specs and not steps:
         return None

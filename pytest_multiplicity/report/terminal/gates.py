@@ -20,7 +20,7 @@ _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
 
 
 def block(page: Page, gates: Sequence[GateReport]) -> list[RenderableType]:
-    """A line for each gate, with the message of one that did not pass."""
+    """Return a line for each gate, with the message of one that did not pass."""
     if not gates:
         return []
     grid = Table.grid(padding=(0, 2, 0, 0))

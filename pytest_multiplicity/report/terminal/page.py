@@ -26,14 +26,14 @@ INDENT = 2
 
 @dataclass(frozen=True)
 class Page:
-    """A terminal ``width`` cells wide; without ``unicode`` everything printed is ASCII."""
+    """A terminal `width` cells wide; without `unicode` everything printed is ASCII."""
 
     width: int
     unicode: bool = True
     truecolor: bool = True
 
     def ink(self, colour: Colour) -> Color:
-        """The colour, or the nearest of 256.
+        """Return the colour, or the nearest of 256.
 
         Not left to rich, which keeps the escape codes of a style for the first terminal it met.
         """
@@ -41,7 +41,7 @@ class Page:
         return exact if self.truecolor else exact.downgrade(ColorSystem.EIGHT_BIT)
 
     def glyph(self, unicode: str, plain: str) -> str:
-        """One of the two, as the terminal can show."""
+        """Return one of the two, as the terminal can show."""
         return unicode if self.unicode else plain
 
     @property
@@ -70,44 +70,44 @@ class Page:
         return self.glyph("†", "+")
 
     def name(self, text: str, limit: int = 72) -> str:
-        """A name on one line, inert, at most ``limit`` characters."""
+        """Return a name on one line, inert, at most `limit` characters."""
         short = inert(text, limit, unicode=self.unicode)
         return isolated(short) if self.unicode else short
 
     def prose(self, text: str) -> str:
-        """Text of some length: a docstring, a message, a definition."""
+        """Return text of some length: a docstring, a message, a definition."""
         return self.name(text, 600)
 
     def lines(self, text: str, shown: int = 8) -> str:
-        """A message of several lines, the first of them."""
+        """Return a message of several lines, the first of them."""
         return "\n".join(map(self.prose, text.splitlines()[:shown]))
 
     def number(self, value: float | None, *, percent: bool = True) -> str:
-        """A score or a delta."""
+        """Return a score or a delta."""
         return number(value, percent=percent, unknown=self.glyph(DASH, "-"))
 
     def interval(self, low: float | None, high: float | None, *, percent: bool = True) -> str:
-        """A range, or the sign for what is not known."""
+        """Return a range, or the sign for what is not known."""
         dash = self.glyph(DASH, "-")
         return interval(low, high, percent=percent, dash=dash) or dash
 
     def title(self, text: str, aside: str = "") -> Text:
-        """A block's heading, with something said beside it."""
+        """Return a block's heading, with something said beside it."""
         return Text.assemble((text, BOLD), (f"  {aside}" if aside else "", DIM))
 
 
 def fit(text: str, width: int) -> str:
-    """The text in exactly ``width`` terminal cells: cut, or padded on the right."""
+    """Return the text in exactly `width` terminal cells: cut, or padded on the right."""
     return set_cell_size(text, width)
 
 
 def stack(lines: Iterable[Text]) -> Text:
-    """Lines below one another."""
+    """Return lines below one another."""
     return Text("\n").join(lines)
 
 
 def calm_table(page: Page, title: str) -> Table:
-    """A table without lines, its first column as wide as what the others leave."""
+    """Return a table without lines, its first column as wide as what the others leave."""
     width = min(page.width, WIDEST)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=width, header_style=DIM)
     table.add_column(Text(title, BOLD), ratio=1, overflow="fold", min_width=16)
@@ -115,16 +115,16 @@ def calm_table(page: Page, title: str) -> Table:
 
 
 def add(table: Table, *cells: str | Text, style: str = "") -> None:
-    """A row. rich would read markup in plain strings; in a Text it doesn't."""
+    """Add a row. rich would read markup in plain strings; in a Text it doesn't."""
     table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells), style=style)
 
 
 def indented(block: RenderableType) -> Padding:
-    """The block a little to the right, below its title."""
+    """Return the block a little to the right, below its title."""
     return Padding(block, (0, 0, 0, INDENT))
 
 
 def listed(names: Sequence[str], shown: int = 6) -> str:
-    """``a, b and 3 more``."""
+    """Return `a, b and 3 more`."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

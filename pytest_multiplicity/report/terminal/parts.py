@@ -29,7 +29,7 @@ SURVIVORS_SHOWN = 12
 
 
 def line(page: Page, run: RunReport) -> Text:
-    """Everything in one line, what matters most first; a narrow terminal breaks it."""
+    """Return everything in one line, what matters most first; a narrow terminal breaks it."""
     parts = [page.name(facts.partial(run))] if not run.complete else []
     parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
     parts += [f"{page.name(each.name, 24)}: {facts.survival(each)}" for each in run.families]
@@ -37,14 +37,14 @@ def line(page: Page, run: RunReport) -> Text:
 
 
 def opening(page: Page, run: RunReport) -> list[RenderableType]:
-    """What limits everything below: a partial run, warnings."""
+    """Return what limits everything below: a partial run, warnings."""
     lines = [Text(page.name(facts.partial(run)), CARE)] if not run.complete else []
     lines += [Text(f"warning: {page.prose(each)}", CARE) for each in run.warnings]
     return [stack(lines)] if lines else []
 
 
 def header(page: Page, run: RunReport, family: FamilyReport) -> RenderableType:
-    """The family in a line, its design in another, then what is to be noted."""
+    """Return the family in a line, its design in another, then what is to be noted."""
     axes = [f"{page.name(axis, 32)} ({len(of)})" for axis, of in family.axes.items()]
     lines = [
         page.title(page.name(family.name), facts.origin(family)),
@@ -61,7 +61,7 @@ def _device(page: Page, run: RunReport) -> list[str]:
 
 
 def survivors(page: Page, family: FamilyReport) -> RenderableType:
-    """Who is left, by configuration, in as many columns as the width allows."""
+    """Return who is left, by configuration, in as many columns as the width allows."""
     title = page.title("survivors", facts.survival(family))
     groups = facts.by_configuration(family.survivors)
     if all(each.status == "not judged" for each in family.candidates):
@@ -81,7 +81,7 @@ def _configuration(page: Page, name: str, candidates: Sequence[CandidateReport])
 
 
 def _runs(numbers: Sequence[int]) -> str:
-    """``0-3, 7``: consecutive numbers joined."""
+    """`0-3, 7`: consecutive numbers joined."""
     pairs = enumerate(sorted(numbers))
     runs = [[n for _, n in of] for _, of in groupby(pairs, key=lambda pair: pair[1] - pair[0])]
     joined = [[f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run) for run in runs]
@@ -99,7 +99,7 @@ def _columns(page: Page, entries: Sequence[Text]) -> Table:
 
 
 def definitions(page: Page, family: FamilyReport) -> RenderableType | None:
-    """Each definition once, with the metrics it defines, then what the specs say of themselves."""
+    """Return each definition once, with its metrics, then what the specs say of themselves."""
     lines = [
         (listed([page.name(name) for name in names], 4), text)
         for text, names in facts.definitions(family).items()

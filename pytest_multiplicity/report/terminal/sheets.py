@@ -28,7 +28,7 @@ FADED: Colour = (85, 85, 85)
 
 
 def block(page: Page, family: FamilyReport, position: int) -> RenderableType:
-    """One metric's sheet, its tables packed into the width, with what belongs below them."""
+    """Return one metric's sheet, its tables packed into the width, with what belongs below them."""
     pair = family.sheets[position]
     colour = of_metric(position)
     swatch = Style(color=page.ink(colour))
@@ -94,7 +94,7 @@ class _Shader:
         return facts.scales(self.pair.before)
 
     def tables(self) -> Iterator[list[Text]]:
-        """Every table as lines of one width; in several parts where the page is too narrow."""
+        """Return every table as lines of one width; in parts where the page is too narrow."""
         for axis, table in self.pair.before.tables.items():
             for part in self._parts(axis, table):
                 yield self._lines(part)

@@ -25,9 +25,9 @@ HEADLINE = ("ambiguity", "discrepancy", "disagreement")
 
 
 def block(page: Page, family: FamilyReport, *, everything: bool = False) -> RenderableType | None:
-    """Per metric the range before and after, beside what as many random candidates would show.
+    """Return per metric the range before and after, beside what random candidates would show.
 
-    Of the predictive numbers the summary shows those on predictions; ``everything`` shows all.
+    Of the predictive numbers the summary shows those on predictions; `everything` shows all.
     """
     if not family.sheets and not family.predictive:
         return None
@@ -97,7 +97,7 @@ def _legend(page: Page, family: FamilyReport) -> RenderableType:
 
 
 def sources(page: Page, family: FamilyReport) -> RenderableType | None:
-    """Where each metric's multiplicity comes from: one honest line each."""
+    """Return where each metric's multiplicity comes from: one honest line each."""
     said = [pair for pair in family.sheets if pair.sources]
     if not said:
         return None
