@@ -175,16 +175,20 @@ class Metric:
             return replace(here, scores=scores, logits=record.logits, n=record.n)
         found = cls(**{**vars(record), "scores": scores, "portable": None}, design=design)
         noise_of = here.noise_of if here is not None else _noise_of(record, look)
-        return replace(found, noise_of=noise_of, **_samples(record.key, look))
+        return _with_samples(replace(found, noise_of=noise_of), look)
 
 
-def _samples(key: str | None, look: Look) -> dict[str, Any]:
-    """What the store holds of a metric; nothing for recorded scores."""
-    entry = look("scores", key) if key else None
-    arrays = {} if entry is None else {name: t.numpy() for name, t in entry.tensors.items()}
-    if "predictions" in arrays:
-        return {**arrays, "outcomes": (arrays["predictions"] == arrays["targets"]).T}
-    return {"outcomes": arrays["expected"].T} if "expected" in arrays else {}
+def _with_samples(metric: Metric, look: Look) -> Metric:
+    """The metric with what the store holds of it; nothing for recorded scores."""
+    entry = look("scores", metric.key) if metric.key else None
+    if entry is None:
+        return metric
+    arrays = {name: tensor.numpy() for name, tensor in entry.tensors.items()}
+    if "predictions" not in arrays:
+        return replace(metric, outcomes=arrays["expected"].T)
+    predictions, targets = arrays["predictions"], arrays["targets"]
+    outcomes = (predictions == targets).T
+    return replace(metric, outcomes=outcomes, predictions=predictions, targets=targets)
 
 
 def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:

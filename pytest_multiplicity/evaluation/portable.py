@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pytest_multiplicity.compute import project_code_by_value
 from pytest_multiplicity.evaluation.measure import Measure, noise_of_measure
-from pytest_multiplicity.evaluation.metric import Look
 from pytest_multiplicity.statistics import Noise
+from pytest_multiplicity.store import Entry
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Portable:
         made: Portable = pickle.loads(base64.b64decode(text))
         return made
 
-    def noise(self, look: Look, positions: npt.NDArray[np.intp]) -> Noise | None:
+    def noise(
+        self, look: Callable[[str, str], Entry | None], positions: npt.NDArray[np.intp]
+    ) -> Noise | None:
         """Return the noise between the candidates at some positions; None where logits are gone."""
         entries = [look("logits", self.logits[index]) for index in positions.tolist()]
         outputs = [
