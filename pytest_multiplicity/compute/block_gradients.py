@@ -39,7 +39,7 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1, **opt
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *, padding: Any = 0, **_: Any
 ) -> Tensor:
-    """Give `conv2d` of images [b, groups * i, h, w], with ``weight`` [groups * o, i, *kernel]."""
+    """Return `conv2d` of images [b, groups * i, h, w], with `weight` [groups * o, i, *kernel]."""
     out: Tensor = _Convolution.apply(x, weight, bias, groups, _pair(padding))
     return out
 
@@ -69,7 +69,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _block(x: Tensor, weight: Tensor) -> int | None:
-    """Give how many pixels a block is wide and high, so that blocks fit into images."""
+    """Return how many pixels a block is wide and high, so that blocks fit into images."""
     for size in SIZES:
         fits = all(length % size == 0 for length in x.shape[2:])
         if fits and weight.shape[1] * size**2 <= WIDTH:
@@ -78,7 +78,7 @@ def _block(x: Tensor, weight: Tensor) -> int | None:
 
 
 def _turned(weight: Tensor, groups: int, block: int) -> Tensor:
-    """Give the weights from outputs to blocks, [groups * i * block * block, o, *kernel].
+    """Return the weights from outputs to blocks, [groups * i * block * block, o, *kernel].
 
     Each pixel of a block has the kernel turned around, at its place in a larger one.
     """
@@ -91,7 +91,7 @@ def _turned(weight: Tensor, groups: int, block: int) -> Tensor:
 
 
 def _pair(value: int | Sequence[int] | str) -> tuple[int, int] | None:
-    """Give what a convolution takes for two dimensions; None for a word."""
+    """Return what a convolution takes for two dimensions; None for a word."""
     if isinstance(value, str):
         return None
     return (value, value) if isinstance(value, int) else (value[0], value[-1])

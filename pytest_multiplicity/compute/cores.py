@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Give the cores that affinity and cgroup limits (v2 and v1) leave, at least one."""
+    """Return the cores that affinity and cgroup limits (v2 and v1) leave, at least one."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")

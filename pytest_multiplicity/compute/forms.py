@@ -53,7 +53,7 @@ def _both_wide(x: Any, y: Any) -> bool:
 
 
 def _aligned(x: Lanes | Tensor, rank: int) -> Tensor:
-    """Give [K, ...] with as many dimensions after K as the higher-ranked operand has."""
+    """Return [K, ...] with as many dimensions after K as the higher-ranked operand has."""
     if isinstance(x, Tensor):
         return x
     value = x.stacked
@@ -71,7 +71,7 @@ def _pad(function: Operation, x: Lanes, pad: Sequence[int], *args: Any, **kwargs
 
 
 def _per_channel(rank: int) -> Operation:
-    """Give the form of operations on each channel by itself, as pooling of ``rank`` dimensions."""
+    """Return the form of operations on each channel by itself, as pooling of `rank` dimensions."""
 
     def form(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
         if x.ndim != rank + 2 or kwargs.get("return_indices"):
@@ -82,7 +82,7 @@ def _per_channel(rank: int) -> Operation:
 
 
 def _conv(rank: int, *, transposed: bool = False) -> Operation:
-    """Give the form of convolutions: a group per lane; over shared inputs just more channels."""
+    """Return the form of convolutions: a group per lane; over shared inputs just more channels."""
     names = ["stride", "padding", "dilation", "groups"]
     if transposed:
         names = ["stride", "padding", "output_padding", "groups", "dilation"]
@@ -139,7 +139,7 @@ def _linear_of_shared(x: Tensor, weight: Lanes, bias: Lanes | None) -> Any:
 
 
 def _flat(x: Lanes | None) -> Tensor | None:
-    """Give per-channel values [K, C] as [K * C], sharing memory so that they can be written."""
+    """Return per-channel values [K, C] as [K * C], sharing memory so that they can be written."""
     return None if x is None else x.stacked.view(-1)
 
 
@@ -221,7 +221,7 @@ def _prelu(function: Operation, x: Lanes, weight: Any) -> Any:
 
 
 def _dropout(drawn_dims: int | None) -> Operation:
-    """Give the form of dropout, which drops values (None) or whole channels (2)."""
+    """Return the form of dropout, which drops values (None) or whole channels (2)."""
 
     def form(
         function: Operation, x: Lanes, p: float = 0.5, training: bool = True, inplace: bool = False
@@ -249,7 +249,7 @@ def _shift(dim: Any, rank: int) -> Any:
 
 
 def _along(*defaults: Any) -> Operation:
-    """Give the form of operations that take a dimension (or several, or two) after the tensor."""
+    """Return the form of operations that take a dimension (or several, or two) after the tensor."""
 
     def form(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
         dims = [kwargs.pop(name, None) for name in ("dim", "dim0", "dim1", "start_dim", "end_dim")]

@@ -27,9 +27,9 @@ MOST_LANES = 16  # from which on a step of each is no quicker
 class FusedModule:
     """K modules that compute at once.
 
-    ``parameters`` and ``buffers`` hold [K, ...] by the name they have in one module; a pass writes
+    `parameters` and `buffers` hold [K, ...] by the name they have in one module; a pass writes
     buffers such as running means in place. Linear layers' weights lie in memory as they do in one
-    module, which suits passes, or ``columns_first``, which suits optimizers.
+    module, which suits passes, or `columns_first`, which suits optimizers.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *, columns_first: bool = False) -> None:
@@ -45,11 +45,11 @@ class FusedModule:
         _fill(self.template, modules[0], self.deck, self.parameters | self.buffers)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Give outputs [K, b, C] for inputs of each lane's own, [K, b, ...]."""
+        """Return outputs [K, b, C] for inputs of each lane's own, [K, b, ...]."""
         return self._outputs(Lanes(self.deck, inputs))
 
     def shared(self, inputs: Tensor) -> Tensor:
-        """Give outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""
+        """Return outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""
         return self._outputs(inputs)
 
     def train(self, mode: bool = True) -> FusedModule:
@@ -112,7 +112,7 @@ def structure(module: nn.Module) -> str:
 
 
 def _own_attributes(part: nn.Module) -> Iterator[tuple[str, object]]:
-    """Give what a module was given on top of what every module has, and whether it trains."""
+    """Yield what a module was given on top of what every module has, and whether it trains."""
     standard = vars(nn.Module())
     for key, value in vars(part).items():
         if key not in standard:

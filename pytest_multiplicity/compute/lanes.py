@@ -3,7 +3,7 @@
 A `Lanes` stands in a module's forward pass for a tensor, and holds that tensor for every candidate
 (a lane each). Operations on it, and on parameters that are lanes themselves, run once for all lanes
 in the form that `forms` knows; what has none runs lane by lane, which is right for every operation.
-What depends on values (``if x.sum() > 0``) can't be fused, and raises `Unfusable`.
+What depends on values (`if x.sum() > 0`) can't be fused, and raises `Unfusable`.
 
 Two layouts avoid copies: *stacked* [K, b, ...], and *wide* [b, K * C, ...] for what works on
 channels. Seen from the module the shape is that of one lane: [b, C, ...].
@@ -147,15 +147,15 @@ class Lanes:
         return self.value.requires_grad
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape of one lane, or one number of it."""
+        """Return the shape of one lane, or one number of it."""
         return self.shape if dim is None else self.shape[dim]
 
     def dim(self) -> int:
-        """The number of dimensions of one lane."""
+        """Return the number of dimensions of one lane."""
         return self.ndim
 
     def numel(self) -> int:
-        """The number of values of one lane."""
+        """Return the number of values of one lane."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ def apply(function: Operation, *args: Any, **kwargs: Any) -> Any:
 
 
 def deck_of(args: Sequence[Any]) -> Deck:
-    """Give the deck of the first lanes among arguments."""
+    """Return the deck of the first lanes among arguments."""
     for arg in args:
         if isinstance(arg, Lanes):
             return arg.deck
@@ -241,5 +241,5 @@ def _merge(function: Operation, deck: Deck, results: Sequence[Any]) -> Any:
 
 
 def lift(deck: Deck, x: Tensor) -> Lanes:
-    """Give every lane the same tensor, without a copy."""
+    """Return every lane the same tensor, without a copy."""
     return Lanes(deck, x.expand(deck.count, *x.shape))

@@ -31,7 +31,7 @@ class Progress(Protocol):
     """Where long work says how far it is."""
 
     def task(self, description: str, total: int) -> AbstractContextManager[Task]:
-        """Open a bar of ``total`` steps."""
+        """Open a bar of `total` steps."""
 
 
 @dataclass(frozen=True)

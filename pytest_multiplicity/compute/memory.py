@@ -24,7 +24,7 @@ def free_bytes(
     proc: Path = Path("/proc/meminfo"),
     cgroup: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """Give the bytes that are free on a device; on a CPU within the container's limit."""
+    """Return the bytes that are free on a device; on a CPU within the container's limit."""
     if device.type == "cuda":
         return free_gpu_bytes(device)
     limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")

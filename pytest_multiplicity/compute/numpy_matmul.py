@@ -22,7 +22,7 @@ def suits(x: Tensor) -> bool:
 
 
 def product(x: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
-    """Give ``x @ columns + bias`` [K, b, o], for [K, b, i], [K, i, o] and [K, 1, o]."""
+    """Return `x @ columns + bias` [K, b, o], for [K, b, i], [K, i, o] and [K, 1, o]."""
     out: Tensor = _Product.apply(x, columns, bias)
     return out
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Pool(Protocol):
-    """Performs tasks, ``count`` at once."""
+    """Performs tasks, `count` at once."""
 
     count: int
 
@@ -30,11 +30,11 @@ class Pool(Protocol):
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; give (item, outcome) as tasks end.
 
-        ``make`` makes an item's task when its turn comes, and again where it was lost with a
+        `make` makes an item's task when its turn comes, and again where it was lost with a
         machine. More may be put to what waits in the meantime. A worker that dies or hangs is
-        replaced, and its task has `Crashed` or `Stalled` as its outcome. ``advance`` gets the steps
-        done, and back (negative) those that were lost; ``note`` what tasks send with
-        `worker.Reporter.note`; ``memory`` says how many bytes a task needs.
+        replaced, and its task has `Crashed` or `Stalled` as its outcome. `advance` gets the steps
+        done, and back (negative) those that were lost; `note` what tasks send with
+        `worker.Reporter.note`; `memory` says how many bytes a task needs.
         """
         ...
 
@@ -46,13 +46,13 @@ class Cluster(Protocol):
     """Machines that perform tasks for this one."""
 
     def pool(self, device: torch.device, patience: float, *, as_here: bool = False) -> Pool:
-        """Give a pool whose workers compute on such a device, one task on each core or GPU.
+        """Return a pool whose workers compute on such a device, one task on each core or GPU.
 
-        Tasks that say nothing for ``patience`` seconds are given up; 0 is never. ``as_here``: the
+        Tasks that say nothing for `patience` seconds are given up; 0 is never. `as_here`: the
         settings that can change bits are those of this process, not of worker processes.
         """
         ...
 
     def room(self, device: torch.device) -> int:
-        """Give the bytes that all workers have together, as many for each."""
+        """Return the bytes that all workers have together, as many for each."""
         ...

@@ -61,7 +61,7 @@ class Sharing:
         return buffer.getvalue()
 
     def file_of(self, storage: torch.UntypedStorage) -> Path:
-        """Give the file that has a storage's content, written on first use."""
+        """Return the file that has a storage's content, written on first use."""
         key = storage.data_ptr(), storage.nbytes()
         if key not in self._files:
             path = Path(self._folder.name) / f"{len(self._files)}.bin"
@@ -126,7 +126,7 @@ def _remove_orphans(place: Path) -> None:
 def project_code_by_value(*, far: bool = False) -> Iterator[None]:
     """Have modules that another process can't import, or shouldn't, pickled with their code.
 
-    ``far``: that process is on another machine, and has what is installed, nothing of the project.
+    `far`: that process is on another machine, and has what is installed, nothing of the project.
     """
     modules = [sys.modules[name] for name in _local_modules(len(sys.modules), far)]
     for module in modules:
@@ -140,7 +140,7 @@ def project_code_by_value(*, far: bool = False) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _local_modules(count: int, far: bool) -> list[str]:
-    """Give their names. It takes a tenth of a second, so look again only when there are more."""
+    """Return their names. It takes a tenth of a second, so look again only when there are more."""
     return [name for name, module in list(sys.modules.items()) if _is_local(name, module, far)]
 
 
@@ -159,7 +159,7 @@ def _is_local(name: str, module: ModuleType | None, far: bool) -> bool:
 
 @cache
 def _importable(name: str, file: str) -> bool:
-    """Say whether a new process with this ``sys.path`` would import this very file by this name."""
+    """Say whether a new process with this `sys.path` would import this very file by this name."""
     path = None
     for depth in range(1, name.count(".") + 2):
         spec = PathFinder.find_spec(".".join(name.split(".")[:depth]), path)

@@ -18,7 +18,7 @@ SHOWN = 20  # names of what hung, before the rest is only counted
 
 
 class StalledError(EvaluationError):
-    """Work was given up: it made no progress for too long. ``jobs``: those it was to train."""
+    """Work was given up: it made no progress for too long. `jobs`: those it was to train."""
 
     def __init__(self, what: str, seconds: float, jobs: Sequence[Any] = ()) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class StalledError(EvaluationError):
 def watched(
     what: str, seconds: float, advance: Advance, jobs: Sequence[Any] = ()
 ) -> Iterator[Advance]:
-    """Give ``advance``, and raise StalledError inside when it isn't called for so many seconds.
+    """Yield `advance`, and raise StalledError inside when it isn't called for so many seconds.
 
     The limit holds in the main thread on systems that can interrupt it; 0 is none.
     """
@@ -71,7 +71,7 @@ def watched(
 
 
 def named(ids: list[str]) -> str:
-    """``lr0.1-seed0, lr0.1-seed1 and 3 more``."""
+    """`lr0.1-seed0, lr0.1-seed1 and 3 more`."""
     rest = len(ids) - SHOWN
     return ", ".join(ids[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 

@@ -84,7 +84,7 @@ def _readable(read: Callable[[], Work]) -> Work:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Give the error with the worker's traceback in a note; as text where it can't be pickled."""
+    """Return the error with the worker's traceback in a note; as text where it can't be pickled."""
     text = traceback.format_exc()
     try:
         error = pickle.loads(pickle.dumps(error))

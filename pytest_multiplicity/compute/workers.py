@@ -84,7 +84,7 @@ _OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
 class Workers:
     """Processes that perform tasks, as many at once as there are workers.
 
-    A task that says nothing for ``patience`` seconds (0: for ever) is ended. ``places`` are
+    A task that says nothing for `patience` seconds (0: for ever) is ended. `places` are
     variables of the environment that tell workers apart, at most one worker for each. There are
     none on Windows, which can't pass a connection on this way.
     """
@@ -128,7 +128,7 @@ class Workers:
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; give (item, outcome) as tasks end.
 
-        As `pools.Pool` says. The system shares out memory, so ``memory`` is not looked at.
+        As `pools.Pool` says. The system shares out memory, so `memory` is not looked at.
         """
         running: dict[_Process, T] = {}
         steps: Counter[_Process] = Counter()

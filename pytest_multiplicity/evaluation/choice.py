@@ -17,7 +17,7 @@ from pytest_multiplicity.statistics import BUDGET, Pairs, upper_quantile
 
 @dataclass(frozen=True)
 class Choice:
-    """The best of the survivors by one score. ``str`` says by how little it won."""
+    """The best of the survivors by one score. `str` says by how little it won."""
 
     candidate: Candidate
     score: float
@@ -46,7 +46,7 @@ class Choice:
 def choose(
     candidates: Sequence[Candidate], indices: Sequence[int], by: Callable[[Candidate], float]
 ) -> Choice:
-    """The candidate with the best score; of equals the first. ``indices``: places in the family.
+    """Return the best candidate; of equals the first. `indices`: places in the family.
 
     Raises MeasurementError for a score that is no finite number.
     """
@@ -77,7 +77,7 @@ def _finite(score: float, candidate: Candidate) -> float:
 def _peers(
     candidates: Sequence[Candidate], indices: Sequence[int], first: int, metric: Metric | None
 ) -> tuple[Candidate, ...] | None:
-    """Those whom the winner does not beat at 5%, over all pairs, of which it is the best."""
+    """Return those whom the winner does not beat at 5%, over all pairs, of which it is the best."""
     if metric is None or metric.outcomes is None:
         return None
     count = len(candidates)

@@ -27,7 +27,7 @@ FEWEST_PERMUTATIONS = 40
 
 
 def measure_name(fn: Measure, name: str | None) -> str:
-    """The name under which a measure stands in sheets: given, or the function's own."""
+    """Return the name under which a measure stands in sheets: given, or the function's own."""
     own = getattr(fn, "__name__", None) or type(fn).__name__
     if name is None and own in ("<lambda>", "partial"):
         raise MeasurementError(f"a {own} has no name for the sheets: say measure(..., name='...')")
@@ -37,7 +37,7 @@ def measure_name(fn: Measure, name: str | None) -> str:
 def apply_measure(
     fn: Measure, logits: torch.Tensor, targets: torch.Tensor, name: str, candidate: str
 ) -> float:
-    """``fn(logits, targets)`` as a finite float. Shapes ``[n, C]`` and ``[n]``.
+    """`fn(logits, targets)` as a finite float. Shapes `[n, C]` and `[n]`.
 
     Raises MeasurementError when the result has several elements, is nan, or is no number.
     """
@@ -63,7 +63,7 @@ def apply_measure(
 def noise_of_measure(
     fn: Measure, logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
 ) -> Noise | None:
-    """Test-set noise of a measure between candidates: logits ``[K, n, C]``, targets ``[n]``.
+    """Test-set noise of a measure between candidates: logits `[K, n, C]`, targets `[n]`.
 
     None where the measure has no value on some exchange of the candidates' outputs.
     """
@@ -81,7 +81,7 @@ def noise_of_measure(
 def bounded_noise(
     metric: MetricFunction, outputs: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]
 ) -> Noise:
-    """``noise_of_metric`` with as many permutations as ``NOISE_CALLS`` allows."""
+    """`noise_of_metric` with as many permutations as `NOISE_CALLS` allows."""
     permutations = min(NOISE_CALLS // len(outputs), PERMUTATIONS_OF_VALUES)
     return noise_of_metric(
         metric, outputs, targets, permutations=max(permutations, FEWEST_PERMUTATIONS)

@@ -179,7 +179,7 @@ class Metric:
 
 
 def _with_samples(metric: Metric, look: Look) -> Metric:
-    """The metric with what the store holds of it; nothing for recorded scores."""
+    """Return the metric with what the store holds of it; nothing for recorded scores."""
     entry = look("scores", metric.key) if metric.key else None
     if entry is None:
         return metric
@@ -192,7 +192,7 @@ def _with_samples(metric: Metric, look: Look) -> Metric:
 
 
 def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:
-    """What finds the noise of a measure that another process took."""
+    """Return what finds the noise of a measure that another process took."""
     if record.portable is None:
         return None
     from pytest_multiplicity.evaluation.portable import Portable  # which needs torch

@@ -16,7 +16,7 @@ class Content:
         self._known = [fingerprint(value) for value in values]
 
     def is_that_of(self, values: Sequence[Any]) -> bool:
-        """Whether other values are the same.
+        """Return whether other values are the same.
 
         Numbers that are equal are (15 and 15.0), and a function is itself, whatever it counts or
         caches while it is used. Anything else is known by its content.

@@ -73,13 +73,13 @@ def _family(family: FamilyFindings) -> FamilyReport:
 
 
 def _trained(family: FamilyFindings) -> list[str]:
-    """How the candidates were trained: `trained 20 fused in workers, 5 plain`."""
+    """Return how the candidates were trained: `trained 20 fused in workers, 5 plain`."""
     told = ", ".join(f"{count} {way}" for way, count in family.training.ways.items())
     return [f"trained {told}"] if told else []
 
 
 def _screened(family: FamilyFindings) -> list[str]:
-    """How much was screened, and what that doesn't change."""
+    """Return how much was screened, and what that doesn't change."""
     records = [record for spec in family.specs for record in family.records(spec).values()]
     left_out = sum(record.verdict == "screened" for record in records)
     if not left_out:

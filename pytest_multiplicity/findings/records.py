@@ -196,7 +196,7 @@ class Ledger:
 
 
 def _together(known: Facts, told: Collection[Facts], latest: Facts) -> Facts:
-    """The facts of a run from those of its processes: what one trained, others found stored.
+    """Return the facts of a run from those of its processes: what one trained, others found stored.
 
     `trained_now` also counts what processes trained that died before they could tell; warnings
     stand in an order that all runs share.

@@ -39,7 +39,7 @@ def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
 
 
 def _sheet(sheet: Sheet, before: Sheet | None = None) -> SheetReport:
-    """A sheet as builtins; `before` is given for the sheet of the survivors."""
+    """Return a sheet as builtins; `before` is given for the sheet of the survivors."""
     noise = sheet.noise
     at_most = sheet.noise_floor_at_most if noise is None else None
     present = sheet.scores[sheet.present]
@@ -64,7 +64,7 @@ def _sheet(sheet: Sheet, before: Sheet | None = None) -> SheetReport:
 
 
 def _unknown(sheet: SheetReport) -> SheetReport:
-    """A sheet in which candidates are missing: its scores, and nothing of what all would show."""
+    """Return a sheet in which candidates are missing, with nothing of what all would show."""
     tables = {
         axis: replace(
             table,
@@ -77,12 +77,12 @@ def _unknown(sheet: SheetReport) -> SheetReport:
 
 
 def _without_chance(sheet: SheetReport) -> SheetReport:
-    """What random candidates would show takes the scores of all."""
+    """Return what random candidates would show takes the scores of all."""
     return replace(sheet, expected_delta_all=None, expected_low=None, expected_high=None)
 
 
 def _definition(metric: Metric) -> str:
-    """What the number means: formula in words, on which data."""
+    """Return what the number means: formula in words, on which data."""
     if metric.data is None:
         return f"{metric.name}, as recorded" + (f" on {metric.n} samples" if metric.n else "")
     samples = f", {metric.n:,} samples" if metric.n else ""
@@ -95,7 +95,7 @@ def _definition(metric: Metric) -> str:
 
 
 def _sources(sheet: Sheet) -> str:
-    """Where the multiplicity comes from, in a line; empty where that can't be told apart."""
+    """Return where the multiplicity comes from, in a line; "" where that can't be told."""
     try:
         return sources(sheet).summary
     except ScoresError:

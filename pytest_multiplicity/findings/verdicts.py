@@ -99,7 +99,7 @@ def _screened(family: FamilyFindings, nodeid: str) -> set[int]:
 
 
 def _only_here(family: FamilyFindings, nodeid: str, rejections: Rejections) -> int | None:
-    """How many this enforced spec rejects and no other; None where others didn't judge them all."""
+    """Return how many this spec rejects and no other; None where others didn't judge them all."""
     times = Counter(index for rejected in rejections.values() for index in rejected)
     alone = {index for index in rejections.get(nodeid, ()) if times[index] == 1}
     unknown = set().union(*(_screened(family, spec) for spec in rejections))

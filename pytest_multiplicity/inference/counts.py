@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Counts:
     """Counts since the family was built; they are never part of a result.
 
-    ``trained`` and ``stored`` count candidates, ``inferred`` counts (candidate, data, intervention)
-    triples whose logits were computed, ``intervened`` counts batches to which an intervention that
+    `trained` and `stored` count candidates, `inferred` counts (candidate, data, intervention)
+    triples whose logits were computed, `intervened` counts batches to which an intervention that
     needs no model was applied (once for all candidates).
     """
 
@@ -20,5 +20,5 @@ class Counts:
     intervened: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """The counts as builtins, to cross a process."""
+        """Return the counts as builtins, to cross a process."""
         return {name: int(count) for name, count in vars(self).items()}

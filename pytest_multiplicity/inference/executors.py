@@ -125,7 +125,7 @@ class Alone(Unit):
 
 
 class Abreast(Unit):
-    """Modules of one structure side by side, filled up with copies of the first to ``lanes``."""
+    """Modules of one structure side by side, filled up with copies of the first to `lanes`."""
 
     def __init__(self, modules: Sequence[nn.Module], lanes: int, *, channels_last: bool) -> None:
         self.count = len(modules)

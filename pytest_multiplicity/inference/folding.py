@@ -52,7 +52,7 @@ def _fold(traced: fx.GraphModule) -> int:
 def _pair(
     traced: fx.GraphModule, norm: fx.Node, calls: Counter[object]
 ) -> tuple[fx.Node, fx.Node] | None:
-    """Give a layer and the batch norm that alone uses its outputs, each called once."""
+    """Return a layer and the batch norm that alone uses its outputs, each called once."""
     layer = norm.args[0] if norm.args else None
     if not isinstance(layer, fx.Node) or {layer.op, norm.op} != {"call_module"}:
         return None

@@ -44,8 +44,8 @@ PLAIN = Arithmetic()
 class Form:
     """How the models of one structure are evaluated.
 
-    ``lanes`` are the numbers of models side by side that give the same bits. Units compute at once,
-    with a thread each; ``in_turn``: one after the other, with all threads that there are, which is
+    `lanes` are the numbers of models side by side that give the same bits. Units compute at once,
+    with a thread each; `in_turn`: one after the other, with all threads that there are, which is
     how code is run that may mind company.
     """
 
@@ -69,7 +69,7 @@ IN_TURN = Form(in_turn=True)
 class Demand:
     """What a measurement asks of models.
 
-    ``gradients`` with respect to inputs; ``joint``: nothing of it needs one model by itself, or may
+    `gradients` with respect to inputs; `joint`: nothing of it needs one model by itself, or may
     mind threads.
     """
 

@@ -51,7 +51,7 @@ class Piece:
 class Infer:
     """How to compute logits: on which device, in which forms, counting what.
 
-    ``cores``: how many units compute at once; by default as many as torch has threads.
+    `cores`: how many units compute at once; by default as many as torch has threads.
     """
 
     device: torch.device
@@ -67,10 +67,10 @@ class Infer:
     def __call__(
         self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
     ) -> list[Tensor]:
-        """Logits ``[n, C]`` (CPU, float32) of each model, in the order of ``data``.
+        """Logits `[n, C]` (CPU, float32) of each model, in the order of `data`.
 
-        Inputs under interventions that need no model are made once for all models. ``advance`` is
-        called with the number of (model, batch) pairs done. After an interruption ``begun`` tells
+        Inputs under interventions that need no model are made once for all models. `advance` is
+        called with the number of (model, batch) pairs done. After an interruption `begun` tells
         what was being computed.
         """
         logits = self.part(models, data, under, range(0, len(data), BATCH), advance)
@@ -86,9 +86,9 @@ class Infer:
         advance: Callable[[int], None],
         alike: Sequence[Alike] = (),
     ) -> list[Tensor]:
-        """Logits of the batches that start at these positions of ``data``.
+        """Logits of the batches that start at these positions of `data`.
 
-        ``alike`` are how models are evaluated, where it was decided before.
+        `alike` are how models are evaluated, where it was decided before.
         """
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
@@ -108,7 +108,7 @@ class Infer:
         return [torch.cat(part) for part in parts]
 
     def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
-        """The inputs after the leading steps that are the same for every model."""
+        """Return the inputs after the leading steps that are the same for every model."""
         rows = torch.arange(start, min(start + BATCH, len(data)))
         inputs = data.take(rows).to(self.device)
         leading = under.inputs[: len(under.inputs) - len(steps)]
@@ -199,5 +199,5 @@ def _twin(piece: Piece) -> Piece:
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module in eval mode on ``device``, without gradients for its parameters."""
+    """Return the module in eval mode on `device`, without gradients for its parameters."""
     return module.eval().requires_grad_(False).to(device)

@@ -46,7 +46,7 @@ class Logits:
             self.searching = before
 
     def of(self, asked: Asked, indices: Sequence[int]) -> Reader:
-        """A reader of the candidates at ``indices``: position -> logits ``[n, C]`` of ``source``.
+        """Return a reader of the candidates at `indices`: position -> logits `[n, C]` of `source`.
 
         All that are missing are computed now, together. Raises StalledError where candidates hang,
         with all others computed.
@@ -128,7 +128,7 @@ class Logits:
             yield list(indices[start : start + step])
 
     def keys(self, asked: Asked, indices: Sequence[int]) -> dict[int, str]:
-        """What the store knows the logits on ``asked.source`` by, of the candidates at indices."""
+        """Return what the store knows the logits on `asked.source` by, for these candidates."""
         return {index: self._key(index, asked) for index in indices}
 
     def _key(self, index: int, asked: Asked) -> str:

@@ -67,7 +67,7 @@ class FarInfer:
     def __call__(
         self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
     ) -> list[Tensor]:
-        """Logits ``[n, C]`` of each model; see `Infer`."""
+        """Logits `[n, C]` of each model; see `Infer`."""
         infer, starts = self._infer, range(0, len(data), BATCH)
         first = infer.part(models, data, under, starts[:1], advance)
         alike, rest = list(infer.alike), starts[1:]

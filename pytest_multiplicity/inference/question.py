@@ -18,7 +18,7 @@ class Asked(NamedTuple):
     """What logits are computed for, and which of their rows a metric is about.
 
     Groups, and views of data under interventions that need no model, are rows of logits that are
-    computed once for all of ``source``.
+    computed once for all of `source`.
     """
 
     data: Data
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``test`` or ``test under PGD(0.005)``."""
+        """`test` or `test under PGD(0.005)`."""
         return f"{self.data.name} under {self.under.name}" if self.under.name else self.data.name
 
     @property
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
     @property
     def logits(self) -> str:
-        """What of its data and interventions decides on logits: ``test under PGD(0.005)``."""
+        """What of its data and interventions decides on logits: `test under PGD(0.005)`."""
         return " ".join([self.source.name, *map(repr, self.under.inputs)])
 
     @property

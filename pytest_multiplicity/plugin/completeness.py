@@ -18,7 +18,7 @@ def partial(state: State, family: Family) -> str | None:
 
 
 def _left_out(state: State, family: Family) -> str | None:
-    """What the counts can't see: specs that were never collected."""
+    """Return what the counts can't see: specs that were never collected."""
     config = state.config
     if state.collection_failed or config.stash.get(BROKEN, False):
         return "a module could not be collected"

@@ -1,4 +1,4 @@
-"""Which device ``--multiplicity-device`` means."""
+"""Which device `--multiplicity-device` means."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 
 
 def choose(text: str, process: int | None = None) -> torch.device:
-    """``auto`` is the GPU where there is one; ``cuda`` without a number is all that there are.
+    """`auto` is the GPU where there is one; `cuda` without a number is all that there are.
 
-    ``process`` counts the workers of pytest-xdist, of which each has a GPU of its own. GPUs are
-    counted among those that are visible: ``CUDA_VISIBLE_DEVICES`` is left as it is. Raises
+    `process` counts the workers of pytest-xdist, of which each has a GPU of its own. GPUs are
+    counted among those that are visible: `CUDA_VISIBLE_DEVICES` is left as it is. Raises
     pytest.UsageError for a device that isn't.
     """
     if text == "auto":

@@ -1,6 +1,6 @@
 """The hooks of a run that has families. Each is one line: what it does is in the module it names.
 
-Registered when the first family is met; see ``pytest_multiplicity/plugin/__init__.py``.
+Registered when the first family is met; see `pytest_multiplicity/plugin/__init__.py`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def pytest_runtest_teardown(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Under ``--multiplicity-plan`` plan instead of judging."""
+    """Under `--multiplicity-plan` plan instead of judging."""
     return foresight.instead_of_running(pyfuncitem)
 
 

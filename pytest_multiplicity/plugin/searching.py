@@ -42,14 +42,14 @@ class _Numbers:
 class Names:
     """The names of one spec's metrics: shared by its candidates, so that all say the same.
 
-    A number reads ``*`` where it differed between examples, or was what was drawn in all of them.
-    Anything else that was drawn (an intervention, a text) reads ``*`` as a whole.
+    A number reads `*` where it differed between examples, or was what was drawn in all of them.
+    Anything else that was drawn (an intervention, a text) reads `*` as a whole.
     """
 
     known: dict[Place, _Numbers] = field(default_factory=dict)
 
     def add(self, name: str, drawn: Mapping[str, Any], earlier: list[str]) -> Place:
-        """Take note of an example's metric; ``earlier`` ones of the same example are apart."""
+        """Take note of an example's metric; `earlier` ones of the same example are apart."""
         texts = _texts(drawn)
         numbers = NUMBER.findall(_without(name, texts))
         template = _template(name, texts)
@@ -61,7 +61,7 @@ class Names:
         return place
 
     def name(self, place: Place) -> str:
-        """``worst accuracy on test under Corrupt(rotate, angle=*)``."""
+        """`worst accuracy on test under Corrupt(rotate, angle=*)`."""
         return "worst " + place[0].format(*self.known[place].shown)
 
 
@@ -75,11 +75,11 @@ class Search:
     seen: list[str] = field(default_factory=list)
 
     def start(self, drawn: Mapping[str, Any]) -> None:
-        """The next example."""
+        """Begin the next example."""
         self.drawn, self.seen = drawn, []
 
     def add(self, metric: Metric) -> None:
-        """What the example measures."""
+        """Keep what the example measures."""
         place = self.names.add(metric.name, self.drawn or {}, self.seen)
         self.seen.append(metric.name)
         self.worst[place] = metric.worse_of(self.worst.get(place, metric))
@@ -95,7 +95,7 @@ class Search:
 
 
 def _texts(drawn: Mapping[str, Any]) -> set[str]:
-    """What was drawn, as names show it."""
+    """Return what was drawn, as names show it."""
     from pytest_multiplicity.interventions import shown
 
     plain = {value for value in drawn.values() if isinstance(value, str) and value}
@@ -103,7 +103,7 @@ def _texts(drawn: Mapping[str, Any]) -> set[str]:
 
 
 def _without(name: str, texts: set[str]) -> str:
-    """The name with a star for every text that is no number."""
+    """Return the name with a star for every text that is no number."""
     for text in sorted(texts, key=len, reverse=True):
         if not NUMBER.fullmatch(text):
             name = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", STAR, name)

@@ -66,7 +66,7 @@ class Drift:
         return [*self.families, *self.verdicts, *self.scores, *self.samples]
 
     def __str__(self) -> str:
-        """A line that counts, and the lines themselves."""
+        """Return a line that counts, and the lines themselves."""
         counts = [
             (self.families, "family", "new"),
             (self.verdicts, "verdict", "changed"),
@@ -160,7 +160,7 @@ def _verdicts(locked: Locked, now: Locked) -> Iterator[str]:
 
 
 def _screened(locked: Locked, now: Locked) -> bool:
-    """Whether one of the two leaves open what becomes of candidates once they are rejected."""
+    """Return whether one of the two leaves open what becomes of rejected candidates."""
     return locked.screened or now.screened
 
 

@@ -80,7 +80,7 @@ def _decode(found: Mapping[str, Any]) -> Majority:
 
 
 def _width(classes: int) -> int:
-    """How many digits a class takes."""
+    """Return how many digits a class takes."""
     return next(width for width in range(1, 12) if len(DIGITS) ** width >= classes)
 
 

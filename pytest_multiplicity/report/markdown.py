@@ -210,7 +210,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int 
 
 
 def _code(text: str) -> str:
-    """A name: nothing in it is markdown or HTML, and GitHub links no mentions in `code`."""
+    """Return a name: nothing in it is markdown or HTML, and GitHub links no mentions in `code`."""
     return f"<code>{_entities(isolated(inert(text)))}</code>"
 
 

@@ -269,7 +269,7 @@ class Sheet:
 def _columns(
     frame: pd.DataFrame, metric: str, default: Mapping[str, Any], seed: str
 ) -> pd.DataFrame:
-    """The columns that make this sheet; raises ScoresError where one is missing or unusable."""
+    """Return the columns that make this sheet. Raises ScoresError for one that is unusable."""
     for name in (metric, seed, *default):
         if name not in frame.columns:
             raise ScoresError(

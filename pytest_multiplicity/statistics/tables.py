@@ -59,7 +59,7 @@ def seed_positions(design: Design) -> npt.NDArray[np.intp]:
 
 
 def _at_default(design: Design, axis: str) -> npt.NDArray[np.bool_]:
-    """Who has the default option, which stands first if any candidate has it: [K]."""
+    """Return who has the default option, which stands first if any candidate has it: [K]."""
     first = design.axes[axis][0]
     used = _positions((first,))(design.default.get(axis, first)) == 0
     at_default: npt.NDArray[np.bool_] = used & (option_positions(design, axis) == 0)
@@ -67,7 +67,7 @@ def _at_default(design: Design, axis: str) -> npt.NDArray[np.bool_]:
 
 
 def _positions(options: Sequence[Any]) -> Callable[[Any], int]:
-    """Gives where an option stands, or ABSENT. Identity first: arrays have no plain equality."""
+    """Return where an option stands, or ABSENT. Identity first: arrays have no plain equality."""
     by_identity: dict[int, int] = {}
     by_value: dict[Any, int] = {}
     for position, option in enumerate(options):

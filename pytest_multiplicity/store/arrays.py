@@ -129,7 +129,7 @@ def _pandas(value: Any) -> Description | None:
 
 
 def _describe_values(values: pd.api.extensions.ExtensionArray) -> Description:
-    """A column: numbers as an array, anything else (text, dates, missing values) one by one."""
+    """Describe a column: numbers as an array, anything else (text, dates) one by one."""
     import pandas as pd
 
     if isinstance(values.dtype, pd.CategoricalDtype):

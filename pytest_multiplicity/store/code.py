@@ -42,7 +42,7 @@ class Use:
     top: bool = False
 
     def plus(self, *attributes: str) -> Use:
-        """The same name, read further."""
+        """Return the same name, read further."""
         return replace(self, attributes=self.attributes + attributes)
 
 
@@ -102,7 +102,7 @@ def _operand(code: CodeType, instruction: dis.Instruction, offsets: list[int]) -
 
 
 def _position(offset: int, offsets: list[int]) -> int:
-    """The number of instructions before an offset: offsets shift when a constant table grows."""
+    """Count the instructions before an offset: offsets shift when a constant table grows."""
     return bisect_left(offsets, offset)
 
 
@@ -115,7 +115,7 @@ def _constant(value: Any) -> Any:
 
 
 def _handlers(code: CodeType, offsets: list[int]) -> tuple[tuple[int, ...], ...]:
-    """Which instructions are covered by which exception handler."""
+    """Return which instructions are covered by which exception handler."""
     entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]  # not in typeshed
     return tuple(
         (*(_position(at, offsets) for at in (e.start, e.end, e.target)), e.depth, e.lasti)
@@ -140,7 +140,7 @@ def _uses(code: CodeType, outer: Mapping[str, Use]) -> Iterator[Use]:
 
 
 def _loaded(instruction: dis.Instruction) -> tuple[str, ...]:
-    """The variables an instruction reads; since Python 3.13 one may read two."""
+    """Return the variables an instruction reads; since Python 3.13 one may read two."""
     opname, value = instruction.opname, instruction.argval
     if opname.startswith("STORE_FAST_LOAD_FAST"):
         return (value[1],)

@@ -82,7 +82,7 @@ _PLACE = frozenset({
 
 
 def name_of(value: object) -> str | None:
-    """The name that says all about a value: of a library's function, class or module; or None."""
+    """Return the name that says all about a library's function, class or module; else None."""
     if isinstance(value, types.ModuleType):
         return None if is_project_module(value) else library_name(value.__name__, "")
     if isinstance(value, type):
@@ -156,7 +156,7 @@ def _look_up(use: Use, namespace: Mapping[str, Any], closure: Mapping[str, Any])
 
 
 def _import(use: Use, namespace: Mapping[str, Any]) -> Part:
-    """What an import statement inside a function would bind; a library is not imported for it."""
+    """Return what an import inside a function would bind; no library is imported for it."""
     package = namespace.get("__package__") or ""
     label = "." * use.level + use.name
     if use.level == 0 and not is_project_name(use.name):
@@ -197,7 +197,7 @@ def _describe_code(code: types.CodeType) -> Description:
 
 
 def _describe_module(module: types.ModuleType) -> Description:
-    """A project module used as a whole, as by `getattr(models, name)`: all that it defines."""
+    """Describe a project module used as a whole (`getattr(models, name)`): all that it defines."""
     namespace = {
         name: value
         for name, value in vars(module).items()
@@ -224,7 +224,7 @@ def _members(cls: type) -> dict[str, Any]:
 
 
 def _of_enum(cls: type, name: str) -> bool:
-    """Whether a member is an option of an enum, or one of the tables that enum keeps of them."""
+    """Return whether a member is an option of an enum, or a table that enum keeps of them."""
     if not isinstance(cls, enum.EnumMeta):
         return False
     table = name.startswith("_") and not callable(getattr(cls, name))
@@ -323,7 +323,7 @@ def _reduce(value: object) -> str | tuple[Any, ...]:
 
 
 def _state_parts(value: object, state: Any) -> Iterator[Part]:
-    """The attributes by name: in what order they were set tells nothing."""
+    """Yield the attributes by name: in what order they were set tells nothing."""
     halves = state if isinstance(state, tuple) and len(state) == 2 else (state,)
     if not all(half is None or isinstance(half, dict) for half in halves):
         yield "state", state

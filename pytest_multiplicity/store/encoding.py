@@ -20,11 +20,11 @@ class Encoder:
         self._open = list(open_containers)  # ids of the containers being written, outermost first
 
     def digest(self) -> bytes:
-        """The digest of everything written so far."""
+        """Return the digest of everything written so far."""
         return self._hash.digest()
 
     def hexdigest(self) -> str:
-        """The same, as text."""
+        """Return the same, as text."""
         return self._hash.hexdigest()
 
     def token(self, tag: str, payload: bytes | memoryview = b"") -> None:
@@ -47,7 +47,7 @@ class Encoder:
         raise TypeError(f"not a plain value: {value!r}")
 
     def fresh(self) -> Encoder:
-        """An encoder for an element whose digest must not depend on what was written before."""
+        """Return an encoder for an element whose digest is independent of what came before."""
         return type(self)(self._open)
 
     def _write_container(self, value: Any) -> None:

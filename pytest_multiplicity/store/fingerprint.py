@@ -15,7 +15,7 @@ from pytest_multiplicity.store.encoding import Encoder
 
 
 def fingerprint(value: Any) -> str:
-    """The SHA-256, in hex, of a value by its content: the same in every process that has the same.
+    """Return the SHA-256, in hex, of a value by its content: the same in every process.
 
     - Plain values and containers count by value and type; the order of a dict counts, as a program
       can see it; a set has none, and all nans are one.
@@ -135,7 +135,7 @@ def _describe(node: _Node) -> Description:
 
 
 def _declared(value: Any) -> str | None:
-    """The fingerprint that an object declares; a configuration's axis may have that name too."""
+    """Return the fingerprint that an object declares; an axis may have that name too."""
     if isinstance(value, type) or type(value).__module__.startswith("pytest_multiplicity.design"):
         return None
     declared = getattr(value, "fingerprint", None)

@@ -201,7 +201,7 @@ class LocalStore:
         return found
 
     def _use(self, kind: str, key: str) -> Path:
-        """The file of an entry that is in use from now on. Nothing but hex digits is a key."""
+        """Return the file of an entry, in use from now on. Nothing but hex digits is a key."""
         if not _KEY.fullmatch(key):
             raise StoreError(f"{key!r} can't be a key; use the hex digits of a fingerprint")
         path = self._file(_checked_kind(kind), key)

@@ -22,7 +22,7 @@ OWN = "pytest_multiplicity"
 
 
 def is_project(module: str, file: str | None) -> bool:
-    """Whether code of `module`, read from `file` (None where there is none), is the project's."""
+    """Return whether code of `module`, read from `file` (or None), is the project's."""
     top = module.partition(".")[0]
     if top == OWN:
         return False
@@ -32,18 +32,18 @@ def is_project(module: str, file: str | None) -> bool:
 
 
 def is_project_module(module: ModuleType) -> bool:
-    """Whether a module is the project's own."""
+    """Return whether a module is the project's own."""
     return is_project(module.__name__, file_of(module))
 
 
 def file_of(module: ModuleType | None) -> str | None:
-    """The file of a module, or the folder of a namespace package; None without one."""
+    """Return the file of a module, or the folder of a namespace package; None without one."""
     file: str | None = getattr(module, "__file__", None)
     return file or next(iter(getattr(module, "__path__", ())), None)
 
 
 def is_project_name(module: str) -> bool:
-    """Whether a module, which may not be imported yet, is the project's own; imports nothing."""
+    """Return whether a module, imported or not, is the project's own; imports nothing."""
     loaded = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
     if loaded is not None:
         return is_project_module(loaded)
@@ -56,14 +56,14 @@ def is_project_name(module: str) -> bool:
 
 
 def library_name(module: str, qualname: str) -> str:
-    """The name by which code outside the project is known."""
+    """Return the name by which code outside the project is known."""
     if module.partition(".")[0] == OWN:
         return f"{module}.{qualname} {RESULTS_VERSION}"
     return f"{module}.{qualname}"
 
 
 def importable(value: object, module: str | None, qualname: str) -> bool:
-    """Whether `module.qualname` is this very object, so that the name says all about it."""
+    """Return whether `module.qualname` is this very object, so that the name says all about it."""
     found: object = sys.modules.get(module or "")
     for name in qualname.split("."):
         if found is None or name == "<locals>":

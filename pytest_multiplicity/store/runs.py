@@ -77,7 +77,7 @@ class Runs:
         return Census(frozenset(alive), frozenset(others - alive))
 
     def in_use(self, runs: Iterable[str]) -> set[str]:
-        """The names of the entries that these processes have used."""
+        """Return the names of the entries that these processes have used."""
         names: set[str] = set()
         for run in runs:
             with contextlib.suppress(FileNotFoundError):
@@ -90,18 +90,18 @@ class Runs:
             stream.write(f"{name}\n")
 
     def bound(self, path: Path) -> list[str]:
-        """The names in a list of what goes with a run."""
+        """Return the names in a list of what goes with a run."""
         try:
             return path.read_text("ascii", "replace").splitlines()
         except FileNotFoundError:
             return []
 
     def lists(self) -> list[Path]:
-        """The lists of all runs that have something of their own."""
+        """Return the lists of all runs that have something of their own."""
         return list(self._folder.glob("*.bound"))
 
     def list_of_run(self, run: str) -> Path:
-        """The list of what goes with a run, whatever its name is made of."""
+        """Return the list of what goes with a run, whatever its name is made of."""
         return self._folder / f"{hashlib.sha256(run.encode()).hexdigest()}.bound"
 
     def forget(self, runs: Iterable[str]) -> None:

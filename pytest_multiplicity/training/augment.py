@@ -22,7 +22,7 @@ POLICIES = {"rand": RAND, "trivial": TRIVIAL}
 
 
 def augmentation(recipe: Recipe) -> Augmentation | Policy | None:
-    """Give the recipe's transform, of one sample or a policy for batches, or None."""
+    """Return the recipe's transform, of one sample or a policy for batches, or None."""
     return POLICIES[recipe.augment] if isinstance(recipe.augment, str) else recipe.augment
 
 

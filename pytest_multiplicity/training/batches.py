@@ -20,14 +20,14 @@ BLOCK_BYTES = 4 << 20  # gathered at once: many small steps share one gather tha
 
 @dataclass(frozen=True)
 class Feed:
-    """Where batches come from: ``take(rows)`` gives inputs on the device, ``targets`` lie on it."""
+    """Where batches come from: `take(rows)` gives inputs on the device, `targets` lie on it."""
 
     take: Callable[[Tensor], Tensor]
     targets: Tensor
     sample_bytes: int
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give (inputs [b, ...], targets [b]) in this order; the last batch may be smaller."""
+        """Yield (inputs [b, ...], targets [b]) in this order; the last batch may be smaller."""
         steps = max(1, BLOCK_BYTES // (self.sample_bytes * batch_size))
         for block in torch.split(order, steps * batch_size):
             inputs, targets = self.take(block), self.targets[block.to(self.targets.device)]

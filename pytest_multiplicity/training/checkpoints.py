@@ -39,7 +39,7 @@ class Checkpoints:
     way: str
 
     def load(self) -> Checkpoint | None:
-        """Give the last checkpoint of a training that went the same way, or None."""
+        """Return the last checkpoint of a training that went the same way, or None."""
         entry = self.store.get(KIND, self.key)
         if entry is None or entry.meta["way"] != self.way:
             return None
@@ -66,7 +66,7 @@ class Checkpoints:
 class Keeper:
     """What a training does about checkpoints: where it starts, and when and where it keeps them.
 
-    ``saved`` has a checkpoint for each job, all after as many epochs, or is empty; ``keep`` takes a
+    `saved` has a checkpoint for each job, all after as many epochs, or is empty; `keep` takes a
     job's position and its checkpoint.
     """
 

@@ -40,7 +40,7 @@ T = TypeVar("T")
 class Trial:
     """A few jobs of a group, the first of the declared design, to look at how they compute.
 
-    Their initial ``modules`` stay as they are.
+    Their initial `modules` stay as they are.
     """
 
     jobs: Sequence[Job]

@@ -125,7 +125,7 @@ class Trainer:
                 yield from zip(chunk.jobs, results, strict=True)
 
     def _train(self, chunk: Chunk, feeds: dict[int, Feed]) -> Results:
-        """Train a chunk here, under watch; ``feeds`` are those in use, by their data's id."""
+        """Train a chunk here, under watch; `feeds` are those in use, by their data's id."""
         keeper = Keeper(chunk.saved, partial(self._keep, chunk), self.checkpoint_seconds)
         data, device = chunk.jobs[0].recipe.data, self.machine.device
         what = f"training {named([job.id for job in chunk.jobs])}"

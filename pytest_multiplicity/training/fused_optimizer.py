@@ -38,13 +38,13 @@ def fused_optimizer(recipes: Sequence[Recipe], params: Sequence[Tensor]) -> Fuse
 
 
 def optimizer_kind(recipe: Recipe) -> tuple[str, bool, bool]:
-    """Give what candidates must share to step together: any decay and none differ in their bits."""
+    """Return what candidates share who step together: any decay and none differ in bits."""
     assert isinstance(recipe.optimizer, str)
     return recipe.optimizer, recipe.momentum > 0, recipe.weight_decay > 0
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    """Give one number per candidate, shaped to broadcast over [K, ...]."""
+    """Return one number per candidate, shaped to broadcast over [K, ...]."""
     column = torch.tensor(values, dtype=like.dtype, device=like.device)
     return column.view(-1, *[1] * (like.ndim - 1))
 

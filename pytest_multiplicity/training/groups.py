@@ -18,7 +18,7 @@ LARGEST = 64 << 20  # bytes of a model's state: checks of fusing keep some fifty
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs of one signature; ``obstacle`` says why they can't be fused, if they can't."""
+    """Jobs of one signature; `obstacle` says why they can't be fused, if they can't."""
 
     jobs: tuple[Job, ...]
     signature: str

@@ -22,14 +22,14 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def load(path: str | Path, into: Module, *, prefix: str = "") -> Module:
-    """Load a ``.safetensors``, ``.pt``, ``.pth`` or ``.ckpt`` file into ``into`` and return it.
+    """Load a `.safetensors`, `.pt`, `.pth` or `.ckpt` file into `into` and return it.
 
     Nothing in the file is run: a checkpoint that holds more than tensors and plain values is
-    refused (``weights_only=True``). A relative path is taken from the file that calls. Weights that
-    a framework keeps under ``state_dict`` are found there.
+    refused (`weights_only=True`). A relative path is taken from the file that calls. Weights that
+    a framework keeps under `state_dict` are found there.
 
-    ``prefix`` is where the module stood in what was saved: ``"net."`` for the attribute ``net`` of
-    a Lightning module, ``"module."`` under DataParallel. All else in the file is left out.
+    `prefix` is where the module stood in what was saved: `"net."` for the attribute `net` of
+    a Lightning module, `"module."` under DataParallel. All else in the file is left out.
 
     Raises StoreError when the file can't be read or its tensors don't fit the module.
     """

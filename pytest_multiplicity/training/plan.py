@@ -43,7 +43,7 @@ class Declared:
 
     Args:
         jobs: of the whole family, in the design's order.
-        size: how many recipes the declared design has: before ``--multiplicity-seeds``.
+        size: how many recipes the declared design has: before `--multiplicity-seeds`.
     """
 
     jobs: Sequence[Job]

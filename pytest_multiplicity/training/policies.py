@@ -31,8 +31,8 @@ LUMA = (0.2989, 0.587, 0.114)  # of red, green and blue, as torchvision weighs t
 class Policy:
     """How many operations a sample gets, and how strong the strongest ones are.
 
-    ``translate`` is a fraction of the width or height, or where ``pixels`` a number of them;
-    ``level`` the one strength that is used, None for any.
+    `translate` is a fraction of the width or height, or where `pixels` a number of them;
+    `level` the one strength that is used, None for any.
     """
 
     operations: int
@@ -62,7 +62,7 @@ class Policy:
         return inputs
 
     def strengths(self, height: int, width: int) -> Tensor:
-        """Give strengths [operations, bins] for images of a size, those with a sign without it."""
+        """Return strengths [operations, bins] for images of a size, all without their sign."""
         rising = torch.linspace(0.0, 1.0, BINS)
         across, down = (1, 1) if self.pixels else (width, height)
         table = {

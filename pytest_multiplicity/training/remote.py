@@ -22,7 +22,7 @@ Results = list[Trained | Diverged]
 
 
 def portable(job: Job, samples: Samples | None) -> Job:
-    """Give a job without its model function, and with bare samples where its data is in memory.
+    """Return a job without its model function, and with bare samples where its data is in memory.
 
     The module is built where the function lives and travels by itself: the function may hold on to
     anything.
@@ -47,7 +47,7 @@ def train_task(
 ) -> partial[Results]:
     """Make the task of training jobs, from checkpoints where there are any.
 
-    It notes (position of the job, checkpoint) every so many ``seconds``.
+    It notes (position of the job, checkpoint) every so many `seconds`.
     """
     modules = [initial_module(job.recipe, job.seeds) for job in jobs]
     return partial(_train, list(portable_jobs), modules, arithmetic, list(saved), seconds, device)

@@ -26,8 +26,8 @@ ROLES = ("init", "order", "augmentation", "noise")
 class Seeds:
     """The seeds of one training, by role.
 
-    ``init`` draws the weights, ``order`` the order of the samples, ``augmentation`` what is done to
-    them, ``noise`` dropout and whatever else the model draws. ``subset``, where it is not None,
+    `init` draws the weights, `order` the order of the samples, `augmentation` what is done to
+    them, `noise` dropout and whatever else the model draws. `subset`, where it is not None,
     draws the random half of the data that is trained on.
     """
 
@@ -39,7 +39,7 @@ class Seeds:
 
     @classmethod
     def of(cls, config: Config) -> Seeds:
-        """Let ``config.seed`` drive every role that no axis ``seed.<role>`` sets apart."""
+        """Let `config.seed` drive every role that no axis `seed.<role>` sets apart."""
         values: dict[str, Any] = vars(config)
         roles = {role: _whole(values, f"seed.{role}", values["seed"]) for role in ROLES}
         subset = _whole(values, "seed.subset", 0) if "seed.subset" in values else None
@@ -55,18 +55,18 @@ def _whole(values: dict[str, Any], axis: str, fallback: Any) -> int:
 
 
 def derive(seed: int, role: str, *counters: int) -> int:
-    """Give the 63-bit seed of one use: a hash of the seed, what it is for, and counters."""
+    """Return the 63-bit seed of one use: a hash of the seed, what it is for, and counters."""
     text = f"{seed}/{role}/{'/'.join(map(str, counters))}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, role: str, *counters: int) -> torch.Generator:
-    """Give a CPU generator of its own, seeded with ``derive(seed, role, *counters)``."""
+    """Return a CPU generator of its own, seeded with `derive(seed, role, *counters)`."""
     return torch.Generator().manual_seed(derive(seed, role, *counters))
 
 
 def training_rows(count: int, seeds: Seeds) -> Tensor:
-    """Give the positions in the data that are trained on: all, or a random half (int64, sorted)."""
+    """Return the positions that are trained on: all, or a random half (int64, sorted)."""
     if seeds.subset is None:
         return torch.arange(count)
     shuffled = torch.randperm(count, generator=generator(seeds.subset, "subset"))
@@ -74,6 +74,6 @@ def training_rows(count: int, seeds: Seeds) -> Tensor:
 
 
 def epoch_order(rows: Tensor, seeds: Seeds, epoch: int) -> Tensor:
-    """Give the rows in the order in which this epoch (counted from 0) takes them."""
+    """Return the rows in the order in which this epoch (counted from 0) takes them."""
     drawn = torch.randperm(len(rows), generator=generator(seeds.order, "order", epoch))
     return rows[drawn]

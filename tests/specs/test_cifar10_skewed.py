@@ -68,7 +68,7 @@ def run(
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,  # a machine may have other work; the study itself takes two minutes
         check=False,
     )
 

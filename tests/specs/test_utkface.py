@@ -331,7 +331,7 @@ class Study:
             env=os.environ | {"COLUMNS": "400", "OMP_NUM_THREADS": "1"},  # the networks are tiny
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=1200,
             check=False,
         )
         return done, json.loads(report.read_text()) if report.exists() else {}

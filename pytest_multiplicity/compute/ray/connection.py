@@ -28,7 +28,7 @@ KEPT_BYTES = 4 << 30  # of parts that stay in the object store for the next task
 class RayCluster:
     """A cluster, connected to or started when it is first asked for a pool.
 
-    ``address``: the cluster's, as in ``RAY_ADDRESS``; empty: one of ``cores`` cores here.
+    `address`: the cluster's, as in `RAY_ADDRESS`; empty: one of `cores` cores here.
     """
 
     def __init__(self, address: str, cores: int) -> None:
@@ -44,12 +44,12 @@ class RayCluster:
         return str(ray.get_runtime_context().gcs_address)
 
     def pool(self, device: torch.device, patience: float, *, as_here: bool = False) -> RayPool:
-        """Give a pool of processes on the cluster; see `pools.Cluster`."""
+        """Return a pool of processes on the cluster; see `pools.Cluster`."""
         self.connect()
         return RayPool(self.ref, device, patience, as_here=as_here)
 
     def room(self, device: torch.device) -> int:
-        """Give the bytes that all workers have together, if each had the least that one has."""
+        """Return the bytes that all workers have together, if each had the least that one has."""
         if device.type != "cpu":
             return free_bytes(device)
         self.connect()
@@ -135,7 +135,7 @@ def _set(name: str, value: str | None) -> None:
 
 
 def least_memory() -> int:
-    """Give the bytes that a worker has on the node where it has the least."""
+    """Return the bytes that a worker has on the node where it has the least."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     shares = [n["memory"] / n["CPU"] for n in nodes if n.get("CPU", 0) >= 1 and "memory" in n]
     return int(min(shares, default=0.0))

@@ -82,7 +82,7 @@ def pack(value: Any) -> Parcel:
 
 
 def unpack(payload: bytes, contents: Sequence[Any]) -> Any:
-    """Give the value that was packed, given the contents of its parts."""
+    """Return the value that was packed, given the contents of its parts."""
     return _Unpickler(io.BytesIO(payload), contents).load()
 
 
@@ -111,7 +111,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _is_data(obj: object) -> bool:
-    """Whether it is of a data set. By name: workers train without those, and start sooner."""
+    """Return whether it is of a data set. By name: workers without those start sooner."""
     return f"{type(obj).__module__}.{type(obj).__name__}" in DATA
 
 
@@ -127,7 +127,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_only(array: NDArray[Any]) -> Tensor:
-    """Give a tensor on an array's memory, which nobody writes to; torch would warn of that."""
+    """Return a tensor on an array's memory, which nobody writes to; torch would warn of that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(array)

@@ -46,7 +46,7 @@ class _Call(Generic[T]):
 class RayPool:
     """Performs tasks on a cluster, each on one core, and on one GPU if that is the device.
 
-    ``ref`` puts a part of a parcel into the object store. See `pools.Pool`.
+    `ref` puts a part of a parcel into the object store. See `pools.Pool`.
     """
 
     def __init__(
@@ -164,13 +164,13 @@ class RayPool:
 
 
 def most_memory() -> int:
-    """Give the bytes that the largest node has for tasks."""
+    """Return the bytes that the largest node has for tasks."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return int(max((node.get("memory", 0) for node in nodes), default=0))
 
 
 def _hear(messages: Any) -> tuple[str, Any]:
-    """Give the next message of a task, or what became of it."""
+    """Return the next message of a task, or what became of it."""
     try:
         message: tuple[str, Any] = pickle.loads(ray.get(next(messages)))
     except GONE as error:
@@ -186,7 +186,7 @@ def _hear(messages: Any) -> tuple[str, Any]:
 
 
 def _outcome(kind: str, value: Any, losses: int) -> Outcome | None:
-    """Give a task's outcome; None: send it again.
+    """Return a task's outcome; None: send it again.
 
     A process that vanishes may be the first sign of a lost node.
     """

@@ -140,7 +140,7 @@ def _view(index: int, family: FamilyReport) -> FamilyView:
 
 
 def _largest(family: FamilyReport) -> SheetPair | None:
-    """The metric that spreads most after selection: what remains."""
+    """Return the metric that spreads most after selection: what remains."""
     spread = [pair for pair in family.sheets if pair.percent and known(pair.after.delta_all)]
     return max(spread, key=lambda pair: pair.after.delta_all or 0.0, default=None)
 
@@ -209,7 +209,7 @@ def _verdicts(family: FamilyReport, candidate: CandidateReport) -> Iterator[tupl
 
 
 def _plots(index: int, family: FamilyReport) -> Iterator[tuple[str, Markup]]:
-    """The groups the run asks for, then every metric by what it is for: before and after."""
+    """Yield the groups the run asks for, then every metric by what it is for: before and after."""
     left = limits.STRIPS
     for position, group in enumerate((*family.strips, *_by_kind(family))):
         rows = list(islice(_strips(family, group), left))
@@ -293,7 +293,7 @@ def _slug(status: str) -> str:
 
 
 def _share(value: float | None, low: float | None, high: float | None) -> int:
-    """Where the value lies between low and high, in percent: the geometry of a bar."""
+    """Return where the value lies between low and high, in percent: the geometry of a bar."""
     if not (known(value) and known(low) and known(high)) or high <= low:
         return 0
     return round(100 * min(1.0, max(0.0, (value - low) / (high - low))))

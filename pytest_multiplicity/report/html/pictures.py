@@ -48,7 +48,7 @@ def _reduced(thumbnail: Thumbnail) -> Thumbnail:
 
 
 def _png(picture: Thumbnail) -> bytes:
-    """The picture in the Portable Network Graphics format (ISO/IEC 15948)."""
+    """Return the picture in the Portable Network Graphics format (ISO/IEC 15948)."""
     channels = _channels(picture)
     stride = picture.width * channels
     lines = (picture.pixels[i * stride : (i + 1) * stride] for i in range(picture.height))

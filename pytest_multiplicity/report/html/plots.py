@@ -60,7 +60,7 @@ def strips(rows: Sequence[Strip], *, salt: str) -> str:
 
 
 def _label(text: str) -> str:
-    """The label in two short lines at most."""
+    """Return the label in two short lines at most."""
     return "\n".join(textwrap.wrap(inert(text, 52), 27)[:2]) or " "
 
 
@@ -111,7 +111,7 @@ def heat_map(agreement: Agreement, *, salt: str) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an element of the page: no prolog, no style sheet, no ids of mere groups."""
+    """Return the figure as an element of the page, without prolog, style sheet, or needless ids."""
     file = io.StringIO()
     with warnings.catch_warnings():
         # A name may hold characters that the font lacks; the reader's browser has its own fonts.

@@ -46,7 +46,7 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
 
 
 def _cell(page: Page, column: Column, step: facts.Step) -> Text:
-    """A nought is a dot, so that what happened stands out."""
+    """Return a nought is a dot, so that what happened stands out."""
     cell = column.cell(step)
     text = page.glyph("·", ".") if is_nought(cell) else str(cell)
     return Text(text, BOLD if column.stands_out(cell) else "")
@@ -60,7 +60,7 @@ def _bar(page: Page, part: int, whole: int) -> Text:
 
 
 def _remarks(page: Page, specs: Sequence[SpecReport]) -> list[RenderableType]:
-    """What stands out in the funnel, a sentence each."""
+    """Return what stands out in the funnel, a sentence each."""
     remarks = []
     if redundant := [page.name(spec.name, 40) for spec in specs if spec.redundant]:
         each = "each rejects" if len(redundant) > 1 else "rejects"

@@ -56,7 +56,7 @@ def header(page: Page, run: RunReport, family: FamilyReport) -> RenderableType:
 
 
 def _device(page: Page, run: RunReport) -> list[str]:
-    """Where it ran; recorded scores ran nowhere."""
+    """Return where it ran; recorded scores ran nowhere."""
     return [] if run.device == "none" else [page.name(run.device)]
 
 

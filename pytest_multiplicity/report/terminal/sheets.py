@@ -51,7 +51,7 @@ def _foot(page: Page, family: FamilyReport, pair: SheetPair) -> Text:
 
 
 def _deltas(page: Page, pair: SheetPair) -> str:
-    """The delta over all, and what is left of it beside what chance would leave."""
+    """Return the delta over all, and what is left of it beside what chance would leave."""
     before, after = pair.before, pair.after
     values = (before.delta_all, after.delta_all, after.expected_delta_all)
     delta, kept, chance = (page.number(value, percent=pair.percent) for value in values)
@@ -168,7 +168,7 @@ class _Shader:
 
 
 def _right(text: str, width: int) -> str:
-    """The text at the right of so many cells, a blank after it; nothing where there are none."""
+    """Return the text at the right of so many cells, a blank after it; nothing for none."""
     return " " * (width - 1 - cell_len(text)) + text + " " if width else ""
 
 
@@ -184,7 +184,7 @@ def _chunks(widths: Sequence[int], room: int) -> Iterator[range]:
 
 
 def _packed(tables: Iterable[list[Text]], width: int) -> Iterator[Text]:
-    """The tables side by side, in as few rows as the width allows."""
+    """Yield the tables side by side, in as few rows as the width allows."""
     row: list[list[Text]] = []
     for table in tables:
         taken = sum(each[0].cell_len + GAP for each in row)
