@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import DataError
-
-if TYPE_CHECKING:
-    from pytest_multiplicity.data.dataset import Data
+from pytest_multiplicity.tasks import Task
 
 Bounds = tuple[float, float]
 
@@ -35,28 +33,12 @@ def check_inputs(inputs: Any, name: str) -> Tensor:
     return tensor.to("cpu", torch.float32)
 
 
-def check_targets(targets: Any, n: int, name: str) -> Tensor:
-    """Return the targets as a CPU int64 tensor [n] of class indices."""
-    tensor = as_tensor(targets).detach()
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise DataError(
-            f"targets of {name!r} are {tensor.dtype}: this is for classification, not regression; "
-            "give one class index per sample (targets.long() if they are indices already)"
-        )
-    if tensor.ndim != 1:
-        raise DataError(
-            f"targets of {name!r} have shape {tuple(tensor.shape)}: give one class index per sample"
-            " (.argmax(1) of one-hot rows, .squeeze(1) of a column)"
-        )
+def check_targets(targets: Any, n: int, task: Task, name: str) -> Tensor:
+    """Return the targets as a CPU tensor [n, ...] in the form of a task."""
+    tensor = task.check_targets(as_tensor(targets).detach(), name)
     if len(tensor) != n:
         raise DataError(f"{name!r} has {n} inputs but {len(tensor)} targets: give one per input")
-    if int(tensor.min()) < 0:
-        row = int((tensor < 0).nonzero()[0])
-        raise DataError(
-            f"target {int(tensor[row])} of sample {row} of {name!r} is out of range: classes count "
-            "from 0; drop unlabelled samples first"
-        )
-    return tensor.to("cpu", torch.int64)
+    return tensor
 
 
 def check_attributes(attributes: Any, n: int, name: str) -> pd.DataFrame | None:
@@ -105,16 +87,6 @@ def check_values(inputs: Tensor, bounds: Bounds | None, name: str) -> None:
             f"inputs of {name!r} range from {low:.6g} to {high:.6g}, outside their bounds "
             f"({bounds[0]:g}, {bounds[1]:g}): scale images to [0, 1] and normalise inside the "
             "model, or state bounds=(low, high), or bounds=None"
-        )
-
-
-def check_classes(data: Data, classes: int) -> None:
-    """Raise a DataError where `data` has labels that a model with `classes` logits can't give."""
-    if data.classes > classes:
-        count = int((data.targets >= classes).sum())
-        raise DataError(
-            f"targets of {data.name!r} go up to {data.classes - 1} ({count} samples are out of "
-            f"range), but the model gives {classes} logits, for classes 0 to {classes - 1}"
         )
 
 

@@ -13,6 +13,7 @@ from pytest_multiplicity.data.inputs import Dataset, InMemory, Selected, Source
 from pytest_multiplicity.data.query import matching_rows
 from pytest_multiplicity.data.reading import read_dataset
 from pytest_multiplicity.errors import DataError
+from pytest_multiplicity.tasks import Classification, Task
 
 
 class Split(NamedTuple):
@@ -23,7 +24,7 @@ class Split(NamedTuple):
 
 
 class Data:
-    """Inputs, their classes and, where groups matter, their attributes.
+    """Inputs, their targets and, where groups matter, their attributes.
 
     A data set is not changed after it was made, and neither are the tensors given to it: they are
     shared, not copied (inputs that are float32 on the CPU, that is).
@@ -37,6 +38,8 @@ class Data:
         bounds: what inputs range between; attacks and noise are clamped to them. None for inputs
             without bounds.
         fingerprint: what identifies the inputs, instead of a hash of them.
+
+    Its `task` says what depends on what is asked of a model: which predictions are right, and more.
 
     Raises:
         DataError: lengths, labels, bounds or attributes don't fit, or inputs are not finite.
@@ -55,6 +58,7 @@ class Data:
         if not (isinstance(name, str) and name):
             raise DataError(f"the name of a data set is text that reports can show: got {name!r}")
         self.name = name
+        self.task: Task = Classification()
         self.bounds = checks.check_bounds(bounds, name)
         self.source = inputs if isinstance(inputs, Source) else self._in_memory(inputs)
         if fingerprint is not None:
@@ -62,7 +66,7 @@ class Data:
             self.source.readable = not self.source.streamed
         self._root: Data | None = None
         self.rows = torch.arange(len(self))
-        self.targets = checks.check_targets(targets, len(self), name)
+        self.targets = checks.check_targets(targets, len(self), self.task, name)
         self.attributes = checks.check_attributes(attributes, len(self), name)
 
     def _in_memory(self, inputs: Any) -> InMemory:
@@ -118,18 +122,13 @@ class Data:
     def __repr__(self) -> str:
         return (
             f"Data({self.name!r}, {len(self):,} samples of {tuple(self.shape)}, "
-            f"{self.classes} classes)"
+            f"{self.task.describe(self.targets)})"
         )
 
     @property
     def shape(self) -> torch.Size:
         """Shape of one input."""
         return self.source.shape
-
-    @cached_property
-    def classes(self) -> int:
-        """The largest target plus one."""
-        return int(self.targets.max()) + 1
 
     @property
     def inputs(self) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,8 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from pytest_multiplicity.data.checks import Bounds, as_tensor, check_values
-from pytest_multiplicity.data.hashing import combine, hash_inputs, hash_rows, hash_samples
+from pytest_multiplicity.data.hashing import combine, hash_rows, raw
 from pytest_multiplicity.errors import DataError
+
+BLOCK_BYTES = 32 * 2**20
 
 
 class Dataset(Protocol):
@@ -162,3 +166,25 @@ def _transforms() -> Any:
     from torchvision.transforms.v2 import functional  # takes a second, which not everybody needs
 
     return functional
+
+
+def row_blocks(source: Source) -> Iterator[Tensor]:
+    """Yield the positions in a source in order, in blocks of about 32 MiB of samples."""
+    size = max(1, BLOCK_BYTES // (4 * source.shape.numel()))
+    for start in range(0, len(source), size):
+        yield torch.arange(start, min(start + size, len(source)))
+
+
+def hash_inputs(source: Source) -> str:
+    """Hash shape and values: the same for a tensor and for a stream of the same samples."""
+    digest = hashlib.sha256(repr((len(source), tuple(source.shape))).encode())
+    for rows in row_blocks(source):
+        digest.update(raw(source.take(rows).flatten()).data)
+    return digest.hexdigest()
+
+
+def hash_samples(source: Source) -> NDArray[np.uint64]:
+    """Hash every sample by itself [n]."""
+    blocks = (raw(source.take(rows).flatten(1)) for rows in row_blocks(source))
+    digests = [hashlib.sha256(sample.data).digest()[:8] for block in blocks for sample in block]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.data.checks import Bounds
-from pytest_multiplicity.data.hashing import row_blocks
-from pytest_multiplicity.data.inputs import Dataset, InMemory, Source, Streamed
+from pytest_multiplicity.data.inputs import Dataset, InMemory, Source, Streamed, row_blocks
 from pytest_multiplicity.errors import DataError
 
 IN_MEMORY_BYTES = 2**30

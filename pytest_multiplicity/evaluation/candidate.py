@@ -54,11 +54,11 @@ class Candidate:
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
         """Softmax of the logits, ``[n, classes]``, float32 on the CPU."""
-        return self.logits(data, under).softmax(dim=1)
+        return data.task.probabilities(self.logits(data, under))
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
         """The most likely class of every sample, ``[n]``, int64 on the CPU."""
-        return self.logits(data, under).argmax(dim=1)
+        return data.task.predictions(self.logits(data, under))
 
     @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:

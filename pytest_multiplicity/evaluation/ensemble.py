@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
@@ -22,9 +21,8 @@ from pytest_multiplicity.store import fingerprint
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.tasks import Task
 
-ABSTAINED = -1
-"""The prediction on a sample that the ensemble gives no answer to."""
 ROUNDING = 1e-9
 
 
@@ -33,17 +31,13 @@ class Vote:
     """What the members say of ``n`` samples."""
 
     probabilities: Tensor  # [n, C], the mean of the members'
-    said: Tensor  # [n], the class with the most votes; of equals the more probable
+    said: Tensor  # [n], what has the most votes; of equals the more probable
     agreement: Tensor  # [n], the share of members that say it
 
     @classmethod
-    def of(cls, members: Sequence[Tensor]) -> Vote:
+    def of(cls, members: Sequence[Tensor], task: Task) -> Vote:
         """Count the votes of the members' probabilities: [n, C] each."""
-        mean = torch.stack(list(members)).mean(dim=0)
-        votes = sum(one_hot(each.argmax(dim=1), each.shape[1]) for each in members)
-        assert isinstance(votes, Tensor)
-        said = (votes + mean / 2).argmax(dim=1)  # a mean probability is worth less than a vote
-        return cls(mean, said, votes.gather(1, said[:, None])[:, 0] / len(members))
+        return cls(torch.stack(list(members)).mean(dim=0), *task.vote(members))
 
 
 class Ensemble:
@@ -83,7 +77,7 @@ class Ensemble:
     def predictions(self, data: Data, under: Under = None) -> Tensor:
         """What most members say of each sample, ``[n]``, int64; -1 where it abstains."""
         vote = self._vote(data, under)
-        return torch.where(self._answers(vote), vote.said, ABSTAINED)
+        return torch.where(self._answers(vote), vote.said, data.task.no_prediction)
 
     def coverage(self, data: Data, under: Under = None) -> float:
         """The share of samples that it answers."""
@@ -100,7 +94,7 @@ class Ensemble:
         answers = self._answered(data, under)
         family = self._population.accuracies(data, under).of_everybody()
         assert family.outcomes is not None  # of one group there are outcomes
-        right = (self._vote(data, under).said == asked.targets).numpy()
+        right = data.task.right(self._vote(data, under).said, asked.targets).numpy()
         outcomes = np.column_stack([family.outcomes, right])[answers]
         scores = outcomes.mean(axis=0, dtype=np.float64)
         scores[:-1][np.isnan(family.scores)] = np.nan
@@ -163,5 +157,6 @@ class Ensemble:
         asked = self._population.ask(data, under)
         key = asked.data.fingerprint, fingerprint(list(asked.under.steps))
         if key not in self._votes:
-            self._votes[key] = Vote.of([each.probabilities(data, under) for each in self.members])
+            members = [each.probabilities(data, under) for each in self.members]
+            self._votes[key] = Vote.of(members, data.task)
         return self._votes[key]

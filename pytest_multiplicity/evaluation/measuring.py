@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.data import check_classes
 from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.measure import (
     Measure,
@@ -19,15 +18,12 @@ from pytest_multiplicity.evaluation.measure import (
     bounded_noise,
     noise_of_measure,
 )
-from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
+from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.inference import Asked, Logits, Models, Reader
-from pytest_multiplicity.interventions import Chain
 from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import fingerprint
-
-NO_CLASS = -1  # the prediction of a candidate that has no model
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,7 +70,7 @@ class Measuring:
             outcomes, predictions = tensors["expected"].numpy().T, None
         else:
             predictions = tensors["predictions"].numpy()
-            outcomes = (predictions == targets).T
+            outcomes = asked.data.task.right(predictions, targets).T
         means = outcomes.mean(axis=0, dtype=np.float64)
         scores = self._of_all(chosen, lambda index: float(means[index]))
         return self._metric(
@@ -175,21 +171,21 @@ class Measuring:
     def _outcomes(self, asked: Asked, chosen: Sequence[int]) -> dict[str, Tensor]:
         """Predictions ``[K, n]``, or expected correctness where it has a closed form.
 
-        The rows of candidates that weren't chosen hold no class, and no correctness.
+        The rows of candidates that weren't chosen hold no prediction, and no correctness.
         """
-        read, targets = self.logits.of(asked, chosen), asked.targets
+        read, targets, task = self.logits.of(asked, chosen), asked.targets, asked.data.task
         size = len(self._models.made), len(targets)
-        predictions = torch.full(size, NO_CLASS, dtype=torch.int32)
+        predictions = torch.full(size, task.no_prediction, dtype=torch.int32)
         expected = torch.zeros(size)
         exact = False
         for index in chosen:
             logits = read(index)[asked.rows]
-            check_classes(asked.data, logits.shape[1])
-            correct = _expected_correct(asked.under, logits, targets)
+            task.check_answers(logits, asked.data.targets, asked.data.name)
+            correct = _expected_correct(asked, logits)
             if correct is not None:
                 expected[index], exact = correct, True
             else:
-                predictions[index] = _with_outputs(logits, asked).argmax(dim=1)
+                predictions[index] = task.predictions(_with_outputs(logits, asked))
         outcomes = {"expected": expected} if exact else {"predictions": predictions}
         return {**outcomes, "targets": targets}
 
@@ -212,12 +208,13 @@ def _with_outputs(logits: Tensor, asked: Asked) -> Tensor:
 
 def _sureness(read: Reader, index: int, asked: Asked) -> Floats:
     logits = _answer(read, index, asked)
-    check_classes(asked.data, logits.shape[1])
-    return log_odds(logits.numpy(), asked.targets.numpy())
+    task = asked.data.task
+    task.check_answers(logits, asked.data.targets, asked.data.name)
+    return task.sureness(logits.numpy(), asked.targets.numpy())
 
 
-def _expected_correct(under: Chain, logits: Tensor, targets: Tensor) -> Tensor | None:
-    """The chance ``[n]`` that each prediction is right, where one output step has a closed form."""
-    if len(under.outputs) != 1:
+def _expected_correct(asked: Asked, logits: Tensor) -> Tensor | None:
+    """Return the chance `[n]` that each prediction is right, where one output step can tell."""
+    if len(asked.under.outputs) != 1:
         return None
-    return under.outputs[0].expected_correct(logits, targets)
+    return asked.under.outputs[0].expected_correct(logits, asked.targets)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from pytest_multiplicity.errors import MeasurementError
 
@@ -19,19 +18,6 @@ FEWEST_REFERENCES = 4
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-
-def log_odds(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]) -> Floats:
-    """How sure a candidate is of each target, ``log(p / (1 - p))``: [n] from logits [n, C].
-
-    Falls as the cross-entropy rises, and doesn't saturate as probabilities do.
-    """
-    rows = np.arange(len(targets))
-    others = logits.astype(np.float64)
-    sure = others[rows, targets]
-    others[rows, targets] = -np.inf
-    found: Floats = sure - special.logsumexp(others, axis=1)
-    return found
 
 
 def relative_to_references(sureness: Floats, trained: Bools) -> Floats:

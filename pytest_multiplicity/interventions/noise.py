@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import InputIntervention, OutputIntervention
 from pytest_multiplicity.interventions.randomness import Stream
+from pytest_multiplicity.tasks import Classification
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -103,7 +104,9 @@ class OutputNoise(OutputIntervention):
         1,000, and to 1e-3 for 10,000.
         """
         if self.scale == 0:
-            return (logits.argmax(dim=1) == targets).double()
+            clean = Classification()
+            right: Tensor = clean.right(clean.predictions(logits), targets)
+            return right.double()
         logits, targets = logits.cpu().double(), targets.cpu()
         weights = ((logits - logits.amax(dim=1, keepdim=True)) / self.scale).exp()  # a: [b, C]
         wins = weights.gather(1, targets[:, None])[:, 0]  # a_k: [b]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.data import check_classes
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import JointIntervention, Model
@@ -140,7 +139,7 @@ class PGD(JointIntervention):
             return right, targets.new_empty(*clean.shape[:2], 0)
         with torch.no_grad():
             logits = models(clean)
-        check_classes(data, logits.shape[-1])
+        data.task.check_answers(logits, data.targets, data.name)
         if self.targeted >= logits.shape[-1]:
             raise InterventionError(
                 f"{self!r}: there are {logits.shape[-1] - 1} other classes to aim at, "
@@ -148,7 +147,7 @@ class PGD(JointIntervention):
             )
         every = targets.expand(right.shape)
         aims = _without(logits, every).topk(self.targeted, dim=-1).indices
-        return logits.argmax(dim=-1) == every, aims
+        return data.task.right(data.task.predictions(logits), every), aims
 
     def _box(self, clean: Tensor, data: Data) -> Box | None:
         """Return what bounds each value: the data's bounds, and those of the ball if it has any.
@@ -183,8 +182,9 @@ class PGD(JointIntervention):
             iterate = front.iterate.requires_grad_()
             with torch.set_grad_enabled(step < self.steps):
                 logits = models(iterate)
-                check_classes(data, logits.shape[-1])
-                still = front.right & (logits.argmax(dim=-1) == front.targets)
+                if step == 0:
+                    data.task.check_answers(logits, data.targets, data.name)
+                still = front.right & data.task.right(data.task.predictions(logits), front.targets)
                 if step == self.steps or not still.any():
                     front.write(result, iterate.detach(), front.right)
                     front.write(right, still, front.right)

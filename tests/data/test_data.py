@@ -24,7 +24,7 @@ def test_keeps_what_it_was_given():
 
     assert len(data) == 20
     assert data.shape == (1, 4, 4)
-    assert data.classes == 3
+    assert data.task.describe(data.targets) == "3 classes"
     assert data.bounds == (0.0, 1.0)
     assert data.targets.dtype == torch.int64
     assert list(data.attributes.columns) == ["age", "race"]

@@ -84,7 +84,7 @@ def test_streams_what_does_not_fit_in_memory(monkeypatch, limit):
 
 def test_a_stream_is_known_by_the_same_content(monkeypatch):
     in_memory = Data.from_dataset(Images(), stream=False)
-    monkeypatch.setattr(hashing, "BLOCK_BYTES", 3 * 4 * 3 * 5 * 4)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 3 * 4 * 3 * 5 * 4)
     streamed = Data.from_dataset(Images(), stream=True)
 
     assert streamed.fingerprint == in_memory.fingerprint

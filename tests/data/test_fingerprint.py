@@ -82,7 +82,7 @@ def test_a_given_one_stands_for_the_inputs_alone():
 def test_does_not_depend_on_the_block_size(monkeypatch):
     whole = data().fingerprint
 
-    monkeypatch.setattr(hashing, "BLOCK_BYTES", 4 * 3 * 4)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 4 * 3 * 4)
 
     assert data().fingerprint == whole
 

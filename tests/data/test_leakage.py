@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_multiplicity.data import Data, hashing, sample_digests, shared_samples
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.data import inputs as sources
 
 rows = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0]), st.booleans()), min_size=1)
+
+
+def sample_digests(data):
+    return data.source.digests
+
+
+def shared_samples(data, other):
+    return np.flatnonzero(np.isin(sample_digests(data), sample_digests(other)))
 
 
 def pixels(values):
@@ -45,7 +55,7 @@ def test_finds_a_sample_under_another_label_from_another_source():
 def test_digests_do_not_depend_on_blocks_and_are_computed_once(monkeypatch):
     inputs = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
     whole = sample_digests(Data(inputs, [0] * 20))
-    monkeypatch.setattr(hashing, "BLOCK_BYTES", 3 * 2 * 4)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 3 * 2 * 4)
 
     data = Data(inputs, [0] * 20, {"age": range(20)})
 

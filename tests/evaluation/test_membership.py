@@ -9,7 +9,8 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.membership import log_odds, privacy, relative_to_references
+from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
+from pytest_multiplicity.tasks import Classification
 
 
 def half_and_half(n):
@@ -20,8 +21,10 @@ def test_log_odds_are_those_of_the_softmax():
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(size=(20, 5)), rng.integers(0, 5, 20)
     p = torch.tensor(logits).softmax(1).numpy()[np.arange(20), targets]
-    assert log_odds(logits, targets) == pytest.approx(np.log(p / (1 - p)))
-    assert log_odds(np.array([[1000.0, 0.0]]), np.array([0])) == pytest.approx([1000.0])
+    assert Classification().sureness(logits, targets) == pytest.approx(np.log(p / (1 - p)))
+    assert Classification().sureness(np.array([[1000.0, 0.0]]), np.array([0])) == pytest.approx(
+        [1000.0]
+    )
 
 
 def test_an_attack_on_nothing_guesses():

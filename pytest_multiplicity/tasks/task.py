@@ -1,0 +1,89 @@
+"""What a task is: everything that depends on what is asked of a model, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that recipes know by name."""
+
+    of_batch: Callable[[Tensor, Tensor], Tensor]
+    """Answers `[b, ...]` and targets `[b]` of a batch -> a scalar."""
+    of_lanes: Callable[[Tensor, Tensor], Tensor]
+    """Answers `[K, b, ...]` and targets `[K, b]` of K models -> their losses `[K]`."""
+
+
+class Task(Protocol):
+    """What is asked of a model. Answers are what it gives, predictions what is made of these.
+
+    Where nothing else is said, leading dimensions may be any: of models, of samples.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `Data(task=...)` calls it."""
+
+    @property
+    def answers(self) -> str:
+        """What a model returns for a batch, for messages: "logits [batch, classes]"."""
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        """The losses that fit, by name; the first is the default."""
+
+    @property
+    def no_prediction(self) -> int:
+        """What stands in the place of a prediction where there is none."""
+
+    def check_targets(self, targets: Tensor, name: str) -> Tensor:
+        """Return the targets of the data set `name` in the form that `Data` keeps.
+
+        Raises DataError where they are none of this task.
+        """
+
+    def describe(self, targets: Tensor) -> str:
+        """Say what there is to predict: "10 classes"."""
+
+    def fit(self, answers: Tensor, samples: int) -> bool:
+        """Return whether answers have a shape that a model may give for so many samples."""
+
+    def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
+        """Raise DataError where answers `[..., n, C]` can't be right about targets of `name`."""
+
+    def check_trainable(self, answers: object, batch: Tensor, targets: Tensor) -> None:
+        """Raise RecipeError where a model's first answers don't fit the targets of a batch.
+
+        `targets` are those of all samples.
+        """
+
+    def predictions(self, answers: Tensor) -> Tensor:
+        """Return what answers predict, one for each sample."""
+
+    def right(self, predictions: Any, targets: Any) -> Any:
+        """Return which predictions are right, of tensors or arrays that broadcast."""
+
+    def probabilities(self, answers: Tensor) -> Tensor:
+        """Return answers as probabilities of what may be predicted."""
+
+    def vote(self, members: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what most members say and the share of them that says it, `[n]` each.
+
+        `members` are their `probabilities`; of predictions with as many votes it is the likelier.
+        """
+
+    def sureness(
+        self, answers: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.float64]:
+        """Return how sure a model is of each target `[n]`: the larger, the surer."""
+
+    def shown(self, prediction: Any) -> str:
+        """Return a prediction, or a target, as reports show it."""
