@@ -16,8 +16,8 @@ PACKAGE = ROOT / "pytest_multiplicity"
 STAGES = (
     "design",
     "statistics",
-    "data",
     "tasks",
+    "data",
     "interventions",
     "store",
     "compute",

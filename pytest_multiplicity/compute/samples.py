@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from pytest_multiplicity.tasks import Classification, Task
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Samples:
     inputs: Tensor
     targets: Tensor
     streamed: bool = False
+    task: Task = field(default_factory=Classification)
 
     def __len__(self) -> int:
         return len(self.targets)

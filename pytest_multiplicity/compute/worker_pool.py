@@ -89,7 +89,7 @@ class WorkerPool:
         if data.streamed:
             return None
         if id(data) not in self._samples:
-            self._samples[id(data)] = Samples(data.inputs, data.targets)
+            self._samples[id(data)] = Samples(data.inputs, data.targets, task=data.task)
         return self._samples[id(data)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,13 +46,14 @@ def _largest_share(votes: Classes) -> float:
 def _conflict(
     row: int, votes: Classes, ids: Sequence[str], targets: Classes, data: Data | None
 ) -> Conflict:
+    shown: Callable[[Any], str] = str if data is None else data.task.shown
     said: dict[str, list[str]] = {}
     for candidate, vote in zip(ids, votes.tolist(), strict=True):
-        said.setdefault(str(vote), []).append(candidate)
+        said.setdefault(shown(vote), []).append(candidate)
     known = data is not None and len(data) == len(targets)
     return Conflict(
         row=row,
-        target=str(int(targets[row])),
+        target=shown(targets[row]),
         votes=said,
         attributes=_attributes(data, row) if known and data is not None else {},
         thumbnail=_thumbnail(data, row) if known and data is not None else None,

@@ -90,7 +90,11 @@ def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
     size = sum(each.numel() for each in tensors)
     if on.targets is None or len(tensors) != on.measured.sum() or not 0 < size <= MOST_LOGITS:
         return []
-    probabilities = np.stack([each.softmax(dim=1).numpy() for each in tensors])
+    from pytest_multiplicity.tasks import Classification  # torch, which recorded scores don't need
+
+    known = family.seen.data.get(on.data)
+    task = Classification() if known is None else known.task
+    probabilities = np.stack([task.probabilities(each).numpy() for each in tensors])
     kept = family.survivors[on.measured]
     before = _means(probabilities, on.targets) if _whole(family, on) else {}
     after = _means(probabilities[kept], on.targets) if kept.any() else {}

@@ -96,26 +96,6 @@ def final_state(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def check_step(recipe: Recipe, logits: object, targets: Tensor) -> None:
-    """Check a model's first output, where an error still says what is wrong.
-
-    Raises:
-        RecipeError: not logits of shape [b, C], or fewer classes than the targets have.
-    """
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(targets):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise RecipeError(
-            f"the model gives {shape} for a batch of {len(targets)} samples: "
-            f"it must give logits of shape ({len(targets)}, classes)"
-        )
-    top = int(recipe.data.targets.max())
-    if logits.shape[1] <= top:
-        raise RecipeError(
-            f"the model gives {logits.shape[1]} classes, but the data has a target {top}: "
-            f"give the model at least {top + 1} outputs, or number the classes from 0"
-        )
-
-
 def check_loss(loss: object) -> None:
     """Check a custom loss' first value.
 
@@ -139,7 +119,7 @@ def epoch_row(
     return {
         "epoch": epoch + 1,
         "loss": float((losses.double() * sizes).sum() / sizes.sum()),
-        "accuracy": float((predicted == targets).double().mean()),
+        "accuracy": float(recipe.data.task.right(predicted, targets).double().mean()),
         "lr": lr,
     }
 

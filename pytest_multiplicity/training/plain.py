@@ -29,7 +29,6 @@ from pytest_multiplicity.training.jobs import (
     Trained,
     autocast,
     check_loss,
-    check_step,
     divergence,
     epoch_row,
     final_state,
@@ -174,7 +173,7 @@ class PlainTraining:
         loss.backward()  # type: ignore[no-untyped-call]
         self._set_lr(epoch * self.steps_per_epoch + step)
         self.update()
-        return loss.detach(), logits.detach().argmax(1)
+        return loss.detach(), self.job.recipe.data.task.predictions(logits.detach())
 
     def forward(
         self, epoch: int, step: int, inputs: Tensor, targets: Tensor
@@ -188,7 +187,8 @@ class PlainTraining:
         with autocast(self.job.recipe, self.device):
             logits = self._logits(inputs)
             if not self.checked:
-                check_step(self.job.recipe, logits, targets)
+                data = self.job.recipe.data
+                data.task.check_trainable(logits, targets, data.targets)
             loss = self.loss(logits, targets)
         if not self.checked:
             check_loss(loss)

@@ -10,7 +10,6 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_multiplicity.errors import RecipeError
@@ -24,7 +23,6 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimiz
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant")
-LOSSES = ("cross_entropy",)
 AUGMENTATIONS = ("rand", "trivial")
 PRECISIONS = ("float32", "tf32", "bf16")
 
@@ -46,7 +44,8 @@ class Recipe:
         weight_decay: added to the gradient by SGD and Adam, decoupled in AdamW.
         schedule: ``"cosine"`` (per step, to 0), ``"constant"``, or a callable that gives the factor
             on ``lr`` at a step (from 0): ``factor(step)`` or ``factor(step, steps)``.
-        loss: ``"cross_entropy"`` or a callable ``(logits [b, C], targets [b]) -> scalar``.
+        loss: `"cross_entropy"`, or a callable `(logits [b, C], targets [b]) -> scalar`; by default
+            the first that the data's task has.
         augment: a torchvision v2 transform (or another callable), drawn anew for every sample, or
             ``"rand"`` (RandAugment) or ``"trivial"`` (TrivialAugmentWide) for images in [0, 1].
         precision: ``"float32"``; ``"tf32"``, which is float32 where a device has no TF32;
@@ -66,7 +65,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: str | Callable[..., float] = "cosine"
-    loss: str | Loss = "cross_entropy"
+    loss: str | Loss | None = None
     augment: str | Augmentation | None = None
     precision: str = "float32"
 
@@ -81,7 +80,10 @@ class Recipe:
             "optimizer", self.optimizer, OPTIMIZERS, "a factory (params, lr) -> Optimizer"
         )
         _check_choice("schedule", self.schedule, SCHEDULES, "a callable step -> factor on lr")
-        _check_choice("loss", self.loss, LOSSES, "a callable (logits, targets) -> scalar")
+        losses = tuple(self.data.task.losses)
+        if self.loss is None:
+            object.__setattr__(self, "loss", losses[0])
+        _check_choice("loss", self.loss, losses, "a callable (logits, targets) -> scalar")
         _check_choice("precision", self.precision, PRECISIONS, None)
         if self.augment is not None:
             _check_choice("augment", self.augment, AUGMENTATIONS, "a torchvision v2 transform")
@@ -206,4 +208,7 @@ def _takes_two(schedule: Callable[..., object]) -> bool:
 
 def loss_function(recipe: Recipe) -> Loss:
     """Give the recipe's loss as a function of logits [b, C] and targets [b]."""
-    return F.cross_entropy if isinstance(recipe.loss, str) else recipe.loss
+    assert recipe.loss is not None  # which `Recipe` has seen to
+    if isinstance(recipe.loss, str):
+        return recipe.data.task.losses[recipe.loss].of_batch
+    return recipe.loss

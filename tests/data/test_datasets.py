@@ -10,7 +10,8 @@ from torch.utils.data import Subset, TensorDataset
 from torchvision.datasets import FakeData, ImageFolder, VisionDataset
 from torchvision.transforms import v2
 
-from pytest_multiplicity.data import Data, hashing, reading
+from pytest_multiplicity.data import Data, reading
+from pytest_multiplicity.data import inputs as sources
 from pytest_multiplicity.errors import DataError
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pytest_multiplicity.data import Data, hashing
+from pytest_multiplicity.data import inputs as sources
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.rand(10, 3, generator=GENERATOR)

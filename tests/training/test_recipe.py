@@ -38,7 +38,7 @@ def test_has_the_signature_of_the_contract() -> None:
         "momentum": 0.9,
         "weight_decay": 0.0,
         "schedule": "cosine",
-        "loss": "cross_entropy",
+        "loss": None,  # the task's
         "augment": None,
         "precision": "float32",
     }
