@@ -32,14 +32,13 @@ class Measuring:
     """Measures the candidates at some positions, which have models; the others' scores are nan."""
 
     def __init__(self, models: Models) -> None:
-        self._models, self._store = models, models.store
+        self._models, self._store = models, models.machine.store
         self.logits = Logits(models)
 
     @property
     def alive(self) -> list[int]:
         """Positions of the candidates that have a model: all but the diverged ones."""
-        self._models.ready()
-        return [i for i in range(len(self._models.made)) if i not in self._models.diverged]
+        return self._models.alive
 
     def logits_of(self, index: int, asked: Asked, chosen: Sequence[int]) -> Tensor:
         """One candidate's logits on the rows asked about, ``[n, C]``; all chosen are computed."""
@@ -61,10 +60,12 @@ class Measuring:
         name = f"accuracy on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
             tensors = self._outcomes(asked, chosen)
-            run = self._models.run_of(self.alive)
-            self._store.put("scores", key, tensors, {"name": name}, run=run)
+            run = self._models.made.run_of(self.alive)
+            meta = {"name": name, "machine": str(self._models.machine.kind)}
+            self._store.put("scores", key, tensors, meta, run=run)
         else:
             tensors = entry.tensors
+            self._models.note_maker("scores", entry.meta.get("machine"))
         targets = asked.targets.numpy()
         if "expected" in tensors:
             outcomes, predictions = tensors["expected"].numpy().T, None
@@ -145,14 +146,14 @@ class Measuring:
         sureness = np.stack([_sureness(read, index, pool) for index in chosen])  # [chosen, n]
         trained = np.zeros(sureness.shape, dtype=bool)
         for row, index in enumerate(chosen):
-            trained[row, self._models.trained_half(index, pool.data).numpy()] = True
+            trained[row, self._models.made.trained_half(index, pool.data).numpy()] = True
         if references:
             sureness = relative_to_references(sureness, trained)
         found = {i: privacy(sureness[row], trained[row]) for row, i in enumerate(chosen)}
         return self._metric(name, self._of_all(chosen, found.__getitem__), pool)
 
     def _of_all(self, chosen: Sequence[int], score: Callable[[int], float]) -> Floats:
-        scores = np.full(len(self._models.made), np.nan)
+        scores = np.full(len(self._models.made.all), np.nan)
         scores[list(chosen)] = [score(index) for index in chosen]
         return scores
 
@@ -174,7 +175,7 @@ class Measuring:
         The rows of candidates that weren't chosen hold no prediction, and no correctness.
         """
         read, targets, task = self.logits.of(asked, chosen), asked.targets, asked.data.task
-        size = len(self._models.made), len(targets)
+        size = len(self._models.made.all), len(targets)
         predictions = torch.full(size, task.no_prediction, dtype=torch.int32)
         expected = torch.zeros(size)
         exact = False
@@ -190,8 +191,8 @@ class Measuring:
         return {**outcomes, "targets": targets}
 
     def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
-        known = {i: self._models.keys[i] for i in chosen}
-        rows = [known.get(i) for i in range(len(self._models.made))]
+        known = {i: self._models.made.keys[i] for i in chosen}
+        rows = [known.get(i) for i in range(len(self._models.made.all))]
         return fingerprint(["outcomes", rows, asked.data.fingerprint, list(asked.under.steps)])
 
 

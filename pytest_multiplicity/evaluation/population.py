@@ -50,7 +50,7 @@ class Population:
         self.unheard: list[Metric] = []  # what was measured while nobody observed
         self.observer: Observer = self.unheard.append
         self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
-        for data in {id(d): d for d in models.training_data}.values():
+        for data in {id(d): d for d in models.made.data}.values():
             leakage.use(TRAINING, data)
         self.data_by_name: dict[str, Data] = {}  # what was measured on
         self._names = names  # data set name -> fingerprint, shared by all families of the run
@@ -163,7 +163,7 @@ class Population:
 
     def accuracies(self, data: Data | str, under: Under = None) -> Metric:
         """The accuracy of every candidate that has a model and isn't screened, as a metric."""
-        self.models.ready()
+        self.models.weights.ready()
         return self._accuracies(data, under, self._chosen([]))
 
     def _accuracies(self, data: Data | str, under: Under, needed: Sequence[int]) -> Metric:
@@ -191,21 +191,23 @@ class Population:
         """Return what reports say of the family beside its scores."""
         counts = self.models.counts
         return Facts(
-            device=self.models.device.type,
+            device=self.models.machine.device.type,
             trained=counts.trained,
             stored=counts.stored,
-            trained_now=len(self.models.trained_now),
+            trained_now=len(self.models.weights.trained_now),
+            warnings=tuple(self.models.doubts),
         )
 
     def facts_of_training(self) -> TrainingFacts | None:
         """Return what training left to tell; None before it is done."""
-        if not self.models.history and not self.models.diverged:
+        weights = self.models.weights
+        if not weights.history and not weights.diverged:
             return None
         return TrainingFacts(
-            ways=self.models.ways,
-            diverged={i: str(each) for i, each in self.models.diverged.items()},
-            history=self.models.history,
-            weights={i: self.models.keys[i] for i in self.models.history},
+            ways=weights.ways,
+            diverged={i: str(each) for i, each in weights.diverged.items()},
+            history=weights.history,
+            weights={i: self.models.made.keys[i] for i in weights.history},
         )
 
     # --- what is asked
@@ -248,8 +250,8 @@ class Population:
 
     def _need(self, index: int) -> None:
         """Raise CandidateDiverged when the candidate at ``index`` has no model."""
-        self.models.ready()
-        self.models.refuse_diverged(index)
+        self.models.weights.ready()
+        self.models.weights.refuse_diverged(index)
 
     def _chosen(self, needed: Sequence[int]) -> list[int]:
         """Whom to measure: those who are needed, and all that have a model and aren't screened."""

@@ -18,6 +18,7 @@ from pytest_multiplicity.inference.question import Asked
 from pytest_multiplicity.store import fingerprint
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
+KEPT_BYTES = 1 << 28  # logits that need not be read back from the store
 
 Reader = Callable[[int], Tensor]
 
@@ -26,14 +27,16 @@ class Logits:
     """Reads each candidate's logits from the store, and computes what is missing there."""
 
     def __init__(self, models: Models) -> None:
-        self._models, self._store = models, models.store
-        forms = Forms(models.device, len(models.definition.design(None).ids))
-        self._infer = Infer(models.device, models.counts, forms)
+        self._models, self._made, self._machine = models, models.made, models.machine
+        self._store = models.machine.store
+        device, cluster = self._machine.device, self._machine.cluster
+        self._infer = Infer(device, models.counts, Forms(device, self._made.declared))
         self._compute_all: Callable[..., list[Tensor]] = self._infer
-        if models.cluster is not None:
-            self._compute_all = FarInfer(self._infer, models.cluster, models.patience)
+        if cluster is not None:
+            self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
+        self._forms: dict[int, str] = {}  # in which candidates were evaluated last
         self.searching = False
 
     @contextmanager
@@ -54,23 +57,30 @@ class Logits:
         keys = self.keys(asked, indices)
         computed: dict[int, Tensor] = {}
         if self._missing(keys):
-            with self._models.computing():  # another process may be faster
+            room = KEPT_BYTES
+            with self._machine.alone():  # another process may be faster
                 for index, logits in self._compute(self._missing(keys), asked):
-                    if self.searching:
+                    if not self.searching:
+                        self._put(index, keys[index], logits)
+                        room -= logits.nbytes
+                    if room > 0:
                         computed[index] = logits
-                    else:
-                        run = self._models.run_of([index])
-                        self._store.put("logits", keys[index], {"logits": logits}, run=run)
 
         def read(index: int) -> Tensor:
             if index in computed:
                 return computed[index]
             if (entry := self._store.get("logits", keys[index])) is not None:
+                self._models.note_maker("logits", entry.meta.get("machine"))
                 return entry.tensors["logits"]
             ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
             return logits
 
         return read
+
+    def _put(self, index: int, key: str, logits: Tensor) -> None:
+        """Keep logits, with what computed them."""
+        meta = {"machine": str(self._machine.kind), "form": self._forms.get(index)}
+        self._store.put("logits", key, {"logits": logits}, meta, run=self._made.run_of([index]))
 
     def _missing(self, keys: dict[int, str]) -> list[int]:
         return [i for i, key in keys.items() if not self._store.has("logits", key)]
@@ -81,9 +91,9 @@ class Logits:
             where += f" under {' | '.join(map(repr, asked.under.inputs))}"
         what = f"{self._models.name}: {where}"
         if where in self._given_up:
-            raise StalledError(what, self._models.patience)
+            raise StalledError(what, self._machine.patience)
         batches = -(-len(asked.source) // BATCH)
-        with self._models.progress.task(what, len(missing) * batches) as task:
+        with self._machine.progress.task(what, len(missing) * batches) as task:
             waiting = deque(self._chunks([i for i in missing if i not in self._stalled]))
             while waiting:
                 chunk = waiting.popleft()
@@ -100,15 +110,18 @@ class Logits:
                     yield from zip(chunk, logits, strict=True)
         if stalled := [i for i in missing if i in self._stalled]:
             ids = named([self._models.design.ids[i] for i in stalled])
-            raise StalledError(f"{ids} on {where}", self._models.patience)
+            raise StalledError(f"{ids} on {where}", self._machine.patience)
 
     def _inferred(
         self, chunk: Sequence[int], asked: Asked, what: str, advance: Callable[[int], None]
     ) -> list[Tensor]:
         with guarded(what):
             models = [self._models.model(i) for i in chunk]
-            with watched(what, self._models.patience, advance) as noted:
-                return self._compute_all(models, asked.source, asked.under, noted)
+            with watched(what, self._machine.patience, advance) as noted:
+                logits = self._compute_all(models, asked.source, asked.under, noted)
+        alike = self._infer.alike
+        self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
+        return logits
 
     def _hung(self, chunk: Sequence[int]) -> list[int]:
         """Candidates of a chunk that were computing when it was given up."""
@@ -133,4 +146,4 @@ class Logits:
 
     def _key(self, index: int, asked: Asked) -> str:
         steps = list(asked.under.inputs)
-        return fingerprint(["logits", self._models.keys[index], asked.source.fingerprint, steps])
+        return fingerprint(["logits", self._made.keys[index], asked.source.fingerprint, steps])

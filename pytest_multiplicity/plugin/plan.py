@@ -66,11 +66,11 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
     if not isinstance(family.population, Population):
         return [f"{family.name}: {len(family.design.ids)} recorded candidates, nothing to train"]
     models = family.population.models
-    groups = {plan: {job.key for job in plan.group.jobs} for plan in models.plan()}
+    groups = {plan: {job.key for job in plan.group.jobs} for plan in models.weights.plan()}
     plans = [plan for plan, keys in groups.items() if keys - planned]
     count = len(set().union(*groups.values()) - planned)
     planned.update(*groups.values())
-    head = f"{family.name}: {len(models.made)} candidates, {count} to train"
+    head = f"{family.name}: {len(models.made.all)} candidates, {count} to train"
     if not plans:
         return [head]
     seconds = sum(plan.seconds for plan in plans)

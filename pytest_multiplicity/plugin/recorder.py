@@ -67,7 +67,8 @@ class Recorder:
         """Return what the ledger doesn't know yet: metrics, and facts about the family."""
         key = pair.family.key
         told = state.told.setdefault(key, set())
-        facts = replace(self.population.facts(), warnings=tuple(state.warnings))
+        facts = self.population.facts()
+        facts = replace(facts, warnings=(*facts.warnings, *state.warnings))
         training = None if ONCE in told else self.population.facts_of_training()
         if training is not None:
             told.add(ONCE)

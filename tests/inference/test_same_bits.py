@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+
+import pytest_multiplicity as pm
+from pytest_multiplicity.compute import Machine, machine_class
 
 SCRIPT = """
 import hashlib, sys
@@ -72,3 +77,42 @@ def expected() -> list[str]:
 def test_the_same_in_another_process(offset, threads, count, expected):
     """Weights and inputs lie elsewhere, there are more threads, and fewer candidates are asked."""
     assert digests(offset, threads, count) == expected
+
+
+def test_what_was_just_computed_is_not_read_back(bench, monkeypatch):
+    population, get, read = bench.family(), bench.store.get, []
+    monkeypatch.setattr(bench.store, "get", lambda kind, key: read.append(kind) or get(kind, key))
+    score = population.candidates[0].accuracy(bench.test)
+    assert "logits" not in read
+    assert bench.family().candidates[0].accuracy(bench.test) == score
+
+
+def test_a_resumed_evaluation_gives_the_same(bench):
+    """Some candidates' logits are lost, as where a run ended early."""
+    under = pm.PGD(0.05)
+    first = [c.logits(bench.test, under=under) for c in bench.family().candidates]
+    population = bench.family()
+    asked = population.ask(bench.test, under)
+    keys = population._measuring.logits.keys(asked, range(4))
+    bench.store._file("logits", keys[1]).unlink()
+    again = [c.logits(bench.test, under=under) for c in population.candidates]
+    assert population.models.counts.inferred == 1
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def test_what_another_class_of_machine_made_is_used_and_said(bench):
+    with pytest.MonkeyPatch.context() as patch:
+        other = replace(machine_class(torch.device("cpu")), name="an abacus")
+        patch.setattr(Machine, "kind", other)
+        elsewhere = bench.family()
+        elsewhere.candidates[0].logits(bench.test)
+        assert elsewhere.facts().warnings == ()
+    here = bench.family()
+    for candidate in here.candidates:
+        candidate.logits(bench.test)
+    counts = here.models.counts
+    assert (counts.trained, counts.inferred) == (0, 0)
+    told = sorted(here.facts().warnings)
+    assert [text.partition(", ")[0] for text in told] == [
+        f"candidate: {what} in the store were made by an abacus" for what in ("logits", "weights")
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -428,6 +429,11 @@ class Server:
         return batch.flatten(1)[:, :2]
 
 
+def impatient(population):
+    logits = population._measuring.logits
+    logits._machine = replace(logits._machine, patience=0.5)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="only there can a wait be interrupted")
 def test_a_model_that_hangs_is_named_once_and_all_others_are_kept(bench):
     servers = []
@@ -437,7 +443,7 @@ def test_a_model_that_hangs_is_named_once_and_all_others_are_kept(bench):
         return servers[-1]
 
     population = bench.family(made)
-    population.models.patience = 0.5
+    impatient(population)
     hung = population.design.ids[2]
     said = rf"{hung} on test: no progress in 0\.5 s, so it was given up"
     for candidate in population.candidates:
@@ -462,7 +468,7 @@ def test_an_intervention_that_hangs_is_waited_for_once(bench):
         return images
 
     population = bench.family()
-    population.models.patience = 0.5
+    impatient(population)
     for candidate in population.candidates:
         with pytest.raises(StalledError, match=r"candidate: test under Corrupt\(endless\): no"):
             candidate.accuracy(bench.test, under=pm.Corrupt(endless))
@@ -487,8 +493,8 @@ def test_modules_that_hang_at_once_are_named_and_leave_no_thread_behind(bench):
     population = bench.family(made)
     infer = population._measuring.logits._infer
     infer.forms.of = lambda *_: Form()
-    population.models.patience = 0.5
-    population.models.made[1].hangs = True
+    impatient(population)
+    population.models.made.all[1].hangs = True
     with pytest.raises(StalledError, match=f"{population.design.ids[1]} on test: no progress"):
         population.candidates[0].accuracy(bench.test)
     assert population.models.counts.inferred == 3
