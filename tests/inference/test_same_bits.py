@@ -81,7 +81,12 @@ def test_the_same_in_another_process(offset, threads, count, expected):
 
 def test_what_was_just_computed_is_not_read_back(bench, monkeypatch):
     population, get, read = bench.family(), bench.store.get, []
-    monkeypatch.setattr(bench.store, "get", lambda kind, key: read.append(kind) or get(kind, key))
+
+    def noted(kind, key):
+        read.append(kind)
+        return get(kind, key)
+
+    monkeypatch.setattr(bench.store, "get", noted)
     score = population.candidates[0].accuracy(bench.test)
     assert "logits" not in read
     assert bench.family().candidates[0].accuracy(bench.test) == score
