@@ -16,7 +16,6 @@ from torch import Tensor
 from pytest_multiplicity.compute import block_gradients as pixels
 from pytest_multiplicity.compute.lanes import (
     FORMS,
-    Deck,
     Lanes,
     Operation,
     Unfusable,
@@ -25,6 +24,7 @@ from pytest_multiplicity.compute.lanes import (
     lift,
 )
 from pytest_multiplicity.compute.numpy_matmul import product, suits
+from pytest_multiplicity.compute.shape_forms import SHAPE_FORMS, aligned
 
 
 def _each_value(function: Operation, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -43,21 +43,13 @@ def _pairwise(function: Operation, x: Any, y: Any, **kwargs: Any) -> Any:
         pair = [v.value if isinstance(v, Lanes) else v for v in (x, y)]
         return Lanes(one.deck, function(*pair, **kwargs), wide=one.wide)
     rank = max(x.ndim, y.ndim)
-    return Lanes(one.deck, function(_aligned(x, rank), _aligned(y, rank), **kwargs))
+    return Lanes(one.deck, function(aligned(x, rank), aligned(y, rank), **kwargs))
 
 
 def _both_wide(x: Any, y: Any) -> bool:
     """Say whether two operands can be computed channel by channel as they lie."""
     wide = all(isinstance(v, Lanes) and v.wide for v in (x, y))
     return wide and x.ndim == y.ndim and x.shape[1] == y.shape[1]
-
-
-def _aligned(x: Lanes | Tensor, rank: int) -> Tensor:
-    """Return [K, ...] with as many dimensions after K as the higher-ranked operand has."""
-    if isinstance(x, Tensor):
-        return x
-    value = x.stacked
-    return value.reshape(len(value), *[1] * (rank - x.ndim), *value.shape[1:])
 
 
 def _matmul(function: Operation, x: Any, y: Any) -> Any:
@@ -241,83 +233,6 @@ def _dropout(drawn_dims: int | None) -> Operation:
     return form
 
 
-def _shift(dim: Any, rank: int) -> Any:
-    """Turn dimensions of one lane into those of the stack."""
-    if isinstance(dim, int):
-        return dim % rank + 1
-    return tuple(_shift(d, rank) for d in dim)
-
-
-def _along(*defaults: Any) -> Operation:
-    """Return the form of operations that take a dimension (or several, or two) after the tensor."""
-
-    def form(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
-        dims = [kwargs.pop(name, None) for name in ("dim", "dim0", "dim1", "start_dim", "end_dim")]
-        dims = [d for d in dims if d is not None]
-        if not isinstance(x, Lanes) or len(args) + len(dims) < len(defaults):
-            return NotImplemented
-        given = [*args[: len(defaults) - len(dims)], *dims]
-        shifted = [_shift(d, x.ndim) for d in given]
-        rest = args[len(defaults) - len(dims) :]
-        return _wrap(x.deck, function(x.stacked, *shifted, *rest, **kwargs))
-
-    return form
-
-
-def _wrap(deck: Deck, result: Any) -> Any:
-    if isinstance(result, Tensor):
-        return Lanes(deck, result)
-    return tuple(Lanes(deck, part) for part in result)
-
-
-def _flatten(function: Operation, x: Lanes, start_dim: int = 0, end_dim: int = -1) -> Any:
-    start, end = start_dim % x.ndim, end_dim % x.ndim
-    return Lanes(x.deck, x.stacked.flatten(start + 1, end + 1))
-
-
-def _sizes(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[int, ...]:
-    (sizes,) = kwargs.values() if kwargs else (args,)
-    return tuple(sizes[0]) if isinstance(sizes[0], list | tuple) else tuple(sizes)
-
-
-def _reshape(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
-    if not all(isinstance(size, int) for size in _sizes(args, kwargs)):
-        return NotImplemented
-    return Lanes(x.deck, x.stacked.reshape(x.deck.count, *_sizes(args, kwargs)))
-
-
-def _expand(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
-    sizes = _sizes(args, kwargs)
-    return Lanes(x.deck, _aligned(x, len(sizes)).expand(x.deck.count, *sizes))
-
-
-def _permute(function: Operation, x: Lanes, *args: Any, **kwargs: Any) -> Any:
-    dims = _shift(_sizes(args, kwargs), x.ndim)
-    return Lanes(x.deck, x.stacked.permute(0, *dims))
-
-
-def _unsqueeze(function: Operation, x: Lanes, dim: int) -> Any:
-    return Lanes(x.deck, x.stacked.unsqueeze(_shift(dim, x.ndim + 1)))
-
-
-def _getitem(function: Operation, x: Lanes, index: Any) -> Any:
-    parts = index if isinstance(index, tuple) else (index,)
-    if not all(part is None or isinstance(part, int | slice | type(...)) for part in parts):
-        return NotImplemented
-    return Lanes(x.deck, x.stacked[(slice(None), *parts)])
-
-
-def _cat(function: Operation, parts: Sequence[Any], dim: int = 0) -> Any:
-    deck = deck_of(parts)
-    lanes = [part if isinstance(part, Lanes) else lift(deck, part) for part in parts]
-    at = _shift(dim, lanes[0].ndim)
-    if not all(part.wide for part in lanes):
-        return Lanes(deck, torch.cat([part.stacked for part in lanes], at))
-    # Batch first, so that channels stay side by side without another copy.
-    whole = torch.cat([part.stacked.transpose(0, 1) for part in lanes], at if at > 1 else 0)
-    return Lanes(deck, whole.flatten(1, 2), wide=True)
-
-
 def _attention(function: Operation, q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
     masks = (*args, *kwargs.values())
     dropped = kwargs.get("dropout_p", args[1] if len(args) > 1 else 0.0)
@@ -348,8 +263,6 @@ _FORMS: dict[str, Operation] = {
     **{f"{pool}{rank}d": _per_channel(rank) for pool in _POOLS.split() for rank in (1, 2, 3)},
     **{f"conv{rank}d": _conv(rank) for rank in (1, 2, 3)},
     **{f"conv_transpose{rank}d": _conv(rank, transposed=True) for rank in (1, 2, 3)},
-    **dict.fromkeys(("softmax", "log_softmax", "mean", "sum", "amax", "amin"), _along(-1)),
-    "transpose": _along(0, 1),
     "matmul": _matmul,
     "linear": _linear,
     "batch_norm": _batch_norm,
@@ -361,16 +274,7 @@ _FORMS: dict[str, Operation] = {
     "dropout1d": _dropout(2),
     "dropout2d": _dropout(2),
     "dropout3d": _dropout(2),
-    "flatten": _flatten,
     "pad": _pad,
-    "reshape": _reshape,
-    "view": _reshape,
-    "expand": _expand,
-    "permute": _permute,
-    "unsqueeze": _unsqueeze,
-    "__getitem__": _getitem,
-    "cat": _cat,
-    "concat": _cat,
     "scaled_dot_product_attention": _attention,
     "alpha_dropout": _draws,
     "feature_alpha_dropout": _draws,
@@ -378,4 +282,4 @@ _FORMS: dict[str, Operation] = {
     "randn_like": _draws,
 }
 
-FORMS.update(_FORMS)
+FORMS.update(SHAPE_FORMS | _FORMS)

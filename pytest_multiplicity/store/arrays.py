@@ -6,7 +6,8 @@ import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from pytest_multiplicity.store.describe import Description, Part
+from pytest_multiplicity.store.describe import Description
+from pytest_multiplicity.store.names import Part
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import builtins
 import contextvars
 import copyreg
 import enum
 import functools
-import importlib
 import logging
 import os
 import sys
@@ -22,17 +20,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_multiplicity.store.code import Use, read_code
+from pytest_multiplicity.store.names import Part, closure_of, resolve
 from pytest_multiplicity.store.origin import (
     OWN,
     file_of,
     importable,
     is_project,
     is_project_module,
-    is_project_name,
     library_name,
 )
-
-Part = tuple[str, Any]  # (label, value)
 
 
 @dataclass(frozen=True)
@@ -74,11 +70,6 @@ _UNTOLD = frozenset({
     "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl",
     "_autograd_function_id",
 })  # fmt: skip
-# Names that say where code lies, not what it does.
-_PLACE = frozenset({
-    "__builtins__", "__cached__", "__doc__", "__file__", "__loader__", "__name__", "__package__",
-    "__path__", "__spec__",
-})  # fmt: skip
 
 
 def name_of(value: object) -> str | None:
@@ -116,80 +107,17 @@ def _describe_function(function: types.FunctionType) -> Description:
     if not is_project(home, function.__globals__.get("__file__")):
         # A library's wrapper around something: known by its name, and by what it was made with.
         name = library_name(home, code.co_qualname)
-        return Description("wrapper", (name,), (*settings, *_named("closure", _closure(function))))
+        return Description(
+            "wrapper", (name,), (*settings, *_named("closure", closure_of(function)))
+        )
     facts = read_code(code)
     return Description("function", (facts.digest,), (*settings, *_used(function, facts.uses)))
 
 
 def _used(function: types.FunctionType, uses: Iterable[Use]) -> Iterator[Part]:
-    closure = _closure(function)
-    found = dict(_resolve(use, function.__globals__, closure) for use in uses)
+    closure = closure_of(function)
+    found = dict(resolve(use, function.__globals__, closure) for use in uses)
     yield from sorted(found.items(), key=lambda part: part[0])
-
-
-class _Unresolved(enum.Enum):
-    BUILTIN = "a builtin"
-    NOWHERE = "not defined when the function was read"
-    PLACE = "where code lies"
-
-
-def _resolve(use: Use, namespace: Mapping[str, Any], closure: Mapping[str, Any]) -> Part:
-    """Follow a name as far as it leads through the project's modules."""
-    if use.scope == "import":
-        label, value = _import(use, namespace)
-    else:
-        label, value = use.name, _look_up(use, namespace, closure)
-    for attribute in use.attributes:
-        if not (isinstance(value, types.ModuleType) and is_project_module(value)):
-            break
-        label, value = f"{label}.{attribute}", _attribute(value, attribute)
-    return f"{use.scope} {label}", value
-
-
-def _look_up(use: Use, namespace: Mapping[str, Any], closure: Mapping[str, Any]) -> Any:
-    if use.scope == "closure":
-        return closure.get(use.name, _Unresolved.NOWHERE)
-    if use.name in _PLACE:
-        return _Unresolved.PLACE
-    unbound = _Unresolved.BUILTIN if hasattr(builtins, use.name) else _Unresolved.NOWHERE
-    return namespace.get(use.name, unbound)
-
-
-def _import(use: Use, namespace: Mapping[str, Any]) -> Part:
-    """Return what an import inside a function would bind; no library is imported for it."""
-    package = namespace.get("__package__") or ""
-    label = "." * use.level + use.name
-    if use.level == 0 and not is_project_name(use.name):
-        return label, library_name(use.name, "")
-    try:
-        module = importlib.import_module(label, package)
-    except ImportError:
-        return label, _Unresolved.NOWHERE
-    top = module.__name__.partition(".")[0] if use.top else module.__name__
-    return top if use.top else label, sys.modules[top]
-
-
-def _attribute(module: types.ModuleType, name: str) -> Any:
-    if name in _PLACE:
-        return _Unresolved.PLACE
-    if hasattr(module, name):
-        return getattr(module, name)
-    try:
-        return importlib.import_module(f"{module.__name__}.{name}")
-    except ImportError:
-        return _Unresolved.NOWHERE
-
-
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return {name: _contents(cell) for name, cell in cells}
-
-
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a variable that has no value yet
-        return _Unresolved.NOWHERE
 
 
 def _describe_code(code: types.CodeType) -> Description:
