@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
+
+ATTEMPT = "multiplicity_attempt"  # the attribute of an error
 
 
 class MultiplicityError(Exception):
@@ -58,17 +61,35 @@ class StoreError(MultiplicityError):
     """The store can't be read or written."""
 
 
-def once_more(what: str, failure: Exception) -> Exception:
-    """What to raise where something failed before and isn't tried again.
+class Attempt:
+    """Something that is tried once, for everybody: who asks again after a failure gets the same.
 
-    An error of ours as it is, without the traceback that would grow each time; of any other, which
-    was shown whole the first time, the message.
+    The failure tells of its attempt, so that a report can show it once and refer to it from then
+    on: `failed_attempt`.
     """
-    if isinstance(failure, MultiplicityError):
-        return failure.with_traceback(None)
-    return EvaluationError(
-        f"{what} failed, as the first error of this run shows: {type(failure).__name__}: {failure}"
-    )
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.shown: str | None = None  # where the failure was reported
+        self._failure: Exception | None = None
+        self._trace: TracebackType | None = None
+
+    def __enter__(self) -> Attempt:
+        if self._failure is not None:
+            raise self._failure.with_traceback(self._trace)  # which would grow each time
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, Exception):
+            self._failure, self._trace = error, error.__traceback__
+            vars(error)[ATTEMPT] = self
+
+
+def failed_attempt(error: BaseException) -> Attempt | None:
+    """Return the attempt that ended with an error, or None where there was no such."""
+    return vars(error).get(ATTEMPT)
 
 
 @contextmanager

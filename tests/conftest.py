@@ -26,7 +26,7 @@ import torch
 import torchvision.transforms.v2  # noqa: F401
 from hypothesis import HealthCheck, settings
 
-import pytest_multiplicity.evaluation.population
+import pytest_multiplicity.evaluation.model_population
 import pytest_multiplicity.findings.assemble
 import pytest_multiplicity.report.as_json
 import pytest_multiplicity.report.markdown

@@ -1,5 +1,4 @@
 from .candidate import Candidate as Candidate
-from .cost import Effort as Effort
 from .doubts import JUDGE as JUDGE
 from .facts import Facts as Facts
 from .facts import MetricRecord as MetricRecord
@@ -7,6 +6,8 @@ from .facts import TrainingFacts as TrainingFacts
 from .leakage import Leakage as Leakage
 from .metric import Look as Look
 from .metric import Metric as Metric
+from .model_population import ModelPopulation as ModelPopulation
+from .population import Effort as Effort
 from .population import Population as Population
 from .portable import Portable as Portable
 from .recorded import RecordedPopulation as RecordedPopulation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from pytest_multiplicity.design import Config
+from pytest_multiplicity.design import Config, Design
 from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.score import Score
 
@@ -13,13 +13,44 @@ if TYPE_CHECKING:
 
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.measure import Measure
-    from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
-    from pytest_multiplicity.interventions import Chain, Intervention
-
-    Under = Intervention | Chain | None
+    from pytest_multiplicity.inference import Under
 
 OURS = guarded("the evaluation")  # an assertion in there is no verdict of the spec
+
+
+class Measurer(Protocol):
+    """Answers what a candidate is asked, of the candidate at a position."""
+
+    design: Design
+
+    def module(self, index: int) -> nn.Module:
+        """Return its module."""
+
+    def logits(self, index: int, data: Data, under: Under) -> Tensor:
+        """Return its logits."""
+
+    def accuracy(self, index: int, data: Data, under: Under) -> Score:
+        """Return its accuracy."""
+
+    def measure(
+        self,
+        index: int,
+        fn: Measure,
+        data: Data,
+        under: Under,
+        *,
+        name: str | None,
+        higher_is_better: bool,
+    ) -> Score:
+        """Return its value of `fn`."""
+
+    def privacy(
+        self, index: int, members: Data, nonmembers: Data | None, *, references: bool
+    ) -> Score:
+        """Return how well it hides what it was trained on."""
+
+    def recorded(self, index: int, name: str) -> Score:
+        """Return its recorded score."""
 
 
 class Candidate:
@@ -28,10 +59,10 @@ class Candidate:
     What one candidate is asked for is computed for the whole family, once.
     """
 
-    def __init__(self, population: Population | RecordedPopulation, index: int) -> None:
-        self._population, self._index = population, index
-        self.config: Config = population.design.configs[index]
-        self.id: str = population.design.ids[index]
+    def __init__(self, measurer: Measurer, index: int) -> None:
+        self._measurer, self._index = measurer, index
+        self.config: Config = measurer.design.configs[index]
+        self.id: str = measurer.design.ids[index]
 
     def __repr__(self) -> str:
         return f"<candidate {self.id}>"
@@ -45,25 +76,25 @@ class Candidate:
     @OURS
     def module(self) -> nn.Module:
         """The trained module, frozen and in eval mode. MeasurementError where there is none."""
-        return self._population.module(self._index)
+        return self._measurer.module(self._index)
 
     @OURS
     def logits(self, data: Data, under: Under = None) -> Tensor:
-        """Logits ``[n, classes]``, float32 on the CPU, in the order of ``data``."""
-        return self._population.logits(self._index, data, under)
+        """Logits `[n, classes]`, float32 on the CPU, in the order of `data`."""
+        return self._measurer.logits(self._index, data, under)
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
-        """Softmax of the logits, ``[n, classes]``, float32 on the CPU."""
+        """Softmax of the logits, `[n, classes]`, float32 on the CPU."""
         return data.task.probabilities(self.logits(data, under))
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
-        """The most likely class of every sample, ``[n]``, int64 on the CPU."""
+        """The most likely class of every sample, `[n]`, int64 on the CPU."""
         return data.task.predictions(self.logits(data, under))
 
     @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:
         """The share of samples it classifies rightly, under an intervention if one is given."""
-        return self._population.accuracy(self._index, data, under)
+        return self._measurer.accuracy(self._index, data, under)
 
     @OURS
     def measure(
@@ -75,11 +106,11 @@ class Candidate:
         name: str | None = None,
         higher_is_better: bool = True,
     ) -> Score:
-        """``fn(logits, targets)``, any number: a calibration error, an AUROC, an F1.
+        """`fn(logits, targets)`, any number: a calibration error, an AUROC, an F1.
 
         A functional of torchmetrics fits. Raises MeasurementError when it returns no finite number.
         """
-        return self._population.measure(
+        return self._measurer.measure(
             self._index, fn, data, under, name=name, higher_is_better=higher_is_better
         )
 
@@ -93,15 +124,15 @@ class Candidate:
         attacker sees how sure the candidate is of each sample's class, and calls a sample a member
         above a threshold, which is cross-fitted over two halves of the samples.
 
-        With ``nonmembers``, ``members`` is what the candidates were trained on. Without, it is the
-        recipes' data, of which the axis ``seed.subset`` drew another half for each candidate; then
-        ``references=True`` makes the attack stronger: each sample's log-odds are compared with
+        With `nonmembers`, `members` is what the candidates were trained on. Without, it is the
+        recipes' data, of which the axis `seed.subset` drew another half for each candidate; then
+        `references=True` makes the attack stronger: each sample's log-odds are compared with
         those of the other candidates that did not see it (four or more; Carlini et al. 2022).
 
         Raises MeasurementError where it isn't known what a candidate was trained on.
         """
-        return self._population.privacy(self._index, members, nonmembers, references=references)
+        return self._measurer.privacy(self._index, members, nonmembers, references=references)
 
     def score(self, name: str) -> Score:
         """A metric of a recorded family, named as its column."""
-        return self._population.recorded(self._index, name)
+        return self._measurer.recorded(self._index, name)

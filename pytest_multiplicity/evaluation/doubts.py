@@ -1,6 +1,6 @@
 """Comparisons that hold or fail only where the data decide.
 
-The procedures are in ``multiplicity/doubt.py``; here they meet a score, and what is undecided is
+The procedures are in `statistics/doubt.py`; here they meet a score, and what is undecided is
 handed to whoever judges.
 """
 
@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.statistics import Decision, Verdict, doubt
-
-if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation.score import Score
 
 
 def _keep(reason: str) -> bool:
@@ -52,8 +49,7 @@ class BeyondDoubt:
     on which other pairs ran. Between the two a comparison is undecided.
     """
 
-    def __init__(self, score: Score) -> None:
-        metric = score.metric
+    def __init__(self, metric: Metric, index: int, score: float) -> None:
         if metric.searched:
             raise MeasurementError(
                 "beyond_doubt under @given: a search for the worst example voids the test; "
@@ -64,8 +60,8 @@ class BeyondDoubt:
                 f"beyond_doubt needs the outcome of every sample, which {metric.name} doesn't "
                 "have: compare the score itself"
             )
-        self._score = score
-        self._own: npt.NDArray[np.generic] = metric.outcomes[:, score.index]
+        self._metric, self._index, self._score = metric, index, score
+        self._own: npt.NDArray[np.generic] = metric.outcomes[:, index]
         self._candidates = len(metric.scores)
 
     def __repr__(self) -> str:
@@ -78,11 +74,11 @@ class BeyondDoubt:
         return Doubted(doubt.at_most(self._own, threshold, self._candidates))
 
     def within(self, eps: float) -> Doubted:
-        """Whether no other candidate is more than ``eps`` better."""
+        """Whether no other candidate is more than `eps` better."""
         return self._verdict(("beyond doubt within", eps), partial(doubt.within, eps=eps))
 
     def in_top(self, k: float) -> Doubted:
-        """Whether it is among the best ``ceil(k * n)``; rarely decided."""
+        """Whether it is among the best `ceil(k * n)`; rarely decided."""
         return self._verdict(("beyond doubt in_top", k), partial(doubt.in_top, k=k))
 
     def _verdict(
@@ -90,8 +86,8 @@ class BeyondDoubt:
         by: tuple[object, ...],
         judge: Callable[[npt.NDArray[np.generic]], Sequence[Verdict]],
     ) -> Doubted:
-        metric = self._score.metric.of_everybody()
+        metric = self._metric.of_everybody()
         outcomes = metric.outcomes
         assert outcomes is not None  # as of those measured so far
         verdicts = metric.judged(by, lambda: judge(outcomes[:, metric.measured]))
-        return Doubted(verdicts[metric.measured.index(self._score.index)])
+        return Doubted(verdicts[metric.measured.index(self._index)])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.facts import Facts
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.population import Effort, Observer
 from pytest_multiplicity.evaluation.score import Score
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.training import Plan
 
 
 class RecordedPopulation:
@@ -25,8 +30,9 @@ class RecordedPopulation:
         self.candidates = tuple(Candidate(self, i) for i in range(len(design.ids)))
         self.metrics: dict[str, Metric] = {}
         self.unheard: list[Metric] = []  # what was read while nobody observed
-        self.observer: Callable[[Metric], None] = self.unheard.append
-        self.role = "enforced"
+        self.observer: Observer = self.unheard.append
+        self.role, self.effort = "enforced", Effort()  # reading takes none
+        self.data_by_name: dict[str, Data] = {}
         self._searching = False
         self._known = {
             name: Metric(
@@ -53,7 +59,7 @@ class RecordedPopulation:
         return list(range(len(self.candidates)))
 
     def recorded(self, index: int, name: str) -> Score:
-        """One candidate's score in the column ``name``. MeasurementError for an unknown column."""
+        """One candidate's score in the column `name`. MeasurementError for an unknown column."""
         metric = self.metrics.setdefault(name, self.known(name))
         if self._searching:
             metric = metric.example()
@@ -61,13 +67,13 @@ class RecordedPopulation:
         return Score(metric, index)
 
     def accuracies(self, data: Any, under: Any = None) -> Metric:
-        """The metric named ``data``: gates on recorded scores give its name for the data."""
+        """The metric named `data`: gates on recorded scores give its name for the data."""
         if not isinstance(data, str) or under is not None:
             self._no_models()
         return self.known(data)
 
     def known(self, name: str) -> Metric:
-        """The metric in the column ``name``. MeasurementError for an unknown column."""
+        """The metric in the column `name`. MeasurementError for an unknown column."""
         if name not in self._known:
             close = difflib.get_close_matches(name, self._known, 1)
             guess = f" (did you mean {close[0]!r}?)" if close else ""
@@ -75,6 +81,10 @@ class RecordedPopulation:
                 f"no metric {name!r} was recorded{guess}; there are {', '.join(self._known)}"
             )
         return self._known[name]
+
+    def plan(self) -> list[Plan]:
+        """There is nothing to train."""
+        return []
 
     def facts_of_training(self) -> None:
         """Return nothing: recorded candidates were trained elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +20,17 @@ if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.ensemble import Ensemble
     from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.evaluation.recorded import RecordedPopulation
     from pytest_multiplicity.inference import Under
 
 
 class Survivors(Sequence[Candidate]):
     """The candidates that no enforced specification rejected, in definition order.
 
-    Every method takes ``under=``, an intervention; what it says of samples is in the order of the
+    Every method takes `under=`, an intervention; what it says of samples is in the order of the
     data. A method that needs a pair of candidates raises MeasurementError when there is none left.
     """
 
-    def __init__(self, population: Population | RecordedPopulation, indices: Sequence[int]) -> None:
+    def __init__(self, population: Population, indices: Sequence[int]) -> None:
         self._population, self._indices = population, list(indices)
 
     def __len__(self) -> int:
@@ -60,7 +59,7 @@ class Survivors(Sequence[Candidate]):
     ) -> float:
         """The share of samples on which any two survivors differ.
 
-        With ``baseline``, those on which any survivor differs from it (Marx et al. 2020).
+        With `baseline`, those on which any survivor differs from it (Marx et al. 2020).
         """
         return float(
             predictive.ambiguity(self._predictions(data, under), self._row(baseline, data, under))
@@ -69,7 +68,7 @@ class Survivors(Sequence[Candidate]):
     def discrepancy(
         self, data: Data, under: Under = None, *, baseline: Candidate | None = None
     ) -> float:
-        """The largest share of samples on which two survivors (or one and ``baseline``) differ."""
+        """The largest share of samples on which two survivors (or one and `baseline`) differ."""
         return float(
             predictive.discrepancy(self._predictions(data, under), self._row(baseline, data, under))
         )
@@ -83,13 +82,13 @@ class Survivors(Sequence[Candidate]):
         return pd.Series(predictive.self_consistency(self._predictions(data, under)))
 
     def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
-        """Per sample, ``2 ** capacity`` in [1, classes] (Hsu and Calmon 2022)."""
+        """Per sample, `2 ** capacity` in [1, classes] (Hsu and Calmon 2022)."""
         return pd.Series(rashomon_capacity(self._probabilities(data, under)).values)
 
     def viable_prediction_range(
         self, data: Data, under: Under = None, *, label: int | None = None
     ) -> pd.DataFrame:
-        """Per sample, the lowest and highest probability of its target class, or of ``label``."""
+        """Per sample, the lowest and highest probability of its target class, or of `label`."""
         limits = predictive.viable_prediction_range(
             self._probabilities(data, under), self._label(data, under, label)
         )
@@ -98,7 +97,7 @@ class Survivors(Sequence[Candidate]):
     def score_variance(
         self, data: Data, under: Under = None, *, label: int | None = None
     ) -> pd.Series[float]:
-        """Per sample, the variance (ddof 1) of the probability of its target, or of ``label``."""
+        """Per sample, the variance (ddof 1) of the probability of its target, or of `label`."""
         return pd.Series(
             predictive.score_variance(
                 self._probabilities(data, under), self._label(data, under, label)
@@ -120,7 +119,7 @@ class Survivors(Sequence[Candidate]):
         return float(drawn.high - drawn.low)
 
     def sheet(self, data: Data | str, under: Under = None) -> Sheet:
-        """The survivors' sheet of the accuracy on ``data``, or of the recorded metric ``data``."""
+        """The survivors' sheet of the accuracy on `data`, or of the recorded metric `data`."""
         self._need(1)
         metric: Metric = self._population.accuracies(data, under)
         mask = np.zeros(len(metric.scores), dtype=bool)
@@ -128,9 +127,9 @@ class Survivors(Sequence[Candidate]):
         return metric.sheet().subset(mask)
 
     def conflicts(self, data: Data, under: Under = None) -> pd.DataFrame:
-        """One row per sample on which survivors disagree, indexed by its position in ``data``.
+        """One row per sample on which survivors disagree, indexed by its position in `data`.
 
-        Columns: ``target``, the data's attributes, and each survivor's prediction under its id.
+        Columns: `target`, the data's attributes, and each survivor's prediction under its id.
         """
         predictions = self._predictions(data, under)
         rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
@@ -144,10 +143,12 @@ class Survivors(Sequence[Candidate]):
         return pd.DataFrame({"target": targets, **attributes, **said}, index=positions)
 
     def pick(self, by: Data | str | Callable[[Candidate], float], under: Under = None) -> Choice:
-        """Choose the best survivor, and say by how little it won: ``print(survivors.pick(data))``.
+        """Choose the best survivor, and say by how little it won: `print(survivors.pick(data))`.
 
-        :param by: a data set to compare accuracies on, the name of a recorded metric, or a function
-            from a candidate to a number, of which the highest wins (of a score, the best).
+        Args:
+            by: a data set to compare accuracies on, the name of a recorded metric, or a function
+                from a candidate to a number, of which the highest wins (of a score, the best).
+            under: an intervention.
         """
         self._need(1)
         score = by if callable(by) else self._score_by(by, under)
@@ -156,13 +157,14 @@ class Survivors(Sequence[Candidate]):
     def ensemble(self, abstain: float = 0.0) -> Ensemble:
         """The survivors as one candidate that says what most of them say.
 
-        :param abstain: the share of them that must agree for an answer: 0 always answers, 1 answers
-            where all agree.
+        Args:
+            abstain: the share of them that must agree for an answer: 0 always answers, 1 answers
+                where all agree.
         """
         from pytest_multiplicity.evaluation.ensemble import Ensemble
 
         self._need(1)
-        return Ensemble(cast("Population", self._population), list(self), abstain)
+        return Ensemble(self._population, list(self), abstain)
 
     def _score_by(self, by: Data | str, under: Under) -> Callable[[Candidate], float]:
         metric = self._population.accuracies(by, under)
@@ -185,7 +187,7 @@ class Survivors(Sequence[Candidate]):
         return targets if label is None else np.full(len(targets), label)
 
     def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
-        """``[survivors, n]``."""
+        """`[survivors, n]`."""
         self._need(1)
         known = self._population.accuracies(data, under).predictions
         if known is not None:
@@ -193,6 +195,6 @@ class Survivors(Sequence[Candidate]):
         return np.stack([candidate.predictions(data, under).numpy() for candidate in self])
 
     def _probabilities(self, data: Data, under: Under) -> npt.NDArray[np.float32]:
-        """``[survivors, n, classes]``."""
+        """`[survivors, n, classes]`."""
         self._need(1)
         return np.stack([candidate.probabilities(data, under).numpy() for candidate in self])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pytest_multiplicity.errors import CandidateDiverged, guarded, once_more
+from pytest_multiplicity.errors import Attempt, CandidateDiverged, guarded
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.made import Made
 from pytest_multiplicity.training import Declared, Diverged, Plan, Trained, engine
@@ -27,7 +27,7 @@ class Weights:
         self.others: dict[int, str] = {}
         self.trained_now: set[int] = set()  # in this run, also by a process that died since
         self._ways: dict[int, str] = {}
-        self._failure: Exception | None = None
+        self._training = Attempt(f"training {made.name}")
         self._ready = False
 
     @property
@@ -59,14 +59,9 @@ class Weights:
 
         A failure is remembered, not tried again for every candidate.
         """
-        if self._failure is not None:
-            raise once_more(f"training {self._made.name}", self._failure)
         if not self._ready:
-            try:
+            with self._training:
                 self._train()
-            except Exception as failure:
-                self._failure = failure
-                raise
             self._ready = True
 
     def plan(self) -> list[Plan]:

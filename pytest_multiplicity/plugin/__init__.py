@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin import options
+from pytest_multiplicity.plugin import compat, options
+from pytest_multiplicity.plugin.roles import Process
 
 HOOKS = "multiplicity-hooks"
 DEFINITION = "multiplicity_definition"  # by this attribute a fixture is known as a family
@@ -29,15 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     config.pluginmanager.register(_Collection(config), "multiplicity-collection")
     # a controller collects nothing, so it meets no family: its workers do
-    distributed = hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
-    if distributed or options.given(config):
+    if Process(config).distributes or options.given(config):
         _begin(config)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize specs over their family's candidates, the candidate's id first."""
-    known = metafunc._arg2fixturedefs.values()
+    known = compat.fixtures_of(metafunc).values()
     families = any(defs and hasattr(defs[-1].func, DEFINITION) for defs in known)
     if families or "survivors" in metafunc.fixturenames:
         _begin(metafunc.config)
@@ -52,9 +52,10 @@ def survivors(request: pytest.FixtureRequest) -> Any:
 
     A test that takes it is a gate: it runs after every spec, on the whole family's verdicts.
     """
+    from pytest_multiplicity.plugin import factory
     from pytest_multiplicity.plugin.state import STATE
 
-    return request.config.stash[STATE].survivors(request)
+    return factory.survivors(request.config.stash[STATE], request)
 
 
 class _Collection:

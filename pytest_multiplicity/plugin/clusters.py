@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.plugin.state import STATE
+from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin.roles import Process
 
 if TYPE_CHECKING:
     from pytest_multiplicity.compute import RayCluster
@@ -30,10 +31,10 @@ def check() -> None:
         raise pytest.UsageError(f"--multiplicity-engine=ray: {why}")
 
 
-def make(config: pytest.Config) -> RayCluster:
-    """Give the cluster of this process: a worker of pytest-xdist has that of its controller."""
+def make(process: Process) -> RayCluster:
+    """Return the cluster of this process: a worker of pytest-xdist has that of its controller."""
     address = os.environ.get(ADDRESS, "")
-    if shared := getattr(config, "workerinput", {}).get(SHARED):
+    if shared := process.told(SHARED):
         address, os.environ[AUTHENTICATION] = shared  # which Ray reads when it is imported
     from pytest_multiplicity.compute import RayCluster, available_cores
 
@@ -43,10 +44,13 @@ def make(config: pytest.Config) -> RayCluster:
 class Sharing:
     """Has all workers of pytest-xdist use the controller's cluster."""
 
+    def __init__(self, cluster: RayCluster) -> None:
+        self._cluster = cluster
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker where it is: started now, since later nobody could tell."""
-        cluster = node.config.stash[STATE].cluster
-        if cluster is not None and not os.environ.get(ADDRESS):
-            address = cluster.address
-            node.workerinput[SHARED] = address, os.environ.get(AUTHENTICATION, "")
+        told = compat.worker_input(node)
+        if told is not None and not os.environ.get(ADDRESS):
+            address = self._cluster.address
+            told[SHARED] = address, os.environ.get(AUTHENTICATION, "")

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
-from pytest_multiplicity.plugin import DEFINITION
+from pytest_multiplicity.plugin import DEFINITION, compat
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -39,9 +39,12 @@ def generate(metafunc: pytest.Metafunc) -> None:
         return
     if len(fixtures) > 1:
         names = " and ".join(repr(name) for name, _ in fixtures)
-        _refuse(f"{metafunc.function.__name__} takes two families, {names}: a spec is about one")
+        _refuse(
+            metafunc.definition,
+            f"{metafunc.function.__name__} takes two families, {names}: a spec is about one",
+        )
     name, fixture = fixtures[0]
-    family = _family(state, name, fixture)
+    family = _family(state, name, fixture, metafunc.definition)
     _check_dependencies(metafunc, family)
     if not _parametrized_by_user(metafunc, name):
         indices = range(len(family.design.ids))
@@ -64,7 +67,7 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
     callspec = getattr(item, "callspec", None)
     if callspec is None or name not in callspec.params:
         return
-    family = _family(state, name, fixture)
+    family = _family(state, name, fixture, item)
     param = callspec.params[name]
     if isinstance(param, str) and param not in family.design.ids:
         return  # building it says so, and which ids there are
@@ -94,8 +97,9 @@ def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:
     name = metafunc.function.__name__
     if families:
         _refuse(
+            metafunc.definition,
             f"{name} takes survivors and the family {families[0]!r}: a gate takes survivors, a "
-            "spec takes a candidate; write two tests"
+            "spec takes a candidate; write two tests",
         )
     state = metafunc.config.stash[STATE]
     visible = [family.name for family in _visible_families(state, metafunc.definition)]
@@ -103,25 +107,29 @@ def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:
     if marker is not None and (len(marker.args) != 1 or marker.args[0] not in visible):
         wanted = repr(marker.args[0]) if marker.args else "nothing"
         _refuse(
+            metafunc.definition,
             f"{name} is marked family({wanted}), which it can't see; it sees "
-            f"{', '.join(visible) or 'no family'}"
+            f"{', '.join(visible) or 'no family'}",
         )
     if not visible:
-        _refuse(f"{name} takes survivors but sees no family: define one with @pm.family")
+        _refuse(
+            metafunc.definition,
+            f"{name} takes survivors but sees no family: define one with @pm.family",
+        )
     if marker is None and len(visible) > 1:
         _refuse(
+            metafunc.definition,
             f"{name} takes survivors of one of {len(visible)} families, {', '.join(visible)}: "
-            f"mark it with @pytest.mark.family({visible[0]!r})"
+            f"mark it with @pytest.mark.family({visible[0]!r})",
         )
 
 
 def _visible_families(state: State, node: pytest.Item) -> list[Family]:
-    manager: Any = node.session._fixturemanager
     found = []
     for name in _family_names(node):
-        fixtures = manager.getfixturedefs(name, node)
+        fixtures = compat.visible_fixtures(name, node)
         if fixtures and _definition(fixtures[-1]):
-            found.append(_family(state, name, fixtures[-1]))
+            found.append(_family(state, name, fixtures[-1], node))
     return found
 
 
@@ -139,13 +147,9 @@ def _family_names(node: pytest.Item) -> dict[str, None]:
 
 def _fixture_definitions(node: pytest.Metafunc | pytest.Function) -> list[tuple[str, Any]]:
     """The families among a test's fixtures, also those it reaches through other fixtures."""
-    if isinstance(node, pytest.Function):
-        known = node._fixtureinfo.name2fixturedefs
-    else:
-        known = node._arg2fixturedefs
     return [
         (name, fixtures[-1])
-        for name, fixtures in known.items()
+        for name, fixtures in compat.fixtures_of(node).items()
         if fixtures and name in node.fixturenames and _definition(fixtures[-1])
     ]
 
@@ -154,12 +158,12 @@ def _definition(fixture: Any) -> Any:
     return getattr(fixture.func, DEFINITION, None)
 
 
-def _family(state: State, name: str, fixture: Any) -> Family:
+def _family(state: State, name: str, fixture: Any, node: pytest.Item) -> Family:
     try:
         return state.families.find(name, fixture.baseid, _definition(fixture))
     except (DefinitionError, ScoresError) as error:
         problem = str(error)
-    return _refuse(problem)  # not in the handler, which would print the message three times
+    return _refuse(node, problem)  # not in the handler, which would print the message three times
 
 
 def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:
@@ -170,28 +174,31 @@ def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:
     for name, fixture in _closure(metafunc, family.definition.parameters):
         if fixture.scope != "session":
             _refuse(
+                metafunc.definition,
                 f"family {family.name!r} needs the fixture {name!r}, whose scope is "
-                f"{fixture.scope}: make it session, as the family is"
+                f"{fixture.scope}: make it session, as the family is",
             )
         if fixture.params is not None:
             _refuse(
+                metafunc.definition,
                 f"family {family.name!r} needs the fixture {name!r}, which is parametrized: make "
-                "that an axis of the family"
+                "that an axis of the family",
             )
         known = family.dependencies.setdefault(name, fixture.func)
         if known is not fixture.func:
             _refuse(
+                metafunc.definition,
                 f"{metafunc.definition.nodeid} sees another fixture {name!r} than other specs of "
-                f"the family {family.name!r}, which is built once: give it another name"
+                f"the family {family.name!r}, which is built once: give it another name",
             )
 
 
 def _closure(metafunc: pytest.Metafunc, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """The fixtures a family needs, and those that these need."""
-    seen, todo = set(), list(names)
+    known, seen, todo = compat.fixtures_of(metafunc), set(), list(names)
     while todo:
         name = todo.pop(0)
-        fixtures = metafunc._arg2fixturedefs.get(name)
+        fixtures = known.get(name)
         if name in seen or not fixtures:
             continue  # `request`, or an unknown fixture, which pytest itself reports
         seen.add(name)
@@ -208,5 +215,7 @@ def _parametrized_by_user(metafunc: pytest.Metafunc, name: str) -> bool:
     return False
 
 
-def _refuse(message: str) -> NoReturn:
-    pytest.fail(message, pytrace=False)
+def _refuse(node: pytest.Item, message: str) -> NoReturn:
+    """Fail the collection of a test; what was said of another one before is not said again."""
+    first = node.config.stash[STATE].refused.setdefault(message, node.nodeid)
+    pytest.fail(message if first == node.nodeid else f"the same as of {first}", pytrace=False)

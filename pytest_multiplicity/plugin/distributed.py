@@ -7,15 +7,16 @@ runs them itself.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from itertools import zip_longest
 from typing import Any
 
 import pytest
 
 from pytest_multiplicity.findings import PairRecord
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.collection import PAIR, Pair
+from pytest_multiplicity.plugin.roles import Role
 from pytest_multiplicity.plugin.state import STATE, State
 
 HAS_FAMILIES = "multiplicity_has_families"  # what a worker says at its end
@@ -26,9 +27,10 @@ RERUN = "rerun"
 def start(session: pytest.Session) -> None:
     """Arrange for the gates: on a controller run them, in a worker say whether there are any."""
     config = session.config
-    if config.pluginmanager.hasplugin("dsession"):
+    role = config.stash[STATE].process.role
+    if role is Role.CONTROLLER:
         config.pluginmanager.register(Controller(session), "multiplicity-controller")
-    elif config.stash[STATE].worker:
+    elif role is Role.WORKER:
         config.pluginmanager.register(Worker(config.stash[STATE]), "multiplicity-worker")
 
 
@@ -41,8 +43,7 @@ class Worker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Leave word where pytest-xdist takes it along."""
-        output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
-        output[HAS_FAMILIES] = len(self._state.families) > 0
+        compat.worker_output(session.config)[HAS_FAMILIES] = len(self._state.families) > 0
 
 
 class Controller:
@@ -69,7 +70,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear whether a worker that ended had collected a family."""
-        self._has_families |= getattr(node, "workeroutput", {}).get(HAS_FAMILIES, False)
+        self._has_families |= compat.worker_output(node).get(HAS_FAMILIES, False)
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
@@ -121,7 +122,7 @@ class Controller:
             return
         self._collecting = self._collected = True
         try:
-            with _quietly(self._session):
+            with compat.collecting_again(self._session):
                 self._session.perform_collect()
         finally:
             self._collecting = False
@@ -141,26 +142,11 @@ class Controller:
         """As pytest's own loop runs items, the gates only."""
         session = self._session
         gates = [item for item in session.items if item.nodeid in self._state.gate_families]
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        if gates and reporter is not None and reporter._tw.width_of_current_line:
-            reporter.write_line("")  # after the letters of the workers' tests
+        if gates and (reporter := compat.terminal(session.config)) is not None:
+            compat.end_line(reporter)
         for item, following in zip_longest(gates, gates[1:]):
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
-
-
-@contextmanager
-def _quietly(session: pytest.Session) -> Iterator[None]:
-    """Collect in the middle of a run: pytest would count the tests again, or refuse after -x."""
-    option = session.config.option
-    verbose, option.verbose = option.verbose, min(option.verbose, -1)
-    stops = session._shouldfail, session._shouldstop
-    session._shouldfail = session._shouldstop = False  # the public setters only ever set
-    try:
-        yield
-    finally:
-        option.verbose = verbose
-        session._shouldfail, session._shouldstop = stops

@@ -134,13 +134,13 @@ def _tensors(state: State, family: Family, index: int) -> Mapping[str, Tensor] |
     """From the store, where every process finds what was trained, or from the module itself."""
     training = state.ledger.training.get(family.key)
     key = None if training is None else training.weights.get(index)
-    if key is not None and (entry := state.store.get("weights", key)) is not None:
+    if key is not None and (entry := state.resources.store.get("weights", key)) is not None:
         return entry.tensors
-    if family.population is None or not hasattr(family.population, "models"):
+    if family.population is None:
         return None
     try:
         return family.population.module(index).state_dict()
-    except MeasurementError:  # a callable: it has no weights
+    except MeasurementError:  # a callable, or recorded: it has no weights
         return None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.errors import MultiplicityError, failed_attempt
+from pytest_multiplicity.plugin import compat
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -18,11 +19,25 @@ def shortened(
     """Show an error that this package raised on purpose as short as it can be understood.
 
     Any other error is shown whole, and so is one that came from the user's own code in the depths
-    of an evaluation: a transform, a model, a data set.
+    of an evaluation: a transform, a model, a data set. What fails for a whole family is shown with
+    the first test that needs it; the others refer to that.
     """
-    excinfo, option = call.excinfo, item.config.getoption
-    if excinfo is None or not report.failed or option("fulltrace", False):
+    excinfo = call.excinfo
+    if excinfo is None or not report.failed or item.config.getoption("fulltrace", False):
         return report
+    if (attempt := failed_attempt(excinfo.value)) is not None:
+        attempt.shown = attempt.shown or item.nodeid
+        if attempt.shown != item.nodeid:
+            report.longrepr = f"{attempt.what} failed, see {attempt.shown}"
+            return report
+    return _alone(item, excinfo, report)
+
+
+def _alone(
+    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], report: pytest.TestReport
+) -> pytest.TestReport:
+    """Show an error without regard to others."""
+    option = item.config.getoption
     if not isinstance(excinfo.value, MultiplicityError):
         return report
     cause = excinfo.value.__cause__
@@ -38,8 +53,8 @@ def shortened(
         tbfilter=False,
         chain=False,
     )
-    if shown.reprcrash is not None:
-        shown.reprcrash.message = str(excinfo.value)  # the module's name would fill the summary
+    if (crash := compat.crash_of(shown)) is not None:
+        crash.message = str(excinfo.value)  # the module's name would fill the summary
     return report
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from pytest_multiplicity.design import Definition, Design
-from pytest_multiplicity.errors import DefinitionError, once_more
+from pytest_multiplicity.errors import Attempt, DefinitionError
 from pytest_multiplicity.findings import Spec
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation import Candidate, Population, RecordedPopulation
-
-Builder = Callable[["Family", Mapping[str, Any]], "Population | RecordedPopulation"]
+    from pytest_multiplicity.evaluation import Population
 
 
 @dataclass
@@ -31,8 +27,11 @@ class Family:
     specs: dict[str, Spec] = field(default_factory=dict)
     picked: dict[str, set[int]] = field(default_factory=dict)
     """Spec's node id -> the candidates it is about, where its author picked some by id."""
-    population: Population | RecordedPopulation | None = None
-    failure: Exception | None = None
+    population: Population | None = None
+    building: Attempt = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.building = Attempt(f"building {self.name}")
 
     @property
     def key(self) -> str:
@@ -49,8 +48,8 @@ class Family:
 class Families:
     """Every family seen so far, in definition order."""
 
-    def __init__(self, seeds: int | None, build: Builder) -> None:
-        self._seeds, self._build = seeds, build
+    def __init__(self, seeds: int | None) -> None:
+        self._seeds = seeds
         self._by_definition: dict[int, Family] = {}
 
     def __iter__(self) -> Iterator[Family]:
@@ -77,27 +76,6 @@ class Families:
         """The family of a definition that was seen at collection."""
         return self._by_definition[id(definition)]
 
-    def candidate(
-        self, definition: Definition, param: Any, dependencies: Mapping[str, Any]
-    ) -> Candidate:
-        """One candidate, by position or id; the family is built when the first is asked for."""
-        family = self.of(definition)
-        return self.population(family, dependencies).candidates[_position(family, param)]
-
-    def population(
-        self, family: Family, dependencies: Mapping[str, Any]
-    ) -> Population | RecordedPopulation:
-        """All candidates of a family, built once."""
-        if family.failure is not None:
-            raise once_more(f"building {family.name}", family.failure)
-        if family.population is None:
-            try:
-                family.population = self._build(family, dependencies)
-            except Exception as failure:
-                family.failure = failure
-                raise
-        return family.population
-
     def titles(self) -> dict[str, str]:
         """Key -> the name in reports: ``candidate``, or ``sub::candidate`` for a later namesake."""
         titles: dict[str, str] = {}
@@ -111,14 +89,3 @@ class Families:
                 )
             titles[family.key] = title
         return titles
-
-
-def _position(family: Family, param: Any) -> int:
-    if isinstance(param, int):
-        return param
-    if param in family.design.ids:
-        return family.design.ids.index(param)
-    raise pytest.UsageError(
-        f"family {family.name!r} has no candidate {param!r}; its ids run from "
-        f"{family.design.ids[0]} to {family.design.ids[-1]}"
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.design import Built, Definition, Recorded
-from pytest_multiplicity.plugin import DEFINITION
+from pytest_multiplicity.plugin import DEFINITION, factory
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
                 "it: write it as a function or in a plain class, not in a unittest.TestCase",
                 pytrace=False,
             )
-        return state.families.candidate(definition, request.param, dependencies)
+        return factory.candidate(state, definition, request.param, dependencies)
 
     names = ["request", *definition.parameters]
     signature = inspect.Signature(

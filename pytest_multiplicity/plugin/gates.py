@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_multiplicity.findings import GateRecord
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.options import Partial
 from pytest_multiplicity.plugin.state import STATE
@@ -44,17 +45,14 @@ def _keep_in_last_failed(item: pytest.Item) -> None:
 
     pytest forgets a test that is skipped; what is remembered here is put back at the end.
     """
-    last_failed = item.config.pluginmanager.getplugin("lfplugin")
-    failed = {} if last_failed is None else last_failed.lastfailed
+    failed = compat.last_failed(item.config)
     own = [key for key in failed if str(key) == item.nodeid]  # a text, since pytest 9 an object
     item.config.stash[STATE].unsettled += own
 
 
 def remember_unsettled(config: pytest.Config) -> None:
     """Put gates that failed before and weren't evaluated back among the last failed."""
-    last_failed = config.pluginmanager.getplugin("lfplugin")
-    for key in config.stash[STATE].unsettled:
-        last_failed.lastfailed[key] = True
+    compat.last_failed(config).update(dict.fromkeys(config.stash[STATE].unsettled, True))
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:
@@ -62,7 +60,7 @@ def record(report: pytest.TestReport) -> GateRecord | None:
     where = {"path": report.location[0], "line": (report.location[1] or 0) + 1}
     if report.failed:
         message = report.longreprtext
-        crash = getattr(report.longrepr, "reprcrash", None)
+        crash = compat.crash_of(report.longrepr)
         if crash is not None:
             message, where["line"] = crash.message, crash.lineno
         return GateRecord(report.nodeid, "failed", message, **where)  # type: ignore[arg-type]

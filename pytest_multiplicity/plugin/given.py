@@ -1,8 +1,4 @@
-"""Property-based specs: all candidates see the same examples, and the worst one is remembered.
-
-The attributes of hypothesis used here are its own plugin's way to set what a test runs with; they
-are used in one place, so that a change there is one change here.
-"""
+"""Property-based specs: all candidates see the same examples, and the worst one is remembered."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ NAMES = pytest.StashKey[dict[str, Names]]()
 def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None]:
     """Around the call of a spec under ``@given``; around any other it does nothing."""
     function = getattr(item, "obj", None)
-    if not getattr(function, "is_hypothesis_test", False):
+    if not compat.is_given(function):
         yield
         return
     _settle(getattr(function, "__func__", function))
@@ -52,13 +49,12 @@ def _settle(function: Any) -> None:
     One counterexample per candidate is sought, the smallest: looking for others would go on for as
     long as the clock allows. A seed that the user chose stays.
     """
-    from hypothesis import HealthCheck, core, settings
+    from hypothesis import HealthCheck, settings
 
-    current = function._hypothesis_internal_use_settings
-    if function._hypothesis_internal_use_seed is None and core.global_force_seed is None:
-        name = f"{function.__module__}.{function.__qualname__}"
-        function._hypothesis_internal_use_seed = zlib.crc32(name.encode())
-    function._hypothesis_internal_use_settings = settings(
+    current = compat.settings_of(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    compat.seed_if_unset(function, zlib.crc32(name.encode()))
+    wanted = settings(
         current,
         database=None,
         deadline=None,
@@ -69,6 +65,7 @@ def _settle(function: Any) -> None:
             HealthCheck.differing_executors,
         },
     )
+    compat.set_settings(function, wanted)
 
 
 def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.plugin import files
+from pytest_multiplicity.plugin import compat, files
 from pytest_multiplicity.plugin.options import Partial
 from pytest_multiplicity.plugin.reported import found_in, run_of
 from pytest_multiplicity.plugin.state import State
@@ -72,12 +72,9 @@ def fail(session: pytest.Session, gate: GateReport | None) -> None:
 
 def _show(config: pytest.Config, report: pytest.TestReport) -> None:
     """Not by the hook: `--lf`, `--sw` and progress would take it for a test of the run."""
-    from _pytest.junitxml import xml_key
-
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is not None:
+    if (reporter := compat.terminal(config)) is not None:
         reporter.stats.setdefault("failed", []).append(report)
-    if (xml := config.stash.get(xml_key, None)) is not None:
+    if (xml := compat.junit(config)) is not None:
         xml.pytest_runtest_logreport(report)
 
 

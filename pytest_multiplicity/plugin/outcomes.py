@@ -11,11 +11,10 @@ import pytest
 
 from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
 from pytest_multiplicity.findings import PairRecord
-from pytest_multiplicity.plugin import gates, given
+from pytest_multiplicity.plugin import compat, gates, given, screening
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
-from pytest_multiplicity.plugin.screening import DECIDED
 from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report import inert
 
@@ -72,7 +71,7 @@ def judge(
             report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
         return report
     pair = item.stash.get(PAIR, None)
-    screened = report.when == "setup" and DECIDED in item.stash
+    screened = report.when == "setup" and screening.DECIDED in item.stash
     if pair is None or (report.when != "call" and not report.failed and not screened):
         return report
     if screened:
@@ -88,7 +87,7 @@ def judge(
             item.user_properties.append((inert(name), float(metric.scores[pair.candidate])))
         record = replace(record, metrics=tuple(recorder.metrics), news=news)
     if state.options.screen:
-        state.screening.end(pair, record)
+        screening.of(state).end(pair, record)
     report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
     return report
 
@@ -115,7 +114,7 @@ def _record(
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
     record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
     error = call.excinfo.value if call.excinfo is not None else None
-    if hasattr(report, "wasxfail"):  # the user's own mark: this spec rejects nobody
+    if compat.marked_xfail(report):  # the user's own mark: this spec rejects nobody
         return replace(record, objected=error is not None)
     if report.when == "call" and report.passed:
         return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
@@ -137,12 +136,12 @@ def _record(
 
 def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: PairRecord) -> None:
     """Make the report say what the verdict is, in terms that other plugins know."""
-    if hasattr(report, "wasxfail") or record.verdict == "failed":
+    if compat.marked_xfail(report) or record.verdict == "failed":
         return
     report.multiplicity_category = _category(pair, record)  # type: ignore[attr-defined]
     if record.verdict == "rejected":
-        report.outcome = "skipped"
-        report.wasxfail = f"rejected: {inert(record.reason.splitlines()[0], MAX_REASON)}"
+        reason = inert(record.reason.splitlines()[0], MAX_REASON)
+        compat.reject(report, f"rejected: {reason}")
     elif record.objected:
         report.outcome, report.longrepr = "passed", None
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.report import FORMATS
-
-if TYPE_CHECKING:
-    from pytest_multiplicity.plugin.options import Options
-    from pytest_multiplicity.report.formats import Format
+from pytest_multiplicity.plugin.options import Options
+from pytest_multiplicity.report import FORMATS, Format
 
 SELECTION = "selection.json"  # the file by which an export is known
 

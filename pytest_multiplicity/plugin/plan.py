@@ -1,4 +1,4 @@
-"""``--multiplicity-plan``: what would be trained, how and how long; nothing is.
+"""`--multiplicity-plan`: what would be trained, how and how long; nothing is.
 
 One pair of every family is run as far as its fixtures, which is what building the candidates needs;
 instead of the spec's own body the family's training is planned.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
@@ -60,17 +61,16 @@ def show(reporter: pytest.TerminalReporter) -> bool:
 
 
 def _lines(family: Family, planned: set[str]) -> list[str]:
-    """Say what is trained for a family, and not for one before it; add that to ``planned``."""
-    from pytest_multiplicity.evaluation import Population
-
-    if not isinstance(family.population, Population):
-        return [f"{family.name}: {len(family.design.ids)} recorded candidates, nothing to train"]
-    models = family.population.models
-    groups = {plan: {job.key for job in plan.group.jobs} for plan in models.weights.plan()}
+    """Say what is trained for a family, and not for one before it; add that to `planned`."""
+    count = len(family.design.ids)
+    if isinstance(family.definition, Recorded) or family.population is None:
+        return [f"{family.name}: {count} recorded candidates, nothing to train"]
+    planned_now = family.population.plan()
+    groups = {plan: {job.key for job in plan.group.jobs} for plan in planned_now}
     plans = [plan for plan, keys in groups.items() if keys - planned]
-    count = len(set().union(*groups.values()) - planned)
+    fresh = len(set().union(*groups.values()) - planned)
     planned.update(*groups.values())
-    head = f"{family.name}: {len(models.made.all)} candidates, {count} to train"
+    head = f"{family.name}: {count} candidates, {fresh} to train"
     if not plans:
         return [head]
     seconds = sum(plan.seconds for plan in plans)

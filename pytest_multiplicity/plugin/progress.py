@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, TextIO
 
 import pytest
 
 from pytest_multiplicity.compute import Progress, Task
+from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin.roles import Process
 from pytest_multiplicity.report import clock, inert
+
+Outside = Callable[[], AbstractContextManager[Any]]
+"""Leaves pytest's capture for a moment."""
 
 LINE_SECONDS = 15.0  # between plain lines
 QUIET_SECONDS = 2.0  # work shorter than this is not worth a word
@@ -21,16 +27,14 @@ def make(config: pytest.Config) -> Progress:
     """Bars where there is a terminal, lines where there is none and in workers, nothing at -qq."""
     if config.get_verbosity() < -1:
         return Silent()
-    capture = config.pluginmanager.getplugin("capturemanager")
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    stream = sys.__stderr__ or sys.stderr
-    if hasattr(config, "workerinput"):  # its stderr is the controller's; a bar would smear there
-        return Shown(stream, capture, lambda: print(file=stream), _Lines)
-    if reporter is None:
-        return Shown(stream, capture, lambda: None, _Lines)
-    stream = reporter._tw._file
+    outside, stream = partial(compat.outside_capture, config), sys.__stderr__ or sys.stderr
+    if Process(config).worker:  # its stderr is the controller's; a bar would smear there
+        return Shown(stream, outside, lambda: print(file=stream), _Lines)
+    if (reporter := compat.terminal(config)) is None:
+        return Shown(stream, outside, lambda: None, _Lines)
+    stream = compat.stream(reporter)
     task = _Bar if stream.isatty() else _Lines
-    return Shown(stream, capture, reporter.ensure_newline, task)
+    return Shown(stream, outside, reporter.ensure_newline, task)
 
 
 class _NoTask:
@@ -53,11 +57,11 @@ class Shown:
     def __init__(
         self,
         stream: TextIO,
-        capture: Any,
+        outside: Outside,
         break_line: Callable[[], None],
         task: type[_Bar] | type[_Lines],
     ) -> None:
-        self._stream, self._capture, self._break_line = stream, capture, break_line
+        self._stream, self._outside, self._break_line = stream, outside, break_line
         self._task = task
 
     @contextmanager
@@ -69,12 +73,6 @@ class Shown:
             yield shown
         finally:
             shown.close()
-
-    def _outside(self) -> AbstractContextManager[Any]:
-        """Leave pytest's capture for a moment."""
-        if self._capture is None:
-            return nullcontext()
-        return self._capture.global_and_fixture_disabled()  # type: ignore[no-any-return]
 
 
 class _Lines:

@@ -13,7 +13,7 @@ from pytest_multiplicity.findings import News
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation import Metric, Population, RecordedPopulation
+    from pytest_multiplicity.evaluation import Metric, Population
     from pytest_multiplicity.plugin.collection import Pair
     from pytest_multiplicity.plugin.state import State
 
@@ -24,9 +24,7 @@ ONCE = "facts of training"  # told with the first metrics, not with every pair
 class Recorder:
     """Collects the metrics of one pair; while it is entered, the population reports to it."""
 
-    def __init__(
-        self, population: Population | RecordedPopulation, *, policy: str, role: str
-    ) -> None:
+    def __init__(self, population: Population, *, policy: str, role: str) -> None:
         self.population, self.policy, self.role = population, policy, role
         self.metrics: dict[str, Metric] = {}  # what was measured, by name
         self.undecided: list[str] = []

@@ -68,6 +68,8 @@ def _findings(state: State, family: Family, title: str) -> FamilyFindings:
         facts=Facts() if population is None else population.facts(),
         measured=state.metrics.get(family.key, {}),
         gated={} if population is None else population.metrics,
-        data=getattr(population, "data_by_name", {}),
+        data={} if population is None else population.data_by_name,
     )
-    return FamilyFindings(seen, state.ledger, lambda kind, key: state.store.get(kind, key))
+    return FamilyFindings(
+        seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
+    )

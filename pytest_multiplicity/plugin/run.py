@@ -7,26 +7,36 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.findings import GateRecord, PairRecord
-from pytest_multiplicity.plugin import clusters, options
+from pytest_multiplicity.plugin import clusters, options, paths
 from pytest_multiplicity.plugin.options import Engine
+from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
 
 
 def configure(config: pytest.Config) -> None:
     """Check the options, start with an empty ledger."""
-    state = config.stash[STATE] = State(config, options.read(config))
-    if not state.worker and state.options.device not in ("auto", "cpu"):  # which are everywhere
-        state.device  # noqa: B018 - raises pytest.UsageError, now rather than after collection
-    if not state.worker and state.options.engine is Engine.RAY:
-        clusters.check()
-        config.pluginmanager.register(clusters.Sharing(), "multiplicity-cluster")
+    given = options.read(config)
+    state = config.stash[STATE] = State(config, given, Resources(config, given))
+    if not state.worker:  # once is enough
+        paths.check(given)
+        _check_machine(config, state)
     config.pluginmanager.register(Log(state), "multiplicity-log")
+
+
+def _check_machine(config: pytest.Config, state: State) -> None:
+    """Raise pytest.UsageError for a machine that isn't there, before anything is collected."""
+    if state.options.device not in ("auto", "cpu"):  # which are everywhere
+        state.resources.device  # noqa: B018 - raises
+    if state.options.engine is Engine.RAY:
+        clusters.check()
+        if (cluster := state.resources.cluster) is not None:
+            config.pluginmanager.register(clusters.Sharing(cluster), "multiplicity-cluster")
 
 
 def unconfigure(config: pytest.Config) -> None:
     """Close what the run held open."""
     if (state := config.stash.get(STATE, None)) is not None:
-        state.close()
+        state.resources.close()
 
 
 class Log:

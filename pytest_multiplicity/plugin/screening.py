@@ -1,8 +1,8 @@
-"""``--multiplicity-screen``: what is decided is not judged again, and the cheap is judged first.
+"""`--multiplicity-screen`: what is decided is not judged again, and the cheap is judged first.
 
 Once a spec has rejected a candidate, no other spec judges it, and nothing more is measured for it.
-The survivors are the same as without: a spec that compares a candidate with its family (``within``,
-``in_top``) still sees the whole family, which is measured for it then.
+The survivors are the same as without: a spec that compares a candidate with its family (`within`,
+`in_top`) still sees the whole family, which is measured for it then.
 
 What a spec costs is known once it has judged a candidate. So each enforced spec first judges one,
 its pilot, for which alone it is measured; then the specs follow one another over all other
@@ -14,17 +14,15 @@ workers know of each other's rejections goes through the store.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_multiplicity.findings import PairRecord
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE, State
-
-if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation import Effort
 
 DECIDED = pytest.StashKey[bool]()  # on an item: its candidate was rejected before its turn
 KIND = "verdicts"
@@ -67,7 +65,7 @@ class Screening:
         _sort(rest, lambda item, pair: places[pair.spec.nodeid])
         session.items[position:] = rest
         if rest[0] is not following:
-            session._setupstate.teardown_exact(rest[0])
+            compat.tear_down_for(rest[0])
 
     def _places(self) -> dict[str, tuple[int, int, int]]:
         """Spec's node id -> its place: family by family, unforeseen last, the cheaper first."""
@@ -89,21 +87,19 @@ class Screening:
         self._piloting = pair if item in self._pilots else None
         if self._piloting is None and rejected_by:
             item.stash[DECIDED] = True
-            raise pytest.skip.Exception(
-                f"rejected by {', '.join(rejected_by)}, so screened", _use_item_location=True
-            )
-        if (effort := _effort(pair.family)) is not None:
-            effort.asked.clear()
+            raise compat.skip_at_item(f"rejected by {', '.join(rejected_by)}, so screened")
+        if pair.family.population is not None:
+            pair.family.population.effort.asked.clear()
 
     def end(self, pair: Pair, record: PairRecord) -> None:
         """After a pair's verdict: learn what it cost, tell other processes of a rejection."""
-        effort = _effort(pair.family)
-        if self._piloting is pair and effort is not None:
-            self._costs[pair.spec.nodeid] = dict(effort.asked)
+        population = pair.family.population
+        if self._piloting is pair and population is not None:
+            self._costs[pair.spec.nodeid] = dict(population.effort.asked)
         self._piloting = None
         if self._state.worker and record.verdict == "rejected":
             key = self._key(pair.family, pair.candidate)
-            self._state.store.put(KIND, key, {}, {"by": pair.spec.nodeid})
+            self._state.resources.store.put(KIND, key, {}, {"by": pair.spec.nodeid})
 
     def screened(self, family: Family) -> Collection[int]:
         """Whom nothing is measured for now: all but a pilot, else those who were rejected."""
@@ -119,13 +115,21 @@ class Screening:
         here = set(self._state.ledger.rejected(family.key).get(candidate, ()))
         if here or not self._state.worker:
             return here
-        entry = self._state.store.get(KIND, self._key(family, candidate))
+        entry = self._state.resources.store.get(KIND, self._key(family, candidate))
         return set() if entry is None else {entry.meta["by"]}
 
     def _key(self, family: Family, candidate: int) -> str:
         from pytest_multiplicity.store import fingerprint
 
-        return fingerprint(["verdict", self._state.run_id, family.key, candidate])
+        return fingerprint(["verdict", self._state.process.run_id, family.key, candidate])
+
+
+SCREENING = pytest.StashKey[Screening]()
+
+
+def of(state: State) -> Screening:
+    """Return the screening of a run, where that is asked for."""
+    return state.config.stash.setdefault(SCREENING, Screening(state))
 
 
 def cheapest_first(costs: Mapping[str, Costs], paid: Iterable[str]) -> list[str]:
@@ -147,21 +151,21 @@ def order(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Arrange the pairs of a run that screens."""
     state = config.stash[STATE]
     if state.options.screen and not state.options.plan:
-        state.screening.arrange(items)
+        of(state).arrange(items)
 
 
 def setup(item: pytest.Item) -> None:
     """Skip a pair whose candidate is out."""
     pair, state = item.stash.get(PAIR, None), item.config.stash[STATE]
     if pair is not None and state.options.screen and not state.options.plan:
-        state.screening.begin(item, pair)
+        of(state).begin(item, pair)
 
 
 def teardown(item: pytest.Item, following: pytest.Item | None) -> None:
     """Order what is left, once its cost is known."""
     state = item.config.stash[STATE]
     if state.options.screen and PAIR in item.stash:
-        state.screening.rearrange(item, following)
+        of(state).rearrange(item, following)
 
 
 def _pilots(items: Sequence[pytest.Item]) -> dict[pytest.Item, Pair]:
@@ -186,11 +190,5 @@ def _sort(items: list[pytest.Item], key: Any) -> None:
         items[place] = item
 
 
-def _effort(family: Family) -> Effort | None:
-    """What a family of models is asked for; recorded scores cost nothing."""
-    return getattr(family.population, "effort", None)
-
-
 def _paid(family: Family) -> Collection[str]:
-    effort = _effort(family)
-    return () if effort is None else effort.everybody
+    return () if family.population is None else family.population.effort.everybody

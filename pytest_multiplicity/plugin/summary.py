@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.plugin import export, files, lock, reported
+from pytest_multiplicity.plugin import compat, export, files, lock, reported
 from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
 from pytest_multiplicity.plugin.paths import is_step_summary
@@ -53,7 +53,7 @@ def show(reporter: pytest.TerminalReporter) -> None:
         return
     from pytest_multiplicity.report import terminal
 
-    writer = reporter._tw
+    writer = compat.writer(reporter)
     text = terminal.render(
         run_of(state),
         width=writer.fullwidth,
@@ -124,10 +124,9 @@ def _in_workspace(config: pytest.Config, path: str | None) -> str | None:
 
 def _say(config: pytest.Config, text: str) -> None:
     """On lines of their own, on the terminal or where it would be."""
-    reporter = config.pluginmanager.getplugin("terminalreporter")
+    reporter = compat.terminal(config)
     if text and reporter is not None:
-        if reporter._tw.width_of_current_line:  # under -q ensure_newline() doesn't know
-            reporter.write_line("")
+        compat.end_line(reporter)
         reporter.write(text.rstrip("\n") + "\n")
     elif text:
         print(text.rstrip("\n"), file=sys.stdout, flush=True)
@@ -168,7 +167,7 @@ def _no_commands(text: str) -> str:
 
 
 def _speaks_unicode(reporter: pytest.TerminalReporter) -> bool:
-    encoding = getattr(reporter._tw._file, "encoding", None) or "ascii"
+    encoding = getattr(compat.stream(reporter), "encoding", None) or "ascii"
     try:
         "│█Δ".encode(encoding)
     except (UnicodeEncodeError, LookupError):

@@ -6,6 +6,7 @@ from . import lock_file as lock_file
 from . import markdown as markdown
 from . import terminal as terminal
 from .formats import FORMATS as FORMATS
+from .formats import Format as Format
 from .lock import Majority as Majority
 from .markdown import SUMMARY_LIMIT as SUMMARY_LIMIT
 from .terminal import Level as Level

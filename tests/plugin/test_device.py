@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pytest_multiplicity.plugin.device import choose
-from pytest_multiplicity.plugin.state import State
+from pytest_multiplicity.plugin.resources import Resources
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def test_a_worker_has_its_share_of_the_threads(monkeypatch, workers, share):
     monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
     monkeypatch.setattr(torch, "set_num_threads", now.append)
     config = SimpleNamespace(workerinput={"workerid": "gw1", "workercount": workers})
-    state = State(config, SimpleNamespace(seeds=None))
-    assert state.process == 1
-    assert state.threads == 4  # while it computes, and others wait
+    held = Resources(config, SimpleNamespace())
+    assert held.process.number == 1
+    assert held.threads == 4  # while it computes, and others wait
     assert now == [4, share]
 
 
 def test_without_workers_there_is_no_share(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", pytest.fail)
-    state = State(SimpleNamespace(), SimpleNamespace(seeds=None))
-    assert state.process == 0
-    assert state.threads == torch.get_num_threads()
+    held = Resources(SimpleNamespace(), SimpleNamespace())
+    assert held.process.number == 0
+    assert held.threads == torch.get_num_threads()

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+from contextlib import nullcontext
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -141,7 +142,7 @@ def _check_markdown(text):
 
 def test_progress(capfd):
     stream = io.StringIO()
-    shown = progress.Shown(stream, None, lambda: None, progress._Lines)
+    shown = progress.Shown(stream, nullcontext, lambda: None, progress._Lines)
     with shown.task(NAME, 10) as task:
         task._next = 0.0
         task.advance()

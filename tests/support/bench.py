@@ -14,7 +14,7 @@ import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.design import Built
 from pytest_multiplicity.evaluation.leakage import Leakage
-from pytest_multiplicity.evaluation.population import Population
+from pytest_multiplicity.evaluation.model_population import ModelPopulation
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.store import LocalStore
 
@@ -65,7 +65,7 @@ class Bench:
         run_id: str = "run",
         version: str | None = None,
         design: Any = "star",
-    ) -> Population:
+    ) -> ModelPopulation:
         """Two learning rates and two seeds of a linear model, unless told otherwise."""
         vary = {"lr": [0.05]} if vary is None else vary
         definition = Built(
@@ -80,7 +80,7 @@ class Bench:
             machine=Machine(torch.device("cpu"), self.store, _Quiet()),
             run_id=run_id,
         )
-        return Population(models, {}, Leakage(self.store, self.told.append))
+        return ModelPopulation(models, {}, Leakage(self.store, self.told.append))
 
 
 @pytest.fixture

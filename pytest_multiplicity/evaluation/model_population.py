@@ -1,0 +1,302 @@
+"""The candidates that are models: whatever is measured is measured for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor, nn
+
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError, guarded
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
+from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
+from pytest_multiplicity.evaluation.measure import Measure, measure_name
+from pytest_multiplicity.evaluation.measuring import Measuring
+from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.population import Effort, Observer
+from pytest_multiplicity.evaluation.same_value import Content
+from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.inference import Asked, Models, Under, ask
+from pytest_multiplicity.training import Plan
+
+Screened = Callable[[], Collection[int]]
+Measured = Callable[[Sequence[int]], Metric]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, of the candidates at the positions it is called with."""
+
+    name: str
+    asked: tuple[Asked, ...]
+    of: Measured
+
+
+def nobody() -> Collection[int]:
+    """Nobody is left out: what is measured is measured for the whole family."""
+    return ()
+
+
+class ModelPopulation:
+    """A family's models; each of their metrics is computed once and has a name of its own.
+
+    `screened` says who needn't be measured now unless asked for by name, or by a comparison
+    within the family, which measures everybody. `effort` counts what all that takes.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        names: dict[str, str],
+        leakage: Leakage,
+        screened: Screened = nobody,
+    ) -> None:
+        self.models, self.design = models, models.design
+        self.candidates = tuple(Candidate(self, i) for i in range(len(self.design.ids)))
+        self.unheard: list[Metric] = []  # what was measured while nobody observed
+        self.observer: Observer = self.unheard.append
+        self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
+        for data in {id(d): d for d in models.made.data}.values():
+            leakage.use(TRAINING, data)
+        self.data_by_name: dict[str, Data] = {}  # what was measured on
+        self._names = names  # data set name -> fingerprint, shared by all families of the run
+        self._contents: dict[str, Content] = {}  # of names of interventions and of measures
+        self.metrics: dict[str, Metric] = {}
+        self._examples: dict[str, Metric] = {}  # of searches
+        self._measuring = Measuring(models)
+        self._screened = screened
+        self.effort = Effort()
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Inside, metrics are examples of a search, and only outcomes are stored, not logits."""
+        with self._measuring.logits.unkept():
+            yield
+
+    # --- what a candidate answers with
+
+    def module(self, index: int) -> nn.Module:
+        """The module of one candidate."""
+        return self.models.module(index)
+
+    def logits(self, index: int, data: Data, under: Under) -> Tensor:
+        """The logits of one candidate; those of the whole family are computed with them."""
+        self._need(index)
+        asked = self.ask(data, under)
+        if asked.groups[0] is not asked:
+            raise InterventionError(
+                f"logits under {asked.under.name}: only a score tells which group is the worst; "
+                "name one, as in Group('age < 30')"
+            )
+        self.effort.note(asked)
+        return self._measuring.logits_of(index, asked, self._chosen([index]))
+
+    def accuracy(self, index: int, data: Data, under: Under) -> Score:
+        """One candidate's accuracy, after measuring it for the family."""
+        self._need(index)
+        return self._observed(self._metric(self._accuracies(data, under), [index]), index)
+
+    def measure(
+        self,
+        index: int,
+        fn: Measure,
+        data: Data,
+        under: Under,
+        *,
+        name: str | None,
+        higher_is_better: bool,
+    ) -> Score:
+        """One candidate's value of `fn`, after measuring it for the family."""
+        self._need(index)
+        asked = self.ask(data, under)
+        full = f"{measure_name(fn, name)} on {asked.name}"
+        if not self._is_unique(full, [fn, higher_is_better]):
+            raise MeasurementError(
+                f"two different measures are named {full!r}: tell them apart with name="
+            )
+        of = partial(self._measuring.measured, fn, name=full, higher_is_better=higher_is_better)
+        return self._observed(self._metric(self._each_group(full, asked, of), [index]), index)
+
+    def privacy(
+        self, index: int, members: Data, nonmembers: Data | None, *, references: bool
+    ) -> Score:
+        """One candidate's privacy, after measuring it for the family."""
+        self._need(index)
+        inside = self._known(members, None)  # trained on, as it must be: that is no leak
+        name = f"membership privacy on {inside.name}"
+        if nonmembers is not None:
+            measurement = self._privacy_between(inside, nonmembers, name, references)
+        else:
+            name += " with references" if references else ""
+            of = partial(self._measuring.privacy_in, inside, name=name, references=references)
+            measurement = Measurement(name, (inside,), of)
+        needed = self.alive if references else [index]  # the others are the references
+        return self._observed(self._metric(measurement, needed), index)
+
+    def _privacy_between(
+        self, inside: Asked, nonmembers: Data, name: str, references: bool
+    ) -> Measurement:
+        if references:
+            raise MeasurementError(
+                "references are candidates that saw other halves of the recipes' data: say "
+                "privacy(data, references=True), without non-members"
+            )
+        outside = self._known(nonmembers, None)
+        name += f" against {outside.name}"
+        of = partial(self._measuring.privacy_between, inside, outside, name=name)
+        return Measurement(name, (inside, outside), of)
+
+    def recorded(self, index: int, name: str) -> Score:
+        """A trained family has no recorded scores: raises MeasurementError."""
+        raise MeasurementError(
+            f"score({name!r}) reads a recorded family; these candidates are models: "
+            "use accuracy(data) or measure(fn, data)"
+        )
+
+    def accuracies(self, data: Data | str, under: Under = None) -> Metric:
+        """The accuracy of every candidate that has a model and isn't screened, as a metric."""
+        self.models.weights.ready()
+        return self._metric(self._accuracies(data, under), self._chosen([]))
+
+    def _accuracies(self, data: Data | str, under: Under) -> Measurement:
+        asked = self.ask(data, under)
+        return self._each_group(f"accuracy on {asked.name}", asked, self._measuring.accuracies)
+
+    def _each_group(
+        self, name: str, asked: Asked, measure: Callable[[Asked, Sequence[int]], Metric]
+    ) -> Measurement:
+        """Measure what was asked, or each of the groups among which the worst is sought."""
+        if asked.groups[0] is asked:
+            return Measurement(name, (asked,), partial(measure, asked))
+
+        def worst(chosen: Sequence[int]) -> Metric:
+            return self._measuring.worst(lambda each: measure(each, chosen), asked, name)
+
+        return Measurement(name, (asked,), worst)
+
+    @property
+    def alive(self) -> list[int]:
+        """Positions of the candidates that have a model: all but the diverged ones."""
+        return self._measuring.alive
+
+    def plan(self) -> list[Plan]:
+        """How the recipes that the store doesn't hold would be trained."""
+        return self.models.weights.plan()
+
+    def prepare_gates(self, selected_on: dict[str, str]) -> None:
+        """From now on gates measure; enforced specs used these data sets (name -> fingerprint)."""
+        self.role = GATE
+        self.leakage.selected(selected_on)
+
+    def facts(self) -> Facts:
+        """Return what reports say of the family beside its scores."""
+        counts = self.models.counts
+        return Facts(
+            device=self.models.machine.device.type,
+            trained=counts.trained,
+            stored=counts.stored,
+            trained_now=len(self.models.weights.trained_now),
+            warnings=tuple(self.models.doubts),
+        )
+
+    def facts_of_training(self) -> TrainingFacts | None:
+        """Return what training left to tell; None before it is done."""
+        weights = self.models.weights
+        if not weights.history and not weights.diverged:
+            return None
+        return TrainingFacts(
+            ways=weights.ways,
+            diverged={i: str(each) for i, each in weights.diverged.items()},
+            history=weights.history,
+            weights={i: self.models.made.keys[i] for i in weights.history},
+        )
+
+    # --- what is asked
+
+    def ask(self, data: Data | str, under: Under) -> Asked:
+        """The question, checked; its data counts as used for what is measured now.
+
+        Reports tell data sets and interventions apart by name, so two of one name and different
+        content raise DataError or InterventionError.
+        """
+        asked = self._known(data, under)
+        self.data_by_name.setdefault(asked.data.name, asked.data)
+        self.leakage.use(self.role, asked.data)
+        return asked
+
+    def _known(self, data: Data | str, under: Under) -> Asked:
+        asked = ask(data, under)
+        known = self._names.setdefault(asked.data.name, asked.data.fingerprint)
+        if known != asked.data.fingerprint:
+            raise DataError(
+                f"two data sets of this run are named {asked.data.name!r} and differ in content: "
+                "give each a name of its own"
+            )
+        parts = [value for step in asked.under.steps for value in vars(step).values()]
+        if not self._is_unique(f"under {asked.under.name}", parts):
+            raise InterventionError(
+                f"two interventions are named {asked.under.name!r} and differ in content: give "
+                "their functions names of their own, and pass what varies as a parameter, as in "
+                "Corrupt(rotate, angle=15)"
+            )
+        return asked
+
+    def _is_unique(self, name: str, values: Sequence[object]) -> bool:
+        """Whether this name stood for nothing else so far."""
+        if name not in self._contents:
+            self._contents[name] = Content(values)
+        return self._contents[name].is_that_of(values)
+
+    # --- what is remembered
+
+    def _need(self, index: int) -> None:
+        """Raise CandidateDiverged when the candidate at `index` has no model."""
+        self.models.weights.ready()
+        self.models.weights.refuse_diverged(index)
+
+    def _chosen(self, needed: Sequence[int]) -> list[int]:
+        """Whom to measure: those who are needed, and all that have a model and aren't screened."""
+        out = set(self._screened()).difference(needed)
+        return [index for index in self.alive if index not in out]
+
+    def _metric(self, measurement: Measurement, needed: Sequence[int]) -> Metric:
+        """The metric of this name, measured on first sight; in a search, an example of it.
+
+        It is measured again when a candidate is needed that was left out; logits are kept.
+        """
+        for each in measurement.asked:
+            self.effort.note(each)
+        name, searching = measurement.name, self._measuring.logits.searching
+        known = self._examples if searching else self.metrics
+        if name in known and not known[name].lacks(needed):
+            return known[name]
+        metric = self.metrics.get(name)
+        if metric is None or metric.lacks(needed):
+            before = [] if metric is None else metric.measured
+            chosen = self._chosen([*needed, *before])
+            metric = self._completed(measurement, chosen, measurement.of(chosen))
+        known[name] = metric.example() if searching else metric
+        return known[name]
+
+    def _completed(self, measurement: Measurement, chosen: Sequence[int], metric: Metric) -> Metric:
+        """The metric, with a way to measure those who were left out."""
+        if len(chosen) == len(self.alive):
+            for each in measurement.asked:
+                self.effort.done(each)
+            return metric
+
+        @guarded("the evaluation")
+        def complete() -> Metric:
+            whole = self._metric(measurement, self.alive)
+            self.observer(whole)
+            return whole
+
+        return replace(metric, complete=complete)
+
+    def _observed(self, metric: Metric, index: int) -> Score:
+        self.observer(metric)
+        return Score(metric, index)

@@ -1,0 +1,189 @@
+"""Every name of pytest, pytest-xdist and hypothesis that is not public, each with why it is used.
+
+A release of theirs that renames one is mended here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TextIO
+
+import pytest
+
+# --- pytest: fixtures
+
+
+def fixtures_of(test: pytest.Metafunc | pytest.Function) -> Mapping[str, Sequence[Any]]:
+    """Return a test's fixtures with those they need: name -> definitions, the last one holds.
+
+    There is no public way to know them before they are set up (pytest#14991).
+    """
+    if isinstance(test, pytest.Function):
+        return test._fixtureinfo.name2fixturedefs
+    return test._arg2fixturedefs
+
+
+def visible_fixtures(name: str, node: pytest.Item) -> Sequence[Any]:
+    """Return the definitions of a fixture that a node sees, requested or not (pytest#14991)."""
+    manager: Any = node.session._fixturemanager
+    return manager.getfixturedefs(name, node) or ()
+
+
+def tear_down_for(following: pytest.Item) -> None:
+    """Take down the fixtures that the item which comes next now doesn't need.
+
+    pytest chose the next item before its order changed; `SetupState`, clarified for plugins in
+    pytest#8219, is not public.
+    """
+    following.session._setupstate.teardown_exact(following)
+
+
+# --- pytest: outcomes
+
+
+def marked_xfail(report: pytest.TestReport) -> bool:
+    """Return whether the user's own mark has made this an expected failure (pytest#7327)."""
+    return hasattr(report, "wasxfail")
+
+
+def reject(report: pytest.TestReport, reason: str) -> None:
+    """Make a failure one that fails nothing: skipped with `wasxfail` (undocumented, pytest#7327).
+
+    Without the attribute a skipped report trips assertions in junitxml and the terminal.
+    """
+    report.outcome = "skipped"
+    report.wasxfail = reason
+
+
+def skip_at_item(reason: str) -> BaseException:
+    """Return what to raise to skip an item as if it were marked so, at its line instead of ours."""
+    return pytest.skip.Exception(reason, _use_item_location=True)
+
+
+def crash_of(longrepr: object) -> Any:
+    """Return where a failure happened and its message, None where that isn't known.
+
+    `ReprFileLocation` is not public; JUnit and the short summary read its message.
+    """
+    return getattr(longrepr, "reprcrash", None)
+
+
+def junit(config: pytest.Config) -> Any:
+    """Return what writes `--junitxml`, None where nothing does: its key is not exported."""
+    from _pytest.junitxml import xml_key
+
+    return config.stash.get(xml_key, None)
+
+
+def last_failed(config: pytest.Config) -> dict[Any, bool]:
+    """Return what `--lf` remembers, to change: it forgets a test that is skipped; no hook asks."""
+    plugin: Any = config.pluginmanager.getplugin("lfplugin")
+    return {} if plugin is None else plugin.lastfailed
+
+
+@contextmanager
+def collecting_again(session: pytest.Session) -> Iterator[None]:
+    """Inside, `perform_collect` is silent, and doesn't refuse after `-x`.
+
+    The public setters of `shouldfail` and `shouldstop` only ever set (pytest#11721).
+    """
+    option = session.config.option
+    verbose, option.verbose = option.verbose, min(option.verbose, -1)
+    stops = session._shouldfail, session._shouldstop
+    session._shouldfail = session._shouldstop = False
+    try:
+        yield
+    finally:
+        option.verbose = verbose
+        session._shouldfail, session._shouldstop = stops
+
+
+# --- pytest: the terminal
+
+
+def terminal(config: pytest.Config) -> pytest.TerminalReporter | None:
+    """Return the terminal's reporter; None under `-p no:terminal`, and in workers of xdist."""
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
+    return reporter
+
+
+def writer(reporter: pytest.TerminalReporter) -> Any:
+    """Return what knows the terminal's width and colours: its public alias went in pytest#6779."""
+    return reporter._tw
+
+
+def stream(reporter: pytest.TerminalReporter) -> TextIO:
+    """Return the stream that the terminal's reporter writes to (pytest#6779)."""
+    written: TextIO = reporter._tw._file
+    return written
+
+
+def end_line(reporter: pytest.TerminalReporter) -> None:
+    """Begin a new line after the letters of tests: under -q `ensure_newline()` doesn't know."""
+    if reporter._tw.width_of_current_line:
+        reporter.write_line("")
+
+
+def outside_capture(config: pytest.Config) -> AbstractContextManager[Any]:
+    """Leave pytest's capture for a moment; the fixture `capsys.disabled()` is for tests alone."""
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    return nullcontext() if manager is None else manager.global_and_fixture_disabled()
+
+
+# --- pytest-xdist: its own helpers take a session or a request, no config (xdist#504)
+
+
+def worker_input(config: Any) -> dict[str, Any] | None:
+    """Return what a worker of pytest-xdist is told, by its config or its node; else None."""
+    return getattr(config, "workerinput", None)
+
+
+def worker_output(worker: Any) -> dict[str, Any]:
+    """Return what a worker leaves for its controller: of its config to add to, of its node to read.
+
+    A worker that crashed left nothing.
+    """
+    return getattr(worker, "workeroutput", {})
+
+
+def controls_workers(config: pytest.Config) -> bool:
+    """Return whether workers judge for this process: known once its session has started."""
+    return config.pluginmanager.hasplugin("dsession")
+
+
+def run_id(config: pytest.Config) -> str | None:
+    """Return the id that a controller gave its workers; the fixture of it is for tests alone."""
+    if (told := worker_input(config)) is not None:
+        return told["testrunuid"]  # type: ignore[no-any-return]
+    session = config.pluginmanager.getplugin("dsession")
+    return getattr(getattr(session, "nodemanager", None), "testrunuid", None)
+
+
+# --- hypothesis
+
+
+def is_given(function: object) -> bool:
+    """Return whether hypothesis draws a test's arguments, whether or not it was ever imported."""
+    return getattr(function, "is_hypothesis_test", False) is True
+
+
+def settings_of(function: Any) -> Any:
+    """Return the settings that a test under `@given` runs with."""
+    return function._hypothesis_internal_use_settings
+
+
+def set_settings(function: Any, settings: Any) -> None:
+    """Have a test run with these settings: hypothesis' own plugin sets them so for its options."""
+    function._hypothesis_internal_use_settings = settings
+
+
+def seed_if_unset(function: Any, seed: int) -> None:
+    """Have a test draw from a seed, unless its author or `--hypothesis-seed` chose one.
+
+    The public `seed()` turns the example database off, and can't be told from the author's.
+    """
+    from hypothesis import core
+
+    if function._hypothesis_internal_use_seed is None and core.global_force_seed is None:
+        function._hypothesis_internal_use_seed = seed

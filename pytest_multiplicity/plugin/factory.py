@@ -1,0 +1,94 @@
+"""Builds the candidates of families, and the survivors that gates look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_multiplicity.design import Built, Definition, Recorded
+from pytest_multiplicity.plugin import screening
+from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.state import State
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation import Candidate, Population, Survivors
+
+
+def candidate(
+    state: State, definition: Definition, param: Any, dependencies: Mapping[str, Any]
+) -> Candidate:
+    """Return one candidate, by position or id; its family is built when the first is asked for."""
+    family = state.families.of(definition)
+    return population(state, family, dependencies).candidates[_position(family, param)]
+
+
+def population(state: State, family: Family, dependencies: Mapping[str, Any]) -> Population:
+    """Return all candidates of a family, built once; trains nothing yet."""
+    if family.population is None:
+        with family.building:
+            family.population = _build(state, family, dependencies)
+    return family.population
+
+
+def survivors(state: State, gate: pytest.FixtureRequest) -> Survivors:
+    """Return the survivors of the gate's family, on the verdicts so far."""
+    from pytest_multiplicity.evaluation import Survivors
+
+    family = state.families.get(state.gate_families[gate.node.nodeid])
+    needed = {name: gate.getfixturevalue(name) for name in family.definition.parameters}
+    built = population(state, family, needed)
+    built.prepare_gates(_selected_on(state, family))
+    return Survivors(built, state.ledger.standing(family.key, built.alive))
+
+
+def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Population:
+    if isinstance(family.definition, Recorded):
+        from pytest_multiplicity.evaluation import RecordedPopulation
+
+        state.warnings.extend(family.definition.doubts_about_unit())
+        return RecordedPopulation(family.definition, family.design)
+    from pytest_multiplicity.evaluation import ModelPopulation
+    from pytest_multiplicity.inference import Models
+
+    assert isinstance(family.definition, Built)
+    made = [family.definition.function(c, **dependencies) for c in family.design.configs]
+    held = state.resources
+    models = Models(
+        family.name,
+        family.definition,
+        family.design,
+        made,
+        machine=held.machine,
+        run_id=state.process.run_id,
+    )
+    if not state.options.screen:
+        return ModelPopulation(models, state.names, held.leakage)
+    screened = partial(screening.of(state).screened, family)
+    return ModelPopulation(models, state.names, held.leakage, screened)
+
+
+def _selected_on(state: State, family: Family) -> dict[str, str]:
+    """Data sets that enforced specs used, in any process: name -> fingerprint."""
+    known = state.ledger.metrics.get(family.key, {})
+    metrics = [
+        known[name]
+        for spec in family.specs.values()
+        if not spec.unforeseen
+        for record in state.ledger.judged(family.key, spec.nodeid).values()
+        for name in record.metrics
+    ]
+    return {m.data: str(m.data_key) for m in metrics if m.data is not None}
+
+
+def _position(family: Family, param: Any) -> int:
+    if isinstance(param, int):
+        return param
+    if param in family.design.ids:
+        return family.design.ids.index(param)
+    raise pytest.UsageError(
+        f"family {family.name!r} has no candidate {param!r}; its ids run from "
+        f"{family.design.ids[0]} to {family.design.ids[-1]}"
+    )
