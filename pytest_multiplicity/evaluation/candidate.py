@@ -88,12 +88,12 @@ class Candidate:
         return data.task.probabilities(self.logits(data, under))
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
-        """The most likely class of every sample, `[n]`, int64 on the CPU."""
+        """Return the most likely class of every sample, `[n]`, int64 on the CPU."""
         return data.task.predictions(self.logits(data, under))
 
     @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:
-        """The share of samples it classifies rightly, under an intervention if one is given."""
+        """Return the share of samples it classifies rightly, under an intervention if given."""
         return self._measurer.accuracy(self._index, data, under)
 
     @OURS
@@ -134,5 +134,5 @@ class Candidate:
         return self._measurer.privacy(self._index, members, nonmembers, references=references)
 
     def score(self, name: str) -> Score:
-        """A metric of a recorded family, named as its column."""
+        """Return a metric of a recorded family, named as its column."""
         return self._measurer.recorded(self._index, name)

@@ -74,11 +74,11 @@ class BeyondDoubt:
         return Doubted(doubt.at_most(self._own, threshold, self._candidates))
 
     def within(self, eps: float) -> Doubted:
-        """Whether no other candidate is more than `eps` better."""
+        """Return whether no other candidate is more than `eps` better."""
         return self._verdict(("beyond doubt within", eps), partial(doubt.within, eps=eps))
 
     def in_top(self, k: float) -> Doubted:
-        """Whether it is among the best `ceil(k * n)`; rarely decided."""
+        """Return whether it is among the best `ceil(k * n)`; rarely decided."""
         return self._verdict(("beyond doubt in_top", k), partial(doubt.in_top, k=k))
 
     def _verdict(

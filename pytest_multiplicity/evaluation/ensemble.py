@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Vote:
-    """What the members say of ``n`` samples."""
+    """What the members say of `n` samples."""
 
     probabilities: Tensor  # [n, C], the mean of the members'
     said: Tensor  # [n], what has the most votes; of equals the more probable
@@ -43,9 +43,9 @@ class Vote:
 class Ensemble:
     """Some candidates as one: it is measured as a candidate is.
 
-    It says what most of its members say. On samples where less than a share ``abstain`` of them
+    It says what most of its members say. On samples where less than a share `abstain` of them
     agree it gives no answer: its scores are those of the samples that it answers, with the family's
-    on the same samples to compare with, and ``coverage`` is the share of these. Under an attack
+    on the same samples to compare with, and `coverage` is the share of these. Under an attack
     each member sees the attack on itself, which is at least as bad as any on all of them.
     """
 
@@ -67,24 +67,24 @@ class Ensemble:
         return f"<{self.id}{rule}>"
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
-        """The mean of the members' probabilities, ``[n, classes]``, also where it abstains."""
+        """Return the mean of the members' probabilities, `[n, classes]`, also where it abstains."""
         return self._vote(data, under).probabilities
 
     def logits(self, data: Data, under: Under = None) -> Tensor:
-        """The logarithm of ``probabilities``."""
+        """Return the logarithm of `probabilities`."""
         return self.probabilities(data, under).clamp_min(torch.finfo(torch.float32).tiny).log()
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
-        """What most members say of each sample, ``[n]``, int64; -1 where it abstains."""
+        """Return what most members say of each sample, `[n]`, int64; -1 where it abstains."""
         vote = self._vote(data, under)
         return torch.where(self._answers(vote), vote.said, data.task.no_prediction)
 
     def coverage(self, data: Data, under: Under = None) -> float:
-        """The share of samples that it answers."""
+        """Return the share of samples that it answers."""
         return float(self._answers(self._vote(data, under)).double().mean())
 
     def accuracy(self, data: Data, under: Under = None) -> Score:
-        """The share of the samples it answers that it classifies rightly.
+        """Return the share of the samples it answers that it classifies rightly.
 
         Raises MeasurementError where it answers none.
         """
@@ -109,7 +109,7 @@ class Ensemble:
         name: str | None = None,
         higher_is_better: bool = True,
     ) -> Score:
-        """``fn(logits, targets)`` on the samples it answers; see ``Candidate.measure``."""
+        """`fn(logits, targets)` on the samples it answers; see `Candidate.measure`."""
         asked = self._population.ask(data, under)
         answers = torch.from_numpy(self._answered(data, under))
         full = f"{measure_name(fn, name)} of the {self.id} on {asked.name}"
@@ -126,7 +126,7 @@ class Ensemble:
         return self._score(like, scores, full, None)
 
     def _score(self, like: Metric, scores: Floats, name: str, outcomes: Any) -> Score:
-        """The last of the scores, after those of the family's candidates."""
+        """Return the last of the scores, after those of the family's candidates."""
         samples = None if outcomes is None else len(outcomes)
         metric = replace(
             like,

@@ -29,7 +29,7 @@ class Leakage:
         self._known: dict[str, Digests] = {}
 
     def use(self, role: str, data: Data) -> None:
-        """A role uses a data set. One that is too big to be read is not looked into."""
+        """Note that a role uses a data set. One that is too big to be read is not looked into."""
         names = self._used.setdefault(role, {})
         if data.name in names or not data.source.readable:
             return

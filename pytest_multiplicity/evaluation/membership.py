@@ -21,11 +21,11 @@ Bools = npt.NDArray[np.bool_]
 
 
 def relative_to_references(sureness: Floats, trained: Bools) -> Floats:
-    """What each candidate's log-odds exceed its references' mean by: [K, n].
+    """Return what each candidate's log-odds exceed its references' mean by: [K, n].
 
-    ``sureness``: log-odds [K, n]; ``trained``: [K, n], whether candidate k saw sample i. The
+    `sureness`: log-odds [K, n]; `trained`: [K, n], whether candidate k saw sample i. The
     references for a sample are the other candidates that did not see it. Raises MeasurementError
-    where a sample has fewer than ``FEWEST_REFERENCES`` of them.
+    where a sample has fewer than `FEWEST_REFERENCES` of them.
     """
     unseen = ~trained
     count = unseen.sum(axis=0) - unseen  # [K, n]: without the candidate itself
@@ -43,7 +43,7 @@ def relative_to_references(sureness: Floats, trained: Bools) -> Floats:
 def privacy(sureness: npt.NDArray[np.floating], members: Bools) -> float:
     """One minus the balanced accuracy of the attack, its threshold cross-fitted.
 
-    ``sureness``: [n], the higher the likelier a member; ``members``: [n]. The threshold that is
+    `sureness`: [n], the higher the likelier a member; `members`: [n]. The threshold that is
     best on one half of the samples is tried on the other: best in sample, an attack on nothing
     would seem to work. Raises MeasurementError for fewer than two members or non-members.
     """
@@ -63,7 +63,7 @@ def privacy(sureness: npt.NDArray[np.floating], members: Bools) -> float:
 
 
 def _halves(members: Bools) -> Bools:
-    """A random half of the members and of the others, the same in every run: [n]."""
+    """Return a random half of the members and of the others, the same in every run: [n]."""
     rng = np.random.default_rng(0)
     half = np.zeros(len(members), dtype=bool)
     for group in (members, ~members):
@@ -73,7 +73,7 @@ def _halves(members: Bools) -> Bools:
 
 
 def _best_threshold(sureness: npt.NDArray[np.floating], members: Bools) -> float:
-    """The threshold with the best balanced accuracy, midway between two samples."""
+    """Return the threshold with the best balanced accuracy, midway between two samples."""
     values = np.unique(sureness)
     caught = _share_at_least(sureness[members], values)
     wronged = _share_at_least(sureness[~members], values)

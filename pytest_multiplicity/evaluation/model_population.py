@@ -80,11 +80,11 @@ class ModelPopulation:
     # --- what a candidate answers with
 
     def module(self, index: int) -> nn.Module:
-        """The module of one candidate."""
+        """Return the module of one candidate."""
         return self.models.module(index)
 
     def logits(self, index: int, data: Data, under: Under) -> Tensor:
-        """The logits of one candidate; those of the whole family are computed with them."""
+        """Return the logits of one candidate; those of the whole family are computed with them."""
         self._need(index)
         asked = self.ask(data, under)
         if asked.groups[0] is not asked:
@@ -151,14 +151,14 @@ class ModelPopulation:
         return Measurement(name, (inside, outside), of)
 
     def recorded(self, index: int, name: str) -> Score:
-        """A trained family has no recorded scores: raises MeasurementError."""
+        """Raise MeasurementError: a trained family has no recorded scores."""
         raise MeasurementError(
             f"score({name!r}) reads a recorded family; these candidates are models: "
             "use accuracy(data) or measure(fn, data)"
         )
 
     def accuracies(self, data: Data | str, under: Under = None) -> Metric:
-        """The accuracy of every candidate that has a model and isn't screened, as a metric."""
+        """Return the accuracy of all candidates with a model that aren't screened, as a metric."""
         self.models.weights.ready()
         return self._metric(self._accuracies(data, under), self._chosen([]))
 
@@ -184,7 +184,7 @@ class ModelPopulation:
         return self._measuring.alive
 
     def plan(self) -> list[Plan]:
-        """How the recipes that the store doesn't hold would be trained."""
+        """Return how the recipes that the store doesn't hold would be trained."""
         return self.models.weights.plan()
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
@@ -218,7 +218,7 @@ class ModelPopulation:
     # --- what is asked
 
     def ask(self, data: Data | str, under: Under) -> Asked:
-        """The question, checked; its data counts as used for what is measured now.
+        """Return the question, checked; its data counts as used for what is measured now.
 
         Reports tell data sets and interventions apart by name, so two of one name and different
         content raise DataError or InterventionError.
@@ -246,7 +246,7 @@ class ModelPopulation:
         return asked
 
     def _is_unique(self, name: str, values: Sequence[object]) -> bool:
-        """Whether this name stood for nothing else so far."""
+        """Return whether this name stood for nothing else so far."""
         if name not in self._contents:
             self._contents[name] = Content(values)
         return self._contents[name].is_that_of(values)
@@ -264,7 +264,7 @@ class ModelPopulation:
         return [index for index in self.alive if index not in out]
 
     def _metric(self, measurement: Measurement, needed: Sequence[int]) -> Metric:
-        """The metric of this name, measured on first sight; in a search, an example of it.
+        """Return the metric of this name, measured on first sight; in a search, an example of it.
 
         It is measured again when a candidate is needed that was left out; logits are kept.
         """
@@ -283,7 +283,7 @@ class ModelPopulation:
         return known[name]
 
     def _completed(self, measurement: Measurement, chosen: Sequence[int], metric: Metric) -> Metric:
-        """The metric, with a way to measure those who were left out."""
+        """Return the metric, with a way to measure those who were left out."""
         if len(chosen) == len(self.alive):
             for each in measurement.asked:
                 self.effort.done(each)

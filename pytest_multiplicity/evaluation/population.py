@@ -35,7 +35,7 @@ class Effort:
         self.asked[asked.logits] = asked.passes
 
     def done(self, asked: Asked) -> None:
-        """The whole family was measured."""
+        """Take note that the whole family was measured."""
         self.everybody.add(asked.logits)
 
 

@@ -67,13 +67,13 @@ class RecordedPopulation:
         return Score(metric, index)
 
     def accuracies(self, data: Any, under: Any = None) -> Metric:
-        """The metric named `data`: gates on recorded scores give its name for the data."""
+        """Return the metric named `data`: gates on recorded scores give its name for the data."""
         if not isinstance(data, str) or under is not None:
             self._no_models()
         return self.known(data)
 
     def known(self, name: str) -> Metric:
-        """The metric in the column `name`. MeasurementError for an unknown column."""
+        """Return the metric in the column `name`. MeasurementError for an unknown column."""
         if name not in self._known:
             close = difflib.get_close_matches(name, self._known, 1)
             guess = f" (did you mean {close[0]!r}?)" if close else ""
@@ -90,7 +90,7 @@ class RecordedPopulation:
         """Return nothing: recorded candidates were trained elsewhere."""
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
-        """Recorded scores say nothing of the samples behind them."""
+        """Ignore the samples behind recorded scores: nothing is known of them."""
 
     def facts(self) -> Facts:
         """Return that there is nothing to say of recorded candidates beside their scores."""

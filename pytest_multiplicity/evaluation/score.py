@@ -28,13 +28,13 @@ class Score(float):
     index: int
 
     def __new__(cls, metric: Metric, index: int) -> Score:
-        """The score of the candidate at `index`."""
+        """Return the score of the candidate at `index`."""
         score = super().__new__(cls, metric.scores[index])
         score.metric, score.index = metric, index
         return score
 
     def within(self, eps: float) -> bool:
-        """Whether it is at most `eps` worse than the family's best, inclusive."""
+        """Return whether it is at most `eps` worse than the family's best, inclusive."""
         metric = self.metric.of_everybody()
         kept = metric.judged(
             ("within", eps),
@@ -43,7 +43,7 @@ class Score(float):
         return bool(kept[self.index])
 
     def in_top(self, k: float, *, cells: bool = False) -> bool:
-        """Whether it is at least the `ceil(k * n)`-th best of the n distinct candidates.
+        """Return whether it is at least the `ceil(k * n)`-th best of the n distinct candidates.
 
         Ties are kept. `cells=True` ranks the cells of all tables, as the paper does: the default
         configuration then counts once per table (star designs only).

@@ -57,7 +57,7 @@ class Survivors(Sequence[Candidate]):
     def ambiguity(
         self, data: Data, under: Under = None, *, baseline: Candidate | None = None
     ) -> float:
-        """The share of samples on which any two survivors differ.
+        """Return the share of samples on which any two survivors differ.
 
         With `baseline`, those on which any survivor differs from it (Marx et al. 2020).
         """
@@ -68,13 +68,13 @@ class Survivors(Sequence[Candidate]):
     def discrepancy(
         self, data: Data, under: Under = None, *, baseline: Candidate | None = None
     ) -> float:
-        """The largest share of samples on which two survivors (or one and `baseline`) differ."""
+        """Return the largest share on which two survivors (or one and `baseline`) differ."""
         return float(
             predictive.discrepancy(self._predictions(data, under), self._row(baseline, data, under))
         )
 
     def disagreement(self, data: Data, under: Under = None) -> float:
-        """The mean, over pairs of survivors, of the share of samples on which the two differ."""
+        """Return the share of samples on which two survivors differ, as a mean over pairs."""
         return float(predictive.disagreement(self._predictions(data, under)))
 
     def self_consistency(self, data: Data, under: Under = None) -> pd.Series[float]:
@@ -112,14 +112,14 @@ class Survivors(Sequence[Candidate]):
         return self.sheet(data, under).delta_all
 
     def expected_spread(self, data: Data | str, under: Under = None) -> float:
-        """The spread that as many candidates, drawn at random from the family, show on average."""
+        """Return the mean spread of as many candidates drawn at random from the family."""
         self._need(1)
         scores = self._population.accuracies(data, under).of_everybody().scores
         drawn = expected_range(scores[~np.isnan(scores)], len(self))
         return float(drawn.high - drawn.low)
 
     def sheet(self, data: Data | str, under: Under = None) -> Sheet:
-        """The survivors' sheet of the accuracy on `data`, or of the recorded metric `data`."""
+        """Return the survivors' sheet of the accuracy on `data`, or of that recorded metric."""
         self._need(1)
         metric: Metric = self._population.accuracies(data, under)
         mask = np.zeros(len(metric.scores), dtype=bool)
@@ -155,7 +155,7 @@ class Survivors(Sequence[Candidate]):
         return choose(list(self), self._indices, score)
 
     def ensemble(self, abstain: float = 0.0) -> Ensemble:
-        """The survivors as one candidate that says what most of them say.
+        """Return the survivors as one candidate that says what most of them say.
 
         Args:
             abstain: the share of them that must agree for an answer: 0 always answers, 1 answers

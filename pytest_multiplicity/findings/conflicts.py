@@ -67,7 +67,7 @@ def _attributes(data: Data, row: int) -> dict[str, str]:
 
 
 def _thumbnail(data: Data, row: int) -> Thumbnail | None:
-    """A picture of an image, `[1 or 3, height, width]`; None for anything else."""
+    """Return a picture of an image, `[1 or 3, height, width]`; None for anything else."""
     import torch
 
     if data.bounds is None or len(data.shape) != 3 or data.shape[0] not in (1, 3):

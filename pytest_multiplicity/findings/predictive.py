@@ -84,7 +84,7 @@ def _votes(family: FamilyFindings, on: Predictions) -> list[Predictive]:
 
 
 def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
-    """What the probabilities say, as means over samples; nothing where they are too many."""
+    """Return what the probabilities say, as means over samples; nothing where they are too many."""
     logits = [family.look("logits", on.logits[i]) for i in sorted(on.logits)]
     tensors = [entry.tensors["logits"] for entry in logits if entry is not None]
     size = sum(each.numel() for each in tensors)
@@ -113,7 +113,7 @@ def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
 
 
 def _whole(family: FamilyFindings, on: Predictions) -> bool:
-    """Whether everybody who has a model was measured."""
+    """Return whether everybody who has a model was measured."""
     return not (family.alive & ~on.measured).any()
 
 

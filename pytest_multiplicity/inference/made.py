@@ -69,7 +69,7 @@ class Made:
         return Job(self.design.ids[index], self.keys[index], recipe, seeds)
 
     def trained_half(self, index: int, data: Data) -> Tensor:
-        """Positions in ``data``, the recipe's own, of the half that a candidate was trained on.
+        """Positions in `data`, the recipe's own, of the half that a candidate was trained on.
 
         Raises MeasurementError where the recipe has other data, or was trained on all of it.
         """
@@ -88,7 +88,7 @@ class Made:
         return training_rows(len(data), seeds)
 
     def run_of(self, indices: Sequence[int]) -> str | None:
-        """The run in which alone results of these candidates are known; None: in every run."""
+        """Return the run in which alone these results are known; None: in every run."""
         made = [self.all[index] for index in indices]
         opaque = [m for m in made if not isinstance(m, Recipe | nn.Module)]
         return None if all(getattr(m, "fingerprint", None) for m in opaque) else self.run_id
@@ -114,7 +114,7 @@ class Made:
 
 
 def versions(device: torch.device) -> list[str]:
-    """The versions, and the class of device, that can change a candidate's bits."""
+    """Return the versions, and the class of device, that can change a candidate's bits."""
     kind = device_class(device)
     return [
         f"results {RESULTS_VERSION}",

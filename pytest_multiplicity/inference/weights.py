@@ -50,7 +50,7 @@ class Weights:
         return self.of(index)
 
     def refuse_diverged(self, index: int) -> None:
-        """Raise CandidateDiverged when the candidate at ``index`` has no model."""
+        """Raise CandidateDiverged when the candidate at `index` has no model."""
         if index in self.diverged:
             raise CandidateDiverged(str(self.diverged[index]))
 
@@ -65,7 +65,7 @@ class Weights:
             self._ready = True
 
     def plan(self) -> list[Plan]:
-        """How the recipes that the store doesn't hold would be trained; trains nothing."""
+        """Return how the recipes that the store doesn't hold would be trained; trains nothing."""
         jobs = [self._made.job(i) for i in self._made.recipes if not self._recall(i)]
         return engine.plan(jobs, self._machine, declared=self._declared()) if jobs else []
 

@@ -146,7 +146,7 @@ def _family_names(node: pytest.Item) -> dict[str, None]:
 
 
 def _fixture_definitions(node: pytest.Metafunc | pytest.Function) -> list[tuple[str, Any]]:
-    """The families among a test's fixtures, also those it reaches through other fixtures."""
+    """Return the families among a test's fixtures, also those it reaches through other fixtures."""
     return [
         (name, fixtures[-1])
         for name, fixtures in compat.fixtures_of(node).items()
@@ -194,7 +194,7 @@ def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:
 
 
 def _closure(metafunc: pytest.Metafunc, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """The fixtures a family needs, and those that these need."""
+    """Yield the fixtures a family needs, and those that these need."""
     known, seen, todo = compat.fixtures_of(metafunc), set(), list(names)
     while todo:
         name = todo.pop(0)

@@ -104,7 +104,7 @@ def _verdict(candidate: CandidateReport, spec: SpecReport) -> str:
 
 
 def _sheet(told: FamilyReport, path: Path) -> None:
-    """The family as a table: a row per candidate that has all scores."""
+    """Write the family as a table: a row per candidate that has all scores."""
     metrics = [pair.metric for pair in told.sheets]
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -145,13 +145,13 @@ def _tensors(state: State, family: Family, index: int) -> Mapping[str, Tensor] |
 
 
 def _safe(name: str, otherwise: str) -> str:
-    """The name where every file system takes it."""
+    """Return the name where every file system takes it."""
     return name if _SAFE.fullmatch(name) else otherwise
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` in the end."""
+    """Yield a folder to fill, which takes the place of `path` in the end."""
     fresh, old = (path.with_name(f".{path.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -71,7 +71,7 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
 
 
 def _selected_on(state: State, family: Family) -> dict[str, str]:
-    """Data sets that enforced specs used, in any process: name -> fingerprint."""
+    """Return the data sets that enforced specs used, in any process: name -> fingerprint."""
     known = state.ledger.metrics.get(family.key, {})
     metrics = [
         known[name]

@@ -59,13 +59,13 @@ def _alone(
 
 
 def _users(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item) -> Any:
-    """The entries of a traceback that lie in files of the project that is tested."""
+    """Return the entries of a traceback that lie in files of the project that is tested."""
     root = item.config.rootpath
     return excinfo.traceback.filter(lambda entry: _is_users(entry.path, root))
 
 
 def _is_users(path: Path | str, root: Path) -> bool:
-    """Whether a file is of the project that is tested."""
+    """Return whether a file is of the project that is tested."""
     place = Path(path)
     return (
         place.is_relative_to(root)

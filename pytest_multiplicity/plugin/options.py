@@ -83,13 +83,13 @@ class Row:
     default: Any = None  # where nothing is given; a function is called with pytest's config
 
     def given(self, config: pytest.Config, name: str) -> Any:
-        """What stands on the command line, else in the ini file, as it stands there."""
+        """Return what stands on the command line, else in the ini file, as it stands there."""
         key = f"multiplicity_{name}"
         found = config.getoption(key) if self.metavar or self.switch else None
         return config.getini(key) if found is None and self.ini is not None else found
 
     def value(self, config: pytest.Config, name: str) -> Any:
-        """The option as it takes effect. Raises pytest.UsageError."""
+        """Return the option as it takes effect. Raises pytest.UsageError."""
         given = self.given(config, name)
         if self.switch:
             return bool(given)
@@ -243,7 +243,7 @@ class Options:
         return {kind: path for kind, path in wanted.items() if path is not None}
 
     def describe(self) -> dict[str, str]:
-        """The options as text, for the reports."""
+        """Return the options as text, for the reports."""
         values = {name: getattr(value, "value", value) for name, value in vars(self).items()}
         return {name: str(value) for name, value in values.items() if value is not None}
 
@@ -268,7 +268,7 @@ def add(parser: pytest.Parser) -> None:
 
 
 def given(config: pytest.Config) -> bool:
-    """Whether any option is set, on the command line or in the ini file."""
+    """Return whether any option is set, on the command line or in the ini file."""
     return any((row.given(config, name) or "") != (row.ini or "") for name, row in ROWS.items())
 
 

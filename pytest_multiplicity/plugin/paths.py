@@ -33,7 +33,7 @@ def check(options: Options) -> None:
 
 
 def is_step_summary(path: Path) -> bool:
-    """Whether it is the file that GitHub shows with a step: others write to it too."""
+    """Return whether it is the file that GitHub shows with a step: others write to it too."""
     return os.environ.get("GITHUB_STEP_SUMMARY") == str(path)
 
 
@@ -59,7 +59,7 @@ def _check_lock(path: Path) -> None:
 
 
 def _check_export(path: Path) -> None:
-    """A folder is replaced only if it is empty, or an export."""
+    """Raise a UsageError for a folder that is neither empty nor an export."""
     replaceable = (path / SELECTION).is_file() or (path.is_dir() and not any(path.iterdir()))
     if path.exists() and not replaceable:
         raise pytest.UsageError(

@@ -55,7 +55,7 @@ class Process:
         return self._told["workercount"] if self._told else 1
 
     def told(self, name: str) -> Any:
-        """What the controller told under a name of ours; None where it didn't, or there is none."""
+        """Return what the controller told under a name of ours; None where it didn't."""
         return (self._told or {}).get(name)
 
     @cached_property

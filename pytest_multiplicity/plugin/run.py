@@ -47,7 +47,7 @@ class Log:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A verdict or a gate, if the report carries one."""
+        """Keep a verdict or a gate, if the report carries one."""
         carried: dict[str, Any] | None = getattr(report, "multiplicity", None)
         if carried is None:
             return

@@ -169,7 +169,7 @@ def teardown(item: pytest.Item, following: pytest.Item | None) -> None:
 
 
 def _pilots(items: Sequence[pytest.Item]) -> dict[pytest.Item, Pair]:
-    """The first pair of each enforced spec, where a family has several of these."""
+    """Return the first pair of each enforced spec, where a family has several of these."""
     first: dict[str, pytest.Item] = {}
     for item in items:
         pair = item.stash.get(PAIR, None)

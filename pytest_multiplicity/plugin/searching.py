@@ -26,7 +26,7 @@ class _Numbers:
     drawn: list[bool]
 
     def saw(self, numbers: list[str], drawn: list[bool]) -> None:
-        """A number that is not the same, or is drawn each time, is not part of the name."""
+        """Take out of the name a number that is not the same, or is drawn each time."""
         differs = [a != b for a, b in zip(self.first, numbers, strict=True)]
         self.starred = [a or b for a, b in zip(self.starred, differs, strict=True)]
         self.drawn = [a and b for a, b in zip(self.drawn, drawn, strict=True)]

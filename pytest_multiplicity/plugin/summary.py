@@ -77,7 +77,7 @@ def _has_families(state: State) -> bool:
 
 
 def _wanted(state: State) -> bool:
-    """Whether files are to be written: GitHub's only when there is something to show."""
+    """Return whether files are to be written: GitHub's only when there is something to show."""
     options = state.options
     asked = options.json or options.html or options.lock or options.export
     elsewhere = options.markdown is not None and not is_step_summary(options.markdown)
@@ -114,7 +114,7 @@ def _annotate(config: pytest.Config, run: RunReport) -> None:
 
 
 def _in_workspace(config: pytest.Config, path: str | None) -> str | None:
-    """The path from where the repository is, which pytest's root may lie below."""
+    """Return the path from where the repository is, which pytest's root may lie below."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if path is None or not workspace:
         return path
@@ -149,7 +149,7 @@ def _concerned(state: State) -> bool:
 
 
 def _list_rejections(reporter: pytest.TerminalReporter, run: RunReport) -> None:
-    """The lines of `-rx`, which pytest prints for outcomes it knows only."""
+    """Print the lines of `-rx`, which pytest prints for outcomes it knows only."""
     from pytest_multiplicity.report import inert
 
     for family in run.families:

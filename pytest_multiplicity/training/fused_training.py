@@ -49,7 +49,7 @@ def train_fused(
 
     Fewer than four are filled up with copies of the first: one or two lanes pick other kernels, and
     a result must not depend on how many jobs there happened to be.
-    ``advance`` is called with the number of job-steps done.
+    `advance` is called with the number of job-steps done.
 
     Raises:
         Unfusable: the modules can't run side by side.
@@ -118,7 +118,7 @@ class FusedTraining:
         self.epoch += 1
 
     def batches(self, orders: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give (inputs [K, b, ...], targets [K, b]) of consecutive rows of orders [K, n].
+        """Yield (inputs [K, b, ...], targets [K, b]) of consecutive rows of orders [K, n].
 
         Batches lie in memory sample by sample, which is how wide layers want them.
         """
@@ -156,7 +156,7 @@ class FusedTraining:
         return losses, logits
 
     def result(self, lane: int, way: str) -> Trained | Diverged:
-        """Give what one candidate's training came to."""
+        """Return what one candidate's training came to."""
         diverged = self.diverged[lane]
         if diverged:
             return diverged
@@ -165,7 +165,7 @@ class FusedTraining:
         return sick or Trained(state, self.histories[lane], way)
 
     def checkpoint(self, lane: int) -> Checkpoint:
-        """Give all that one candidate needs to go on from here."""
+        """Return all that one candidate needs to go on from here."""
         state, optimizer = self.modules.state(lane), self.optimizer.lane_state(lane)
         return Checkpoint(self.epoch, state, optimizer, list(self.histories[lane]))
 

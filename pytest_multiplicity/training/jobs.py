@@ -48,9 +48,9 @@ class Job:
 class Trained:
     """What a training gave.
 
-    ``state`` is the module's state dict (CPU tensors that share no memory); ``history`` has a row
+    `state` is the module's state dict (CPU tensors that share no memory); `history` has a row
     per epoch with "epoch" (from 1), mean training "loss" and "accuracy", and the last step's "lr";
-    ``way`` says in which arithmetic.
+    `way` says in which arithmetic.
     """
 
     state: dict[str, Tensor]
@@ -60,7 +60,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Diverged:
-    """A training that ended in nan or infinity; ``str`` of it is the whole sentence."""
+    """A training that ended in nan or infinity; `str` of it is the whole sentence."""
 
     epoch: int
     reason: str
@@ -73,7 +73,7 @@ def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
     """Build the module under the init seed; the global random states are left as they were.
 
     Raises:
-        RecipeError: ``recipe.model`` returned something else than a module.
+        RecipeError: `recipe.model` returned something else than a module.
     """
     with preserved_rng():
         seed_everything(derive(seeds.init, "init"))

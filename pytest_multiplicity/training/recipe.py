@@ -37,19 +37,19 @@ class Recipe:
         data: what to train on.
         epochs: passes over the data.
         batch_size: samples a step; the last, partial batch of an epoch is trained on too.
-        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or a factory ``(params, lr) -> Optimizer``,
-            which then ignores ``momentum`` and ``weight_decay``.
+        optimizer: `"sgd"`, `"adam"`, `"adamw"` or a factory `(params, lr) -> Optimizer`,
+            which then ignores `momentum` and `weight_decay`.
         lr: the learning rate before the schedule.
         momentum: of SGD; of Adam and AdamW the first beta (the second is 0.999).
         weight_decay: added to the gradient by SGD and Adam, decoupled in AdamW.
-        schedule: ``"cosine"`` (per step, to 0), ``"constant"``, or a callable that gives the factor
-            on ``lr`` at a step (from 0): ``factor(step)`` or ``factor(step, steps)``.
+        schedule: `"cosine"` (per step, to 0), `"constant"`, or a callable that gives the factor
+            on `lr` at a step (from 0): `factor(step)` or `factor(step, steps)`.
         loss: `"cross_entropy"`, or a callable `(logits [b, C], targets [b]) -> scalar`; by default
             the first that the data's task has.
         augment: a torchvision v2 transform (or another callable), drawn anew for every sample, or
-            ``"rand"`` (RandAugment) or ``"trivial"`` (TrivialAugmentWide) for images in [0, 1].
-        precision: ``"float32"``; ``"tf32"``, which is float32 where a device has no TF32;
-            ``"bf16"``: autocast, with weights and optimizer in float32.
+            `"rand"` (RandAugment) or `"trivial"` (TrivialAugmentWide) for images in [0, 1].
+        precision: `"float32"`; `"tf32"`, which is float32 where a device has no TF32;
+            `"bf16"`: autocast, with weights and optimizer in float32.
 
     Raises:
         RecipeError: a value that can't be trained with.
@@ -178,7 +178,7 @@ def _custom_optimizer(factory: Any, params: list[nn.Parameter], lr: float) -> to
 
 
 def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
-    """Give the factor on the learning rate at a step (from 0) of ``steps``."""
+    """Return the factor on the learning rate at a step (from 0) of `steps`."""
     match recipe.schedule:
         case "constant":
             return 1.0
@@ -207,7 +207,7 @@ def _takes_two(schedule: Callable[..., object]) -> bool:
 
 
 def loss_function(recipe: Recipe) -> Loss:
-    """Give the recipe's loss as a function of logits [b, C] and targets [b]."""
+    """Return the recipe's loss as a function of logits [b, C] and targets [b]."""
     assert recipe.loss is not None  # which `Recipe` has seen to
     if isinstance(recipe.loss, str):
         return recipe.data.task.losses[recipe.loss].of_batch
