@@ -21,9 +21,9 @@ from .fused import stack as stack
 from .fused import structure as structure
 from .lanes import Unfusable as Unfusable
 from .machine import Advance as Advance
+from .machine import Bar as Bar
 from .machine import Machine as Machine
 from .machine import Progress as Progress
-from .machine import Task as Task
 from .memory import free_bytes as free_bytes
 from .memory import keeping_pages as keeping_pages
 from .pools import Cluster as Cluster

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 
-class Task(Protocol):
+class Bar(Protocol):
     """A bar that moves."""
 
     def advance(self, steps: int = 1) -> None:
@@ -30,7 +30,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where long work says how far it is."""
 
-    def task(self, description: str, total: int) -> AbstractContextManager[Task]:
+    def task(self, description: str, total: int) -> AbstractContextManager[Bar]:
         """Open a bar of `total` steps."""
 
 

@@ -31,7 +31,7 @@ class WorkerPool:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._samples: dict[int, Samples] = {}
+        self._samples: dict[str, Samples] = {}
 
     @cached_property
     def workers(self) -> Pool:
@@ -88,9 +88,9 @@ class WorkerPool:
         """Return what lies in memory of a data set, shared by all that travels; None: nothing."""
         if data.streamed:
             return None
-        if id(data) not in self._samples:
-            self._samples[id(data)] = Samples(data.inputs, data.targets, task=data.task)
-        return self._samples[id(data)]
+        if data.fingerprint not in self._samples:
+            self._samples[data.fingerprint] = Samples(data.inputs, data.targets, task=data.task)
+        return self._samples[data.fingerprint]
 
 
 def gpu_places(count: int, visible: str | None = None) -> list[dict[str, str]]:

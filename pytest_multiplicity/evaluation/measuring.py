@@ -71,7 +71,7 @@ class Measuring:
             outcomes, predictions = tensors["expected"].numpy().T, None
         else:
             predictions = tensors["predictions"].numpy()
-            outcomes = asked.data.task.right(predictions, targets).T
+            outcomes = tensors["right"].numpy().T
         means = outcomes.mean(axis=0, dtype=np.float64)
         scores = self._of_all(chosen, lambda index: float(means[index]))
         return self._metric(
@@ -187,13 +187,15 @@ class Measuring:
                 expected[index], exact = correct, True
             else:
                 predictions[index] = task.predictions(_with_outputs(logits, asked))
-        outcomes = {"expected": expected} if exact else {"predictions": predictions}
-        return {**outcomes, "targets": targets}
+        if exact:
+            return {"expected": expected, "targets": targets}
+        right = task.right(predictions, targets)
+        return {"predictions": predictions, "right": right, "targets": targets}
 
     def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
         known = {i: self._models.made.keys[i] for i in chosen}
         rows = [known.get(i) for i in range(len(self._models.made.all))]
-        return fingerprint(["outcomes", rows, asked.data.fingerprint, list(asked.under.steps)])
+        return fingerprint(["right", rows, asked.data.fingerprint, list(asked.under.steps)])
 
 
 def _answer(read: Reader, index: int, asked: Asked) -> Tensor:

@@ -187,8 +187,7 @@ def _with_samples(metric: Metric, look: Look) -> Metric:
     if "predictions" not in arrays:
         return replace(metric, outcomes=arrays["expected"].T)
     predictions, targets = arrays["predictions"], arrays["targets"]
-    outcomes = (predictions == targets).T
-    return replace(metric, outcomes=outcomes, predictions=predictions, targets=targets)
+    return replace(metric, outcomes=arrays["right"].T, predictions=predictions, targets=targets)
 
 
 def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:

@@ -142,8 +142,7 @@ def _samples(family: FamilyFindings) -> dict[str, lock.Majority]:
 def _majority(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> lock.Majority:
     """`predictions`: [survivors, n]; of classes with as many votes the first."""
     from pytest_multiplicity.report import Majority
-    from pytest_multiplicity.statistics import vote_chunks
+    from pytest_multiplicity.statistics import most_voted
 
-    said = [k for votes in vote_chunks(predictions) for k in votes.argmax(axis=1).tolist()]
     classes = int(max(predictions.max(), targets.max())) + 1
-    return Majority(f"{zlib.crc32(targets.tobytes()):08x}", classes, tuple(said))
+    return Majority(f"{zlib.crc32(targets.tobytes()):08x}", classes, tuple(most_voted(predictions)))

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from pytest_multiplicity.compute import Progress, Task
+from pytest_multiplicity.compute import Bar, Progress
 from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.roles import Process
 from pytest_multiplicity.report import clock, inert
@@ -46,7 +46,7 @@ class Silent:
     """No progress at all."""
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Task]:
+    def task(self, description: str, total: int) -> Iterator[Bar]:
         """A task that shows nothing."""
         yield _NoTask()
 
@@ -65,7 +65,7 @@ class Shown:
         self._task = task
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Task]:
+    def task(self, description: str, total: int) -> Iterator[Bar]:
         """A bar with the time left, or lines."""
         name = inert(description)
         shown = self._task(self._stream, name, total, self._outside, self._break_line)

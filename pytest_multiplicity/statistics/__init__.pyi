@@ -18,4 +18,4 @@ from .pairs import upper_quantile as upper_quantile
 from .predictive import agreement as agreement
 from .sheet import Sheet as Sheet
 from .sheet import table_counts as table_counts
-from .votes import vote_chunks as vote_chunks
+from .votes import most_voted as most_voted

@@ -1,6 +1,6 @@
 """Where the multiplicity of one metric comes from: the axes, the seed, and the test set behind it.
 
-Mean deltas are the paper's way to say it. They can't be compared: two, three and five equal normals
+The paper's mean deltas can't be compared: two, three and five equal normals
 range over 1.13, 1.69 and 2.33 standard deviations, so the seed nearly always wins. Variance shares
 can, with an F test for every axis.
 """
@@ -21,7 +21,6 @@ from pytest_multiplicity.statistics.tables import (
     ABSENT,
     option_positions,
     seed_positions,
-    spread,
     table_cells,
 )
 
@@ -33,7 +32,7 @@ INTERACTIONS = "interactions"
 
 
 @dataclass(frozen=True)
-class Share:
+class Contribution:
     """What one axis, or the interactions of a grid, contribute to the variance of the scores."""
 
     name: str
@@ -52,7 +51,7 @@ class Share:
 class Sources:
     """The shares of everything that varies; they sum to 1, or to 0 when all scores are equal."""
 
-    shares: tuple[Share, ...]
+    shares: tuple[Contribution, ...]
     """One per axis, and the interactions where the design is a grid."""
     seed: float
     """The seed's share."""
@@ -69,17 +68,6 @@ class Sources:
         if self.shares and not named:
             return f"{seed}; no axis stands out"
         return ", ".join([*(f"{each.share:.0%} {each.name}" for each in named), seed])
-
-
-def mean_deltas(sheet: Sheet) -> dict[str, float]:
-    """Return the paper's mean deltas, of every axis with a table and of the `seed`.
-
-    Of an axis: the mean over seeds of the delta across its options. Of the seed: the mean over all
-    configurations of the delta across seeds. Without those of a single score; nan where none is
-    left.
-    """
-    found = {axis: _mean_delta(table.to_numpy()) for axis, table in sheet.tables.items()}
-    return {**found, "seed": _mean_delta(_by_configuration(sheet))}
 
 
 def sources(sheet: Sheet) -> Sources:
@@ -104,7 +92,7 @@ def sources(sheet: Sheet) -> Sources:
     p_values = _holm([effect.p_value(within, _freedom(cells)) for effect in effects])
     return Sources(
         shares=tuple(
-            Share(effect.name, variance * scale, p_value)
+            Contribution(effect.name, variance * scale, p_value)
             for effect, variance, p_value in zip(effects, variances, p_values, strict=True)
         ),
         seed=within * scale,
@@ -204,11 +192,6 @@ def _present(cells: Floats) -> npt.NDArray[np.intp]:
 def _row_means(cells: Floats) -> Floats:
     means: Floats = np.nansum(cells, axis=1) / _present(cells)
     return means
-
-
-def _mean_delta(cells: Floats) -> float:
-    compared = cells[_present(cells) > 1]
-    return float(spread(compared, axis=1).mean()) if len(compared) else float("nan")
 
 
 def _holm(p_values: list[float]) -> list[float]:

@@ -31,6 +31,14 @@ def vote_chunks(predictions: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np
         yield np.bincount(cells.ravel(), minlength=width * classes).reshape(width, classes)
 
 
+def most_voted(predictions: npt.NDArray[np.integer]) -> list[int]:
+    """Return what most candidates say of each sample; of those with as many votes the first.
+
+    `predictions`: [K, n], as in `vote_chunks`.
+    """
+    return [said for votes in vote_chunks(predictions) for said in votes.argmax(axis=1).tolist()]
+
+
 def check_predictions(predictions: npt.NDArray[np.integer]) -> None:
     """Raise ScoresError unless `predictions` are classes [K, n] with K and n of 1 or more."""
     if predictions.ndim != 2 or 0 in predictions.shape:

@@ -110,7 +110,7 @@ class Trainer:
             yield from self._chunks_here(self._chunks(plan))
 
     def _chunks_here(self, chunks: Sequence[Chunk]) -> Iterator[Result]:
-        feeds: dict[int, Feed] = {}
+        feeds: dict[str, Feed] = {}
         waiting = deque(chunks)
         while waiting:
             chunk = waiting.popleft()
@@ -124,16 +124,16 @@ class Trainer:
             else:
                 yield from zip(chunk.jobs, results, strict=True)
 
-    def _train(self, chunk: Chunk, feeds: dict[int, Feed]) -> Results:
-        """Train a chunk here, under watch; `feeds` are those in use, by their data's id."""
+    def _train(self, chunk: Chunk, feeds: dict[str, Feed]) -> Results:
+        """Train a chunk here, under watch; `feeds` are those in use, by fingerprint."""
         keeper = Keeper(chunk.saved, partial(self._keep, chunk), self.checkpoint_seconds)
         data, device = chunk.jobs[0].recipe.data, self.machine.device
         what = f"training {named([job.id for job in chunk.jobs])}"
         with watched(what, self.machine.patience, self.advance) as advance:
-            if id(data) not in feeds:
-                feeds[id(data)] = feed(data, device)
+            if data.fingerprint not in feeds:
+                feeds[data.fingerprint] = feed(data, device)
             modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
-            source = feeds[id(data)]
+            source = feeds[data.fingerprint]
             return train_together(
                 chunk.jobs, modules, chunk.arithmetic, source, device, keeper, advance
             )

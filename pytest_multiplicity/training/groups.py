@@ -36,13 +36,13 @@ def group_jobs(jobs: Sequence[Job]) -> list[Group]:
 
     Seeds, learning rates, decays, schedules, losses, data order and augmentation may differ.
     """
-    found: dict[tuple[int, str], list[Job]] = {}
+    found: dict[tuple[str, str], list[Job]] = {}
     known: dict[str, tuple[str | None, int]] = {}
     for job in jobs:
         module = initial_module(job.recipe, job.seeds)
         signature, obstacle = _signature(job, module)
         known[signature] = obstacle, _state_bytes(module)
-        found.setdefault((id(job.recipe.data), signature), []).append(job)
+        found.setdefault((job.recipe.data.fingerprint, signature), []).append(job)
     return [Group(tuple(group), sig, *known[sig]) for (_, sig), group in found.items()]
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from scipy import stats
 
 from pytest_multiplicity.design import make_design
 from pytest_multiplicity.errors import ScoresError
-from pytest_multiplicity.statistics.attribution import Share, Sources, mean_deltas, sources
+from pytest_multiplicity.statistics.attribution import Contribution, Sources, sources
 from pytest_multiplicity.statistics.sheet import Sheet
 
 STAR = make_design({"lr": 1, "width": 1}, {"lr": [2, 3], "width": [2]}, 4)
@@ -158,18 +157,6 @@ def test_the_papers_sources(paper_scores, paper_default):
     assert sources(of("group_asian")).summary == "81% seed; no axis stands out"
 
 
-def test_the_papers_mean_deltas(paper_scores, paper_default, paper_sheets):
-    for printed in paper_sheets:
-        sheet = Sheet.from_scores(paper_scores, metric=printed["metric"], default=paper_default)
-        found = mean_deltas(sheet)
-        by_option = []
-        for axis, table in printed["tables"].items():
-            assert found[axis] == pytest.approx(mean(table["delta_by_seed"]), abs=0.015)
-            by_option += table["delta_by_option"][1:]
-        by_option.append(table["delta_by_option"][0])  # the default, which all tables share
-        assert found["seed"] == pytest.approx(mean(by_option), abs=0.015)
-
-
 # the test set behind the seed
 
 
@@ -196,7 +183,6 @@ def test_seeds_only():
     outcomes = outcomes_of([0.9] * 6)
     sheet = Sheet("accuracy", make_design({}, {}, 6), outcomes.mean(axis=0), outcomes)
     assert sources(sheet).summary == "100% seed, mostly the test set"
-    assert mean_deltas(sheet) == {"seed": pytest.approx(sheet.delta_all)}
 
 
 # holes, and designs without shares
@@ -238,7 +224,11 @@ def test_seeds_that_change_nothing():
 
 
 def test_the_order_of_the_summary_is_by_share():
-    found = Sources((Share("a", 0.2, 0.01), Share("b", 0.5, 0.01), Share("c", 0.1, 0.2)), 0.2, "")
+    found = Sources(
+        (Contribution("a", 0.2, 0.01), Contribution("b", 0.5, 0.01), Contribution("c", 0.1, 0.2)),
+        0.2,
+        "",
+    )
     assert found.summary == "50% b, 20% a, 20% seed"
 
 
@@ -255,10 +245,3 @@ def test_shares_that_can_not_be_told_apart(design, holes, message):
     scores[holes] = np.nan
     with pytest.raises(ScoresError, match=message):
         sources(Sheet("accuracy", design, scores))
-
-
-def test_mean_deltas_of_single_scores_are_unknown():
-    design = make_design({"lr": 1}, {"lr": [2]}, 1)
-    found = mean_deltas(Sheet("accuracy", design, np.array([0.5, 0.75])))
-    assert found["lr"] == 0.25
-    assert math.isnan(found["seed"])
