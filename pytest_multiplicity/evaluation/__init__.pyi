@@ -3,6 +3,7 @@ from .doubts import JUDGE as JUDGE
 from .facts import Facts as Facts
 from .facts import MetricRecord as MetricRecord
 from .facts import TrainingFacts as TrainingFacts
+from .facts import Wired as Wired
 from .leakage import Leakage as Leakage
 from .metric import Look as Look
 from .metric import Metric as Metric

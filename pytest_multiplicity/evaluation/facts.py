@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self, cast
 
 Row = Mapping[str, float]
 
 
+class Wired:
+    """A frozen dataclass of builtins, and of others of its kind."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as exact builtins: execnet takes nothing else."""
+        return asdict(cast("Any", self))
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Return what `to_wire` wrote."""
+        return cls(**wire)
+
+
 @dataclass(frozen=True)
-class Facts:
+class Facts(Wired):
     """What may change from pair to pair.
 
     `trained` and `stored` count candidates as this process found them, `trained_now` those that
@@ -23,18 +36,9 @@ class Facts:
     trained_now: int = 0
     warnings: tuple[str, ...] = ()
 
-    def to_wire(self) -> dict[str, Any]:
-        """Return it as exact builtins: execnet takes nothing else."""
-        return {**vars(self), "warnings": list(self.warnings)}
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Facts:
-        """Return what `to_wire` wrote."""
-        return cls(**{**wire, "warnings": tuple(wire["warnings"])})
-
 
 @dataclass(frozen=True)
-class TrainingFacts:
+class TrainingFacts(Wired):
     """What training left to tell, once: by position of the candidate, but for `ways`."""
 
     ways: Mapping[str, int] = field(default_factory=dict)
@@ -43,23 +47,9 @@ class TrainingFacts:
     weights: Mapping[int, str] = field(default_factory=dict)
     """What the store knows the weights by."""
 
-    def to_wire(self) -> dict[str, Any]:
-        """Return it as exact builtins: execnet takes nothing else."""
-        return {
-            "ways": {str(way): int(count) for way, count in self.ways.items()},
-            "diverged": {int(i): str(reason) for i, reason in self.diverged.items()},
-            "history": {int(i): [dict(row) for row in rows] for i, rows in self.history.items()},
-            "weights": {int(i): str(key) for i, key in self.weights.items()},
-        }
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> TrainingFacts:
-        """Return what `to_wire` wrote."""
-        return cls(**wire)
-
 
 @dataclass(frozen=True)
-class MetricRecord:
+class MetricRecord(Wired):
     """What of a metric crosses processes; `portable` is a `Portable` as text. See `Metric`."""
 
     name: str
@@ -95,12 +85,3 @@ class MetricRecord:
             later,
             scores=tuple(b if a is None else a if b is None else pick(a, b) for a, b in pairs),
         )
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return it as exact builtins: execnet takes nothing else."""
-        return {**vars(self), "scores": list(self.scores), "logits": dict(self.logits)}
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> MetricRecord:
-        """Return what `to_wire` wrote."""
-        return cls(**{**wire, "scores": tuple(wire["scores"])})

@@ -113,11 +113,13 @@ class Measuring:
             portable=self._portable(fn, asked, chosen),
         )
 
-    def _portable(self, fn: Measure, asked: Asked, chosen: Sequence[int]) -> Portable | None:
+    def _portable(
+        self, fn: Measure, asked: Asked, chosen: Sequence[int]
+    ) -> Callable[[], str | None] | None:
         """None where what was measured is not in the store: after a step on the output."""
         if asked.under.outputs:
             return None
-        return Portable(fn, self.logits.keys(asked, chosen), asked.rows, asked.targets)
+        return Portable(fn, self.logits.keys(asked, chosen), asked.rows, asked.targets).to_text
 
     def privacy_between(
         self, members: Asked, nonmembers: Asked, chosen: Sequence[int], name: str

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,6 @@ NoiseOf = Callable[[npt.NDArray[np.intp]], Noise | None]
 Look = Callable[[str, str], "Entry | None"]
 """Reads the store: an entry by kind and key, None where there is none."""
 Judged = TypeVar("Judged")
-
-
-class Travels(Protocol):
-    """What finds a measure's noise in another process, see `Portable`."""
-
-    def to_text(self) -> str | None:
-        """Return it as text; None for a function that can't travel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +58,7 @@ class Metric:
     proportion: bool = True
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
-    portable: Travels | None = field(default=None, repr=False)
+    portable: Callable[[], str | None] | None = field(default=None, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -158,7 +151,7 @@ class Metric:
             proportion=self.proportion,
             whole=self.whole,
             logits=dict(self.logits),
-            portable=self.portable.to_text() if far and self.portable else None,
+            portable=self.portable() if far and self.portable else None,
         )
 
     @classmethod

@@ -16,7 +16,6 @@ from .model import SheetPair as SheetPair
 from .model import SheetReport as SheetReport
 from .model import SpecReport as SpecReport
 from .model import Status as Status
-from .model import StripGroup as StripGroup
 from .model import Table as Table
 from .model import Thumbnail as Thumbnail
 from .model import known as known

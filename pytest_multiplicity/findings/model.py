@@ -180,16 +180,6 @@ class Predictive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StripGroup:
-    """Metrics to draw as one plot of distribution strips, one strip each (HTML)."""
-
-    title: str
-    """`accuracy on test under PGD`."""
-    strips: Sequence[tuple[str, str]]
-    """(label, metric): `("0.005", "accuracy on test under PGD(0.005)")`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How often survivors predict the same, pair by pair (HTML)."""
 
@@ -255,7 +245,6 @@ class FamilyReport:
     """`trained + from_store` may be less than the candidates: loaded, recorded or never built."""
     notes: Sequence[str] = ()
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
-    strips: Sequence[StripGroup] = ()
     agreement: Agreement | None = None
     conflicts: Sequence[Conflicts] = ()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pytest_multiplicity.evaluation import Facts, MetricRecord, TrainingFacts
+from pytest_multiplicity.evaluation import Facts, MetricRecord, TrainingFacts, Wired
 from pytest_multiplicity.findings.model import GateOutcome, Status
 
 Judgement = Literal["kept", "rejected", "failed", "screened"]
@@ -28,34 +28,25 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class News:
+class News(Wired):
     """What a pair brings that the ledger doesn't know yet."""
 
     metrics: tuple[MetricRecord, ...] = ()
     facts: Facts = field(default_factory=Facts)
     training: TrainingFacts | None = None
 
-    def to_wire(self) -> dict[str, Any]:
-        """Return it as exact builtins."""
-        return {
-            "metrics": [each.to_wire() for each in self.metrics],
-            "facts": self.facts.to_wire(),
-            "training": None if self.training is None else self.training.to_wire(),
-        }
-
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> News:
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
         """Return what `to_wire` wrote."""
-        training = wire["training"]
         return cls(
-            tuple(MetricRecord.from_wire(each) for each in wire["metrics"]),
+            tuple(map(MetricRecord.from_wire, wire["metrics"])),
             Facts.from_wire(wire["facts"]),
-            None if training is None else TrainingFacts.from_wire(training),
+            TrainingFacts.from_wire(wire["training"]) if wire["training"] else None,
         )
 
 
 @dataclass(frozen=True)
-class PairRecord:
+class PairRecord(Wired):
     """The verdict of one spec on one candidate.
 
     `reason` says why it was rejected, or would have been by a spec that rejects nobody; `training`
@@ -81,22 +72,16 @@ class PairRecord:
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as exact builtins, its text without what UTF-8 can't hold."""
-        return {
-            **vars(self),
-            "reason": self.reason.encode("utf-8", "replace").decode(),
-            "metrics": list(self.metrics),
-            "news": None if self.news is None else self.news.to_wire(),
-        }
+        return super().to_wire() | {"reason": self.reason.encode("utf-8", "replace").decode()}
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> PairRecord:
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
         """Return what `to_wire` wrote."""
-        news = None if wire["news"] is None else News.from_wire(wire["news"])
-        return cls(**{**wire, "metrics": tuple(wire["metrics"]), "news": news})
+        return cls(**{**wire, "news": News.from_wire(wire["news"]) if wire["news"] else None})
 
 
 @dataclass(frozen=True)
-class GateRecord:
+class GateRecord(Wired):
     """What became of one gate."""
 
     nodeid: str

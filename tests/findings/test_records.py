@@ -16,7 +16,7 @@ from pytest_multiplicity.findings import Ledger, News, PairRecord, status
 TEXT = st.text(max_size=5)
 COUNT = st.integers(0, 9)
 SCORE = st.none() | st.floats(0, 1)
-BUILTINS = {type(None), bool, int, float, str, list, dict}
+BUILTINS = {type(None), bool, int, float, str, list, tuple, dict}
 
 FACTS = st.builds(
     Facts, st.none() | TEXT, COUNT, COUNT, COUNT, st.lists(TEXT, max_size=2).map(tuple)
@@ -76,7 +76,7 @@ def test_what_crosses_a_process_is_of_exact_builtins(record):
         assert type(value) in BUILTINS
         if type(value) is dict:
             stack += [*value, *value.values()]
-        elif type(value) is list:
+        elif type(value) in (list, tuple):
             stack += value
 
 

@@ -21,7 +21,6 @@ from pytest_multiplicity.findings import (
     SheetPair,
     SheetReport,
     SpecReport,
-    StripGroup,
     Table,
     Thumbnail,
 )
@@ -183,16 +182,6 @@ def paper_run(*, complete: bool = True) -> RunReport:
         ],
         from_store=45,
         notes=["recorded scores: nothing was trained"],
-        strips=[
-            StripGroup(
-                title="accuracy on UTKFace under PGD",
-                strips=[("0.005", METRICS["pgd_0.005"]), ("0.01", METRICS["pgd_0.01"])],
-            ),
-            StripGroup(
-                title="groups and shifts",
-                strips=[("Asian", METRICS["group_asian"]), ("59+", METRICS["group_age_59_116"])],
-            ),
-        ],
     )
     return RunReport(
         complete=complete,
@@ -389,7 +378,6 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
             for i in range(len(evil))
         ],
         notes=[bad(i) for i in range(len(evil))],
-        strips=[StripGroup(title=bad(i), strips=[(bad(i), metrics[i])]) for i in range(len(evil))],
         agreement=Agreement(data=bad(0), ids=ids, values=[[0.9] * len(ids) for _ in ids]),
         conflicts=[
             Conflicts(
@@ -476,7 +464,6 @@ def large_run(candidates: int = 200, specs: int = 20) -> RunReport:
         ],
         sheets=[SheetPair(metric=m, before=sheet(m, rows), after=sheet(m, alive)) for m in metrics],
         trained=candidates,
-        strips=[StripGroup(title="attacks", strips=[(m[-6:-1], m) for m in metrics])],
         agreement=Agreement(
             data="test",
             ids=ids,

@@ -18,7 +18,6 @@ from pytest_multiplicity.findings import (
     RunReport,
     SheetPair,
     SheetReport,
-    StripGroup,
 )
 from pytest_multiplicity.report import annotations, as_json, html, markdown
 from pytest_multiplicity.report.terminal import Level, render
@@ -50,7 +49,6 @@ def without_tables() -> FamilyReport:
             )
         ],
         predictive=[Predictive(metric="ambiguity", data="test", before=None, after=float("nan"))],
-        strips=[StripGroup(title="unknown", strips=[("x", "no such metric")])],
         agreement=Agreement(data="test", ids=ids, values=[[1.0, 1.0], [1.0, 1.0]]),
     )
 

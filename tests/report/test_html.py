@@ -206,7 +206,7 @@ def test_a_run_without_anything_has_a_page() -> None:
 
 def test_several_families_have_a_part_each(samples: ModuleType) -> None:
     run = samples.paper_run()
-    second = replace(run.families[0], name="second", sheets=(), specs=(), predictive=(), strips=())
+    second = replace(run.families[0], name="second", sheets=(), specs=(), predictive=())
     page = Page(html.render(replace(run, families=[run.families[0], second])))
     assert "2 families" in page.words()
     assert {"f0", "f1"} <= {attributes.get("id") for _, attributes in page.tags}

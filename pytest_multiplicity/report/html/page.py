@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,7 +20,6 @@ from pytest_multiplicity.findings import (
     Predictive,
     RunReport,
     SheetPair,
-    StripGroup,
     Table,
     known,
 )
@@ -209,33 +207,23 @@ def _verdicts(family: FamilyReport, candidate: CandidateReport) -> Iterator[tupl
 
 
 def _plots(index: int, family: FamilyReport) -> Iterator[tuple[str, Markup]]:
-    """Yield the groups the run asks for, then every metric by what it is for: before and after."""
+    """Yield every metric by what it is for: before and after."""
     left = limits.STRIPS
-    for position, group in enumerate((*family.strips, *_by_kind(family))):
-        rows = list(islice(_strips(family, group), left))
+    kinds = ((kind, list(_strips(family, kind))) for kind in ("enforced", "unforeseen"))
+    for position, (kind, strips) in enumerate((kind, strips) for kind, strips in kinds if strips):
+        rows = strips[:left]
         left -= len(rows)
         if rows:
             svg = plots.strips(rows, salt=f"strips-{index}-{position}")
-            yield group.title, Markup(svg)
+            yield f"{kind} metrics", Markup(svg)
 
 
-def _by_kind(family: FamilyReport) -> Iterator[StripGroup]:
-    for kind, title in (("enforced", "enforced metrics"), ("unforeseen", "unforeseen metrics")):
-        names = [pair.metric for pair in family.sheets if pair.kind == kind and pair.percent]
-        if names:
-            yield StripGroup(title=title, strips=[(name, name) for name in names])
-
-
-def _strips(family: FamilyReport, group: StripGroup) -> Iterator[plots.Strip]:
-    positions = {pair.metric: i for i, pair in enumerate(family.sheets)}
-    for label, metric in group.strips:
-        if metric not in positions:
-            continue
-        position = positions[metric]
-        before = list(_scores(family.candidates, metric))
-        after = list(_scores(family.survivors, metric))
-        percent = family.sheets[position].percent
-        yield plots.Strip(label, before, after, of_metric(position), percent)
+def _strips(family: FamilyReport, kind: str) -> Iterator[plots.Strip]:
+    for position, pair in enumerate(family.sheets):
+        if pair.kind == kind and pair.percent:
+            before = list(_scores(family.candidates, pair.metric))
+            after = list(_scores(family.survivors, pair.metric))
+            yield plots.Strip(pair.metric, before, after, of_metric(position))
 
 
 def _scores(candidates: Iterable[CandidateReport], metric: str) -> Iterator[float]:

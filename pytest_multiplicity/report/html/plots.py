@@ -42,11 +42,10 @@ class Strip:
     before: Sequence[float]
     after: Sequence[float]
     colour: Colour
-    percent: bool = True
 
 
 def strips(rows: Sequence[Strip], *, salt: str) -> str:
-    """Return the strips below one another on a common scale, in percent where scores are shares."""
+    """Return the strips below one another on a common scale, in percent."""
     height = 0.55 + 0.42 * len(rows)
     labels = [_label(strip.label) for strip in rows]
     margin = 0.1 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
@@ -65,10 +64,9 @@ def _label(text: str) -> str:
 
 
 def _draw(axes: Axes, position: int, strip: Strip) -> None:
-    factor = 100 if strip.percent else 1
     rows = ((strip.before, -0.17, "none", MUTED), (strip.after, 0.17, css(strip.colour), INK))
     for scores, offset, face, edge in rows:
-        x = [factor * score for score in _thinned(scores)]
+        x = [100 * score for score in _thinned(scores)]
         y = [position + offset] * len(x)
         axes.scatter(x, y, s=17, facecolors=face, edgecolors=edge, linewidths=0.5, clip_on=False)
 
