@@ -1,6 +1,6 @@
 """The pytest side: what every run loads, which is next to nothing.
 
-The rest (``hooks.py`` and all it needs) is registered when a family is met or an option is given,
+The rest (`hooks.py` and all it needs) is registered when a family is met or an option is given,
 so that a repository without families pays for a few checks only.
 """
 
@@ -20,7 +20,7 @@ BROKEN = pytest.StashKey[bool]()  # whether something could not be collected
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--multiplicity-*`` and their ini twins."""
+    """Add `--multiplicity-*` and their ini twins."""
     options.add(parser)
 
 

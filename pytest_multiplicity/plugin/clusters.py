@@ -1,4 +1,4 @@
-"""Which cluster ``--multiplicity-engine=ray`` means: the user's, or one for this run."""
+"""Which cluster `--multiplicity-engine=ray` means: the user's, or one for this run."""
 
 from __future__ import annotations
 

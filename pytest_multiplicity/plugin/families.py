@@ -77,7 +77,7 @@ class Families:
         return self._by_definition[id(definition)]
 
     def titles(self) -> dict[str, str]:
-        """Key -> the name in reports: ``candidate``, or ``sub::candidate`` for a later namesake."""
+        """Key -> the name in reports: `candidate`, or `sub::candidate` for a later namesake."""
         titles: dict[str, str] = {}
         by_depth = sorted(self, key=lambda family: len(PurePosixPath(family.base).parts))
         for family in by_depth:

@@ -1,4 +1,4 @@
-"""``pm.family`` and ``pm.recorded``: functions and tables that become fixtures."""
+"""`pm.family` and `pm.recorded`: functions and tables that become fixtures."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ def family(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function into a family of candidate models: a fixture with a parameter per candidate.
 
-    The function's first parameter is ``config``, with an attribute per axis and ``config.seed``;
-    further parameters are session-scoped fixtures. It returns a ``pm.Recipe``, a
-    ``torch.nn.Module``, or a callable from a batch on the CPU to logits. It is not called at
+    The function's first parameter is `config`, with an attribute per axis and `config.seed`;
+    further parameters are session-scoped fixtures. It returns a `pm.Recipe`, a
+    `torch.nn.Module`, or a callable from a batch on the CPU to logits. It is not called at
     collection.
 
-    :param default: an option for every axis.
-    :param vary: further options, axis by axis.
-    :param seeds: a count, or the seeds themselves.
-    :param design: ``"star"`` varies one axis at a time around the default, ``"grid"`` crosses all
-        axes, a list of configurations is taken as it is. Configurations that each tell their
-        ``seed`` are the candidates, and ``seeds`` is not used.
-    :param version: known by this text in the store instead of by the content of its code.
+    Args:
+        default: an option for every axis.
+        vary: further options, axis by axis.
+        seeds: a count, or the seeds themselves.
+        design: `"star"` varies one axis at a time around the default, `"grid"` crosses all axes, a
+            list of configurations is taken as it is. Configurations that each tell their `seed`
+            are the candidates, and `seeds` is not used.
+        version: known by this text in the store instead of by the content of its code.
     """
 
     # MKL reads it at its first product: without, last bits depend on where weights lie in memory,
@@ -62,14 +63,15 @@ def recorded(
     unit: str = "percent",
     n: Mapping[str, int] | None = None,
 ) -> Any:
-    """Make a family from a table of scores: ``candidate = pm.recorded("scores.csv", {...})``.
+    """Make a family from a table of scores: `candidate = pm.recorded("scores.csv", {...})`.
 
-    :param scores: a CSV file (relative to the file that calls) or a DataFrame, a row per candidate.
-    :param default: the default configuration. Its keys are the columns that are axes; all other
-        columns but ``seed`` are metrics, read by ``candidate.score(name)``.
-    :param seed: the column with the seeds.
-    :param unit: ``"percent"`` or ``"fraction"``.
-    :param n: on how many samples a metric was measured, for its noise floor and intervals.
+    Args:
+        scores: a CSV file (relative to the file that calls) or a DataFrame, a row per candidate.
+        default: the default configuration. Its keys are the columns that are axes; all other
+            columns but `seed` are metrics, read by `candidate.score(name)`.
+        seed: the column with the seeds.
+        unit: `"percent"` or `"fraction"`.
+        n: on how many samples a metric was measured, for its noise floor and intervals.
     """
     caller = sys._getframe(1)
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"

@@ -41,7 +41,7 @@ def setup(item: pytest.Item) -> None:
 
 
 def _keep_in_last_failed(item: pytest.Item) -> None:
-    """A gate that failed before and isn't evaluated now has not passed: ``--lf`` keeps it.
+    """A gate that failed before and isn't evaluated now has not passed: `--lf` keeps it.
 
     pytest forgets a test that is skipped; what is remembered here is put back at the end.
     """

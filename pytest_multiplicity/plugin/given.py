@@ -23,7 +23,7 @@ NAMES = pytest.StashKey[dict[str, Names]]()
 
 @contextmanager
 def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None]:
-    """Around the call of a spec under ``@given``; around any other it does nothing."""
+    """Around the call of a spec under `@given`; around any other it does nothing."""
     function = getattr(item, "obj", None)
     if not compat.is_given(function):
         yield
@@ -90,7 +90,7 @@ def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Ca
 
 
 def reason(item: pytest.Item, error: BaseException) -> str:
-    """``falsified by angle=12.5: assert 0.71 >= 0.8``; empty where nothing was searched."""
+    """`falsified by angle=12.5: assert 0.71 >= 0.8`; empty where nothing was searched."""
     drawn = item.stash.get(FALSIFIED, None)
     if drawn is None:
         return ""

@@ -147,7 +147,7 @@ def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: Pai
 
 
 def _category(pair: Pair, record: PairRecord) -> str:
-    """The key in ``STATUS``, or nothing for a spec that simply passed."""
+    """The key in `STATUS`, or nothing for a spec that simply passed."""
     if pair.spec.unforeseen and not record.training:
         return "measured"
     if record.undecided:

@@ -1,4 +1,4 @@
-"""The state of one run: one object, found in ``config.stash``."""
+"""The state of one run: one object, found in `config.stash`."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -45,17 +42,6 @@ SPECS = """
     def test_gate(survivors, data):
         assert survivors.ambiguity(data.report) <= 1
 """
-
-
-@pytest.fixture(scope="module")
-def reports() -> ModuleType:
-    path = Path(__file__).with_name("reports.py")
-    spec = importlib.util.spec_from_file_location("faults_reports", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(("number", "code"), [(9, -9), (2, 2)], ids=["kill -9", "Ctrl-C"])

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from support.reports import reports
 
 pytest.importorskip("xdist")
+
+__all__ = ["project", "reports", "trained"]
 
 RECORDED = """
     import pandas as pd
@@ -120,15 +121,3 @@ def project(
 def trained(project: Callable[[str, str], Project]) -> Project:
     """A project whose six candidates are trained."""
     return project(TRAINED_SPECS, TRAINED)
-
-
-@pytest.fixture(scope="session")
-def reports() -> ModuleType:
-    """What compares two reports."""
-    path = Path(__file__).parents[1] / "faults" / "reports.py"
-    spec = importlib.util.spec_from_file_location("faults_reports", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -1,0 +1,3 @@
+from support.reports import reports
+
+__all__ = ["reports"]
