@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.plugin import compat, options
+from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION
 from pytest_multiplicity.plugin.roles import Process
 
 HOOKS = "multiplicity-hooks"
-DEFINITION = "multiplicity_definition"  # by this attribute a fixture is known as a family
-BROKEN = pytest.StashKey[bool]()  # whether something could not be collected
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
-from pytest_multiplicity.plugin import DEFINITION, compat
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
 
 

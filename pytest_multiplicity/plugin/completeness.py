@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_multiplicity.plugin import BROKEN
 from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.marks import BROKEN
 from pytest_multiplicity.plugin.state import State
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.design import Built, Definition, Recorded
-from pytest_multiplicity.plugin import DEFINITION, factory
+from pytest_multiplicity.plugin import factory
+from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
