@@ -22,7 +22,7 @@ COMMAND = ["pytest", "specs/digits", "--color=yes", "--multiplicity-sheets=full"
 
 
 def printed() -> list[Text]:
-    """The lines of the summary, with their colours."""
+    """Return the lines of the summary, with their colours."""
     environment = os.environ | {"COLUMNS": str(WIDTH), "COLORTERM": "truecolor"}
     done = subprocess.run(
         [sys.executable, "-m", *COMMAND, "-p", "no:randomly"],
@@ -38,7 +38,7 @@ def printed() -> list[Text]:
 
 
 def chosen(lines: list[Text]) -> list[Text]:
-    """Up to the end of the first sheet, then the gates."""
+    """Return what stands up to the end of the first sheet, then the gates."""
     sheets = [i for i, line in enumerate(lines) if line.plain.startswith("■ ")]
     gates = next(i for i, line in enumerate(lines) if line.plain.startswith("gates "))
     end = next(i for i in range(gates, len(lines)) if lines[i].plain.startswith("===="))

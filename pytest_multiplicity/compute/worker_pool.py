@@ -24,9 +24,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 class WorkerPool:
     """The workers for one device, a process on each of this machine's cores or a cluster's.
 
-    ``cuda`` without a number is all GPUs of this machine: where there are several, each has a
+    `cuda` without a number is all GPUs of this machine: where there are several, each has a
     worker.
-    No process exists before ``workers`` is asked to perform.
+    No process exists before `workers` is asked to perform.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -94,9 +94,9 @@ class WorkerPool:
 
 
 def gpu_places(count: int, visible: str | None = None) -> list[dict[str, str]]:
-    """Give for each of the first GPUs that are visible here what shows a process that one alone.
+    """Return for each of the first GPUs that are visible here what shows a process that one alone.
 
-    ``visible`` is ``CUDA_VISIBLE_DEVICES``: numbers or names of GPUs, of which ours are the first.
+    `visible` is `CUDA_VISIBLE_DEVICES`: numbers or names of GPUs, of which ours are the first.
     """
     visible = os.environ.get(VISIBLE) if visible is None else visible
     names = [name.strip() for name in visible.split(",")] if visible else map(str, range(count))

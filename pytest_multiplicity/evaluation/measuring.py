@@ -41,11 +41,11 @@ class Measuring:
         return self._models.alive
 
     def logits_of(self, index: int, asked: Asked, chosen: Sequence[int]) -> Tensor:
-        """One candidate's logits on the rows asked about, ``[n, C]``; all chosen are computed."""
+        """One candidate's logits on the rows asked about, `[n, C]`; all chosen are computed."""
         return _answer(self.logits.of(asked, chosen), index, asked)
 
     def worst(self, measure: Callable[[Asked], Metric], asked: Asked, name: str) -> Metric:
-        """A metric; where the worst of several groups is sought, each candidate's worst."""
+        """Return a metric; where the worst of several groups is sought, each candidate's worst."""
         groups = asked.groups
         if groups[0] is asked:
             return measure(asked)
@@ -55,7 +55,7 @@ class Measuring:
         return replace(metrics[0].bare(), name=name, scores=scores, under=asked.under.name)
 
     def accuracies(self, asked: Asked, chosen: Sequence[int]) -> Metric:
-        """The share of samples that each candidate classifies rightly."""
+        """Return the share of samples that each candidate classifies rightly."""
         key = self._outcomes_key(asked, chosen)
         name = f"accuracy on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
@@ -89,7 +89,7 @@ class Measuring:
     def measured(
         self, fn: Measure, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
     ) -> Metric:
-        """``fn`` of each candidate's logits and the targets."""
+        """`fn` of each candidate's logits and the targets."""
         read, ids = self.logits.of(asked, chosen), self._models.design.ids
 
         def score(index: int) -> float:
@@ -124,7 +124,7 @@ class Measuring:
     def privacy_between(
         self, members: Asked, nonmembers: Asked, chosen: Sequence[int], name: str
     ) -> Metric:
-        """How well the members hide among the non-members, the same for all candidates."""
+        """Return how well the members hide among the non-members, the same for all candidates."""
         trained = np.repeat([True, False], [len(members.rows), len(nonmembers.rows)])
         parts = [(asked, self.logits.of(asked, chosen)) for asked in (members, nonmembers)]
         sureness = {
@@ -143,7 +143,7 @@ class Measuring:
     def privacy_in(
         self, pool: Asked, chosen: Sequence[int], name: str, *, references: bool
     ) -> Metric:
-        """How well each candidate's half of the recipes' data hides in the whole."""
+        """Return how well each candidate's half of the recipes' data hides in the whole."""
         read = self.logits.of(pool, chosen)
         sureness = np.stack([_sureness(read, index, pool) for index in chosen])  # [chosen, n]
         trained = np.zeros(sureness.shape, dtype=bool)
@@ -172,7 +172,7 @@ class Measuring:
         )
 
     def _outcomes(self, asked: Asked, chosen: Sequence[int]) -> dict[str, Tensor]:
-        """Predictions ``[K, n]``, or expected correctness where it has a closed form.
+        """Predictions `[K, n]`, or expected correctness where it has a closed form.
 
         The rows of candidates that weren't chosen hold no prediction, and no correctness.
         """

@@ -112,7 +112,7 @@ class Models:
 
 
 def on_cpu(function: Callable[[Tensor], Any]) -> Model:
-    """A callable that is no module sees batches on the CPU, whatever the device: sklearn, ONNX.
+    """Return a callable that sees batches on the CPU, whatever the device: sklearn, ONNX.
 
     Gradients flow through it where it computes in torch; attacks tell where they don't.
     """

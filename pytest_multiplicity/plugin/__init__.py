@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def survivors(request: pytest.FixtureRequest) -> Any:
-    """The candidates that no enforced specification rejected.
+    """Return the candidates that no enforced specification rejected.
 
     A test that takes it is a gate: it runs after every spec, on the whole family's verdicts.
     """

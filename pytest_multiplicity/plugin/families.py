@@ -59,7 +59,7 @@ class Families:
         return len(self._by_definition)
 
     def find(self, name: str, base: str, definition: Definition) -> Family:
-        """The family of a fixture, made on first sight. Raises DefinitionError."""
+        """Return the family of a fixture, made on first sight. Raises DefinitionError."""
         if id(definition) not in self._by_definition:
             try:
                 design = definition.design(self._seeds)
@@ -69,11 +69,11 @@ class Families:
         return self._by_definition[id(definition)]
 
     def get(self, key: str) -> Family:
-        """The family with this key."""
+        """Return the family with this key."""
         return next(family for family in self if family.key == key)
 
     def of(self, definition: Definition) -> Family:
-        """The family of a definition that was seen at collection."""
+        """Return the family of a definition that was seen at collection."""
         return self._by_definition[id(definition)]
 
     def titles(self) -> dict[str, str]:

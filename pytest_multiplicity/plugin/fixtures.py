@@ -43,7 +43,6 @@ def family(
             are the candidates, and `seeds` is not used.
         version: known by this text in the store instead of by the content of its code.
     """
-
     # MKL reads it at its first product: without, last bits depend on where weights lie in memory,
     # and differ from those of worker processes (oneMKL's guide, "Conditional Numerical
     # Reproducibility"). Set here, so that runs without a family are left alone.

@@ -41,7 +41,7 @@ def setup(item: pytest.Item) -> None:
 
 
 def _keep_in_last_failed(item: pytest.Item) -> None:
-    """A gate that failed before and isn't evaluated now has not passed: `--lf` keeps it.
+    """Keep for `--lf` a gate that failed before and isn't evaluated now: it has not passed.
 
     pytest forgets a test that is skipped; what is remembered here is put back at the end.
     """
@@ -56,7 +56,7 @@ def remember_unsettled(config: pytest.Config) -> None:
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:
-    """What became of a gate, as far as this phase decides it."""
+    """Return what became of a gate, as far as this phase decides it."""
     where = {"path": report.location[0], "line": (report.location[1] or 0) + 1}
     if report.failed:
         message = report.longreprtext

@@ -41,7 +41,7 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
 
 
 def _settle(function: Any) -> None:
-    """The same examples for every candidate, in every run; no deadline: the first one may train.
+    """Set the same examples for every candidate and run; no deadline: the first may train.
 
     Without the example database: the worst that was found is a score, which must not depend on what
     an earlier run has left there. The seed has a search find again what it found.

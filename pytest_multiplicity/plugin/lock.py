@@ -79,7 +79,7 @@ def _show(config: pytest.Config, report: pytest.TestReport) -> None:
 
 
 def _not_compared(state: State, reason: str) -> GateReport:
-    """A partial run says nothing of the rest."""
+    """Return a gate that is not evaluated: a partial run says nothing of the rest."""
     if state.options.update_lock:
         return _gate(state, "failed", f"not written: {reason}; {UPDATE} takes a complete run")
     if state.options.partial is Partial.FAIL:
@@ -107,7 +107,7 @@ def _gate(state: State, outcome: GateOutcome, message: str) -> GateReport:
 
 
 def _read(state: State) -> lock.Lock:
-    """The committed lock: it was read before the run too, so only an update finds it unfit."""
+    """Return the committed lock: it was read before the run, so only an update finds it unfit."""
     from pytest_multiplicity.report import lock_file
 
     assert state.options.lock is not None
@@ -126,7 +126,7 @@ def _searched(found: Iterable[FamilyFindings]) -> dict[str, set[str]]:
 
 
 def _samples(family: FamilyFindings) -> dict[str, lock.Majority]:
-    """What the majority of survivors says of every sample, by the name of the data set."""
+    """Return what the majority of survivors says of every sample, by the name of the data set."""
     found = {
         str(metric.data): _majority(metric.predictions[family.survivors], metric.targets)
         for metric in family.metrics.values()

@@ -100,7 +100,7 @@ def _screened(report: pytest.TestReport, pair: Pair) -> pytest.TestReport:
 
 
 def _forget_unheard(item: pytest.Item) -> None:
-    """What fixtures measured for this item is not another's."""
+    """Forget what fixtures measured for this item: it is not another's."""
     for family in item.config.stash[STATE].families:
         if family.population is not None:
             family.population.unheard.clear()
@@ -109,7 +109,7 @@ def _forget_unheard(item: pytest.Item) -> None:
 def _record(
     item: pytest.Item, pair: Pair, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> PairRecord:
-    """The verdict, from what was raised."""
+    """Return the verdict, from what was raised."""
     state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
     record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
@@ -147,7 +147,7 @@ def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: Pai
 
 
 def _category(pair: Pair, record: PairRecord) -> str:
-    """The key in `STATUS`, or nothing for a spec that simply passed."""
+    """Return the key in `STATUS`, or nothing for a spec that simply passed."""
     if pair.spec.unforeseen and not record.training:
         return "measured"
     if record.undecided:
@@ -161,7 +161,7 @@ def status(report: pytest.CollectReport | pytest.TestReport) -> Status | None:
 
 
 def _rejects(error: BaseException) -> bool:
-    """Whether it is an assertion of the spec's own body, or of every example of a search."""
+    """Return whether it is an assertion of the spec's own body, or of every example of a search."""
     if isinstance(error, BaseExceptionGroup):
         flaky = any(type(e).__name__.startswith("Flaky") for e in _tree(error))
         return not flaky and all(isinstance(leaf, AssertionError) for leaf in _leaves(error))
@@ -180,7 +180,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _short_failures(item: pytest.Item) -> Any:
-    """A rejection needs its message, not a traceback, which costs 4 ms a pair to format."""
+    """Return what shows a rejection by its message: a traceback costs 4 ms a pair."""
     full = item.repr_failure
 
     def short(excinfo: pytest.ExceptionInfo[BaseException]) -> Any:

@@ -47,7 +47,7 @@ class Silent:
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Bar]:
-        """A task that shows nothing."""
+        """Yield a task that shows nothing."""
         yield _NoTask()
 
 
@@ -66,7 +66,7 @@ class Shown:
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Bar]:
-        """A bar with the time left, or lines."""
+        """Yield a bar with the time left, or lines."""
         name = inert(description)
         shown = self._task(self._stream, name, total, self._outside, self._break_line)
         try:
