@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_multiplicity.compute import available_cores
 from pytest_multiplicity.store import RESULTS_VERSION
 
 RECORDED = Path(__file__).with_name("results.json")
@@ -121,7 +122,7 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
-    libraries = f"torch {torch.__version__}, numpy {np.__version__}"
+    libraries = f"{available_cores()} cores, torch {torch.__version__}, numpy {np.__version__}"
     return f"{name or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {libraries}"
 
 
