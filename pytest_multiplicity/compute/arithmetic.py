@@ -27,10 +27,9 @@ from pytest_multiplicity.compute.devices import device_class, preserved_rng
 
 # What stands behind these numbers is in benchmarks/README.md, "Rules and what they rest on".
 FEWEST_FUSED = 3  # candidates of one structure: two are as fast in a process each
-FUSED_STEP = 100e6  # operations of a candidate's step, up to which dispatch costs more than they do
+SMALL_STEP = 100e6  # operations of a candidate's step, up to which dispatch costs more than they do
 FUSED_BATCH = 250e6  # operations of a candidate's batch in evaluation, likewise
 BATCH = 256  # samples of a batch in evaluation
-THREADED_STEP = 20e6  # operations of a step, from which further threads make it quicker
 COMPILED_STEPS = 23_000  # of all candidates of a structure, from which compiling them pays
 BACKWARD = 3  # operations of a training step for each of a forward pass
 
@@ -170,11 +169,11 @@ def of_training(
     step = BACKWARD * shape.flops * batch_size
     if machine.device != "cpu":
         compiled = machine.device == "cuda" and shape.convolves and alike * steps >= COMPILED_STEPS
-        fused = alike >= FEWEST_FUSED and step <= FUSED_STEP
+        fused = alike >= FEWEST_FUSED and step <= SMALL_STEP
         return Arithmetic(fused, channels_last, compiled=compiled and not fused)
-    if declared < machine.cores and step >= THREADED_STEP:
+    if declared < machine.cores and step > SMALL_STEP:
         return Arithmetic(channels_last=channels_last, threads=machine.cores)
-    fused = alike >= FEWEST_FUSED and step <= FUSED_STEP
+    fused = alike >= FEWEST_FUSED and step <= SMALL_STEP
     by_numpy = shape.multiplies and precision != "bf16" and machine.numpy_multiplies_faster
     return Arithmetic(fused, channels_last, by_numpy=fused and by_numpy)
 

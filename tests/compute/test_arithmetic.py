@@ -44,6 +44,7 @@ def test_the_cases_of_the_benchmarks_train_as_their_tables_say():
     assert str(trained(CNN)) == "fused, channels last, numpy's products"
     assert str(trained(RESNET, 8, 128)) == "plain, channels last"
     assert str(trained(MLP, 1)) == "plain"
+    assert str(trained(CNN, 1)) == "plain, channels last"
     assert str(trained(RESNET, 1, 128)) == "plain, channels last, 2 threads"
     assert str(trained(MLP, machine=INTEL)) == "fused"
     assert str(trained(MLP, precision="bf16")) == "fused"
