@@ -25,16 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytest_multiplicity.training.planner import describe
 from safetensors.torch import load_file
 
 from benchmarks import common
 from benchmarks.train import Clock
+from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.compute.pools import Cluster
 from pytest_multiplicity.compute.ray.connection import RayCluster
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job
+from pytest_multiplicity.training.plan import describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
 
@@ -117,8 +118,8 @@ def jobs() -> list[Job]:
 def rate(store: LocalStore, cluster: Cluster | None) -> tuple[float, str]:
     """Candidate-steps a second once it runs, and the plan."""
     clock, plans = Clock(), []
-    settings: dict[str, Any] = {"device": CPU, "store": store, "progress": clock, "cores": NODES}
-    for _ in train(jobs(), **settings, cluster=cluster, on_plan=plans.extend):
+    machine = Machine(CPU, store, clock, cores=NODES, cluster=cluster)
+    for _ in train(jobs(), machine, on_plan=plans.extend):
         pass
     return clock.rate(), describe(plans)
 

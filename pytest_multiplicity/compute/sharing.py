@@ -30,7 +30,7 @@ PREFIX, OWNED = "multiplicity-", "owned.lock"
 _MEMORY = Path("/dev/shm")
 
 
-class Sharing:
+class SharedFolder:
     """A folder of shared tensors, and pickles that refer to it; to be closed at the end."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class UnsharableError(MultiplicityError):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, sharing: Sharing, buffer: io.BytesIO) -> None:
+    def __init__(self, sharing: SharedFolder, buffer: io.BytesIO) -> None:
         super().__init__(buffer)
         self.sharing = sharing
 

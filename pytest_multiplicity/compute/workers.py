@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.compute.devices import STRICT
-from pytest_multiplicity.compute.sharing import Sharing, UnsharableError
+from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.errors import EvaluationError
 
@@ -94,7 +94,7 @@ class Workers:
     ) -> None:
         self.count, self.patience = count, patience
         self._places = places or [{}] * count
-        self.sharing = Sharing()
+        self.sharing = SharedFolder()
         self._processes: list[_Process] = []
 
     def __enter__(self) -> Workers:

@@ -17,7 +17,7 @@ LARGEST = 64 << 20  # bytes of a model's state: checks of fusing keep some fifty
 
 
 @dataclass(frozen=True)
-class Group:
+class JobGroup:
     """Jobs of one signature; `obstacle` says why they can't be fused, if they can't."""
 
     jobs: tuple[Job, ...]
@@ -31,7 +31,7 @@ class Group:
         return self.jobs[0].steps
 
 
-def group_jobs(jobs: Sequence[Job]) -> list[Group]:
+def group_jobs(jobs: Sequence[Job]) -> list[JobGroup]:
     """Put together what has the same module structure, shapes, batch size, steps and kind of step.
 
     Seeds, learning rates, decays, schedules, losses, data order and augmentation may differ.
@@ -43,7 +43,7 @@ def group_jobs(jobs: Sequence[Job]) -> list[Group]:
         signature, obstacle = _signature(job, module)
         known[signature] = obstacle, _state_bytes(module)
         found.setdefault((job.recipe.data.fingerprint, signature), []).append(job)
-    return [Group(tuple(group), sig, *known[sig]) for (_, sig), group in found.items()]
+    return [JobGroup(tuple(group), sig, *known[sig]) for (_, sig), group in found.items()]
 
 
 def _state_bytes(module: nn.Module) -> int:

@@ -25,7 +25,7 @@ from pytest_multiplicity.compute import (
 )
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checks import Trial
-from pytest_multiplicity.training.groups import Group, group_jobs
+from pytest_multiplicity.training.groups import JobGroup, group_jobs
 from pytest_multiplicity.training.jobs import Job, initial_module
 
 # What a step takes about, as benchmarks/README.md has it: estimates, which change no bits.
@@ -69,7 +69,7 @@ class Plan:
         reason: why it is not fused, or not as the rule says, where that failed.
     """
 
-    group: Group
+    group: JobGroup
     arithmetic: Arithmetic
     lanes: int = 1
     in_workers: bool = False
@@ -130,7 +130,7 @@ class Planner:
         return self._shared_out(made)
 
     def _decided(
-        self, group: Group, declared: Declared, forgiving: bool
+        self, group: JobGroup, declared: Declared, forgiving: bool
     ) -> tuple[Arithmetic, Shape, str | None]:
         """Return a group's arithmetic, the shape that it follows from, and what failed."""
         jobs = group.jobs[:MOST_LANES]
@@ -143,7 +143,9 @@ class Planner:
                 raise
             return Arithmetic(), Shape(math.inf), "it hangs"
 
-    def _looked_at(self, group: Group, declared: Declared) -> tuple[Arithmetic, Shape, str | None]:
+    def _looked_at(
+        self, group: JobGroup, declared: Declared
+    ) -> tuple[Arithmetic, Shape, str | None]:
         jobs, device = group.jobs[:MOST_LANES], self.machine.device
         recipe = jobs[0].recipe
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]

@@ -29,17 +29,11 @@ FAMILY = """
     from torch import nn
 
     import pytest_multiplicity as pm
-    from pytest_multiplicity.evaluation import elsewhere, planning, units
-    from pytest_multiplicity.training import planner
-    from pytest_multiplicity.training.ways import Way
+    from pytest_multiplicity.inference import on_cluster
+    from pytest_multiplicity.training import plan
 
-    def made(self, groups):
-        way = Way("plain", in_workers=True)
-        return {group: planner.Plan(group, way, 1.0, 1 << 20) for group in groups}
-
-    planner.Planner._made = made
-    planning.Planner._probe = lambda self, *args, **settings: units.Way()
-    elsewhere.PAYS = 0.0
+    plan.WORKERS_SECONDS = -1.0
+    on_cluster.PAYS = 0.0
 
     def draw(n, name, seed):
         rng = torch.Generator().manual_seed(seed)

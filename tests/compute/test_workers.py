@@ -18,7 +18,7 @@ from torch import nn
 from pytest_multiplicity.compute.cores import available_cores
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
-from pytest_multiplicity.compute.sharing import Sharing, UnsharableError
+from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError
 from pytest_multiplicity.compute.worker_pool import WorkerPool, gpu_places
 from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled, Workers
 from pytest_multiplicity.errors import RecipeError
@@ -192,7 +192,7 @@ def test_tensors_are_shared_and_not_written_by_others() -> None:
         big[0] = i
         return int(big.sum()), mapped
 
-    sharing = Sharing()
+    sharing = SharedFolder()
     assert len(sharing.dumps(big)) < 2000
     assert len(sharing.dumps([big[5:], big.view(-1, 2).T])) < 2000  # views of one memory
     sharing.close()
@@ -210,7 +210,7 @@ def test_shared_views_keep_their_strides() -> None:
     import pickle
 
     big = torch.arange(60_000.0).view(200, 300)
-    sharing = Sharing()
+    sharing = SharedFolder()
     for view in (big, big.T, big[10:, 5:], big[::3]):
         back = pickle.loads(sharing.dumps(view))
         assert torch.equal(back, view)
@@ -239,7 +239,7 @@ def test_code_that_cannot_be_imported_over_there_travels(tmp_path: Path) -> None
 def test_what_cannot_be_sent_is_said() -> None:
     module: Any = nn.Linear(2, 2)
     module.lock = threading.Lock()
-    sharing = Sharing()
+    sharing = SharedFolder()
     with pytest.raises(UnsharableError, match="lock"):
         sharing.dumps(module)
     sharing.close()

@@ -8,12 +8,12 @@ import signal
 from filelock import FileLock
 
 from pytest_multiplicity.compute import sharing
-from pytest_multiplicity.compute.sharing import Sharing
+from pytest_multiplicity.compute.sharing import SharedFolder
 
 
 def test_folders_of_killed_processes_are_removed_and_others_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr(sharing, "_memory_folder", lambda: tmp_path)
-    living = Sharing()
+    living = SharedFolder()
     orphan = tmp_path / "multiplicity-orphan"
     orphan.mkdir()
     if (pid := os.fork()) == 0:
@@ -21,7 +21,7 @@ def test_folders_of_killed_processes_are_removed_and_others_are_not(tmp_path, mo
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     assert (orphan / sharing.OWNED).exists()
-    Sharing().close()
+    SharedFolder().close()
     assert not orphan.exists()
     assert len(list(tmp_path.iterdir())) == 1
     living.close()
