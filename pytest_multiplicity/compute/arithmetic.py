@@ -8,8 +8,6 @@ how many lanes side by side, how many processes, in which order.
 
 from __future__ import annotations
 
-import copy
-import math
 import os
 import platform
 import re
@@ -23,7 +21,8 @@ from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute.cores import available_cores
-from pytest_multiplicity.compute.devices import device_class, preserved_rng
+from pytest_multiplicity.compute.devices import device_class
+from pytest_multiplicity.compute.operations import operations
 
 # What stands behind these numbers is in benchmarks/README.md, "Rules and what they rest on".
 FEWEST_FUSED = 3  # candidates of one structure: two are as fast in a process each
@@ -91,7 +90,7 @@ class Shape:
         parts = list(module.modules())
         tensors = (*module.parameters(), *module.buffers())
         return cls(
-            flops=_flops(module, samples),
+            flops=operations(module, samples),
             convolves=any(isinstance(part, nn.Conv2d) for part in parts),
             multiplies=any(isinstance(part, nn.Linear) for part in parts),
             images=samples.ndim == 4,
@@ -191,18 +190,6 @@ def of_inference(shape: Shape, *, alike: int, machine: MachineClass) -> Arithmet
         channels_last=shape.convolves and shape.images,
         folded=True,
     )
-
-
-def _flops(module: nn.Module, samples: Tensor) -> float:
-    """Count the operations of a forward pass, for one sample; infinite where that is impossible."""
-    from torch.utils.flop_counter import FlopCounterMode  # takes half a second to import
-
-    try:
-        with preserved_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            copy.deepcopy(module).eval()(samples)
-    except Exception:  # user code that minds being copied or counted: it is computed plainly
-        return math.inf
-    return float(counter.get_total_flops()) / len(samples)
 
 
 def _cores() -> int:

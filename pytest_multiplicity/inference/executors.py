@@ -254,9 +254,3 @@ def _shaped(output: object, inputs: Tensor) -> Tensor:
             f"{len(inputs)}: return logits [batch, classes]"
         )
     return logits
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Say whether an error is one of memory, here or on an accelerator."""
-    memory = MemoryError | torch.OutOfMemoryError
-    return isinstance(error, memory) or "can't allocate memory" in str(error)

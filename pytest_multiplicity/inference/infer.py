@@ -11,6 +11,7 @@ from itertools import chain, dropwhile, islice
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import out_of_memory
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
 from pytest_multiplicity.inference.counts import Counts
@@ -20,7 +21,6 @@ from pytest_multiplicity.inference.executors import (
     Shelf,
     Step,
     Unit,
-    out_of_memory,
 )
 from pytest_multiplicity.inference.executors import Model as Model
 from pytest_multiplicity.inference.form import IN_TURN, Demand, Form, Forms

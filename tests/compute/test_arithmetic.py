@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -123,6 +125,45 @@ def test_a_shape_is_that_of_one_sample_and_looking_changes_nothing():
     assert all(torch.equal(before[n], v) for n, v in model.state_dict().items())
     assert model.training
     assert random.getstate() == states[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 2)), (6,)),
+        (nn.Conv2d(4, 6, 3, groups=2, padding=1), (4, 7, 5)),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2), (4, 7, 5)),
+        (nn.Conv1d(2, 3, 3), (2, 9)),
+    ],
+)
+def test_operations_are_those_that_torch_counts(model, shape):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    samples = torch.rand(3, *shape)
+    with FlopCounterMode(display=False) as counter:
+        model(samples)
+    assert Shape.of(model, samples).flops == counter.get_total_flops() / 3
+
+
+def test_what_hides_its_products_counts_as_large():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.LSTM(4, 4)
+
+        def forward(self, x):
+            return self.cell(x)[0]
+
+    assert Shape.of(Recurrent(), torch.rand(2, 3, 4)).flops == math.inf
+
+
+def test_counting_imports_no_compiler():
+    code = (
+        "import sys, torch; from pytest_multiplicity.compute import Shape\n"
+        "assert Shape.of(torch.nn.Conv2d(1, 2, 3), torch.rand(2, 1, 4, 4)).flops == 144\n"
+        "assert not {'torch._dynamo', 'triton'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_class_of_this_machine_is_readable_and_steady():
