@@ -39,6 +39,7 @@ from .stall import named as named
 from .stall import watched as watched
 from .worker import Reporter as Reporter
 from .worker import Work as Work
+from .worker import without_compiler as without_compiler
 from .worker_pool import WorkerPool as WorkerPool
 from .workers import Crashed as Crashed
 from .workers import Done as Done

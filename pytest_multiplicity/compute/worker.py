@@ -7,7 +7,8 @@ import pickle
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from pytest_multiplicity.compute.sharing import UnsharableError
 
 REPORT_SECONDS = 0.1
+NOT_COMPILED = "__dynamo_disable"  # what `torch._disable_dynamo` looks at before it imports
 Work: TypeAlias = "Callable[[Reporter], Any]"  # a task; it calls with the number of steps done
 
 
@@ -48,10 +50,27 @@ def prepare() -> None:
     methods and looks at this attribute before it imports.
     """
     torch.set_num_threads(1)
-    for method in vars(torch.optim.Optimizer).values():
-        wrapped = getattr(method, "__wrapped__", None)
-        if wrapped is not None:
-            setattr(wrapped, "__dynamo_disable", wrapped)
+    for method in _optimizers_methods():
+        setattr(method, NOT_COMPILED, method)
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Make optimizers in here without importing the compiler, as `prepare` does for good."""
+    marked = [method for method in _optimizers_methods() if not hasattr(method, NOT_COMPILED)]
+    for method in marked:
+        setattr(method, NOT_COMPILED, method)
+    try:
+        yield
+    finally:
+        for method in marked:
+            delattr(method, NOT_COMPILED)
+
+
+def _optimizers_methods() -> list[Any]:
+    """Return what `torch._disable_dynamo` wraps of optimizers."""
+    methods = (getattr(each, "__wrapped__", None) for each in vars(torch.optim.Optimizer).values())
+    return [method for method in methods if method is not None]
 
 
 def _be_first_to_go() -> None:

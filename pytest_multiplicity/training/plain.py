@@ -18,6 +18,7 @@ from pytest_multiplicity.compute import (
     preserved_rng,
     seed_everything,
     seed_step,
+    without_compiler,
 )
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
@@ -126,7 +127,8 @@ class PlainTraining:
         self.format = torch.channels_last if arithmetic.channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
         self.model = _compiled(self.module, device) if arithmetic.compiled else self.module
-        self.optimizer = build_optimizer(job.recipe, self.module)
+        with without_compiler():
+            self.optimizer = build_optimizer(job.recipe, self.module)
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
