@@ -104,4 +104,4 @@ def operations(module: nn.Module, samples: Tensor) -> float:
                 model(samples)
     except Exception:  # user code that minds being copied or looked at: it is computed plainly
         return math.inf
-    return counter.total / len(samples)
+    return float(counter.total) / len(samples)

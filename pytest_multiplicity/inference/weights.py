@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,7 +10,6 @@ from torch import Tensor
 from pytest_multiplicity.errors import Attempt, CandidateDiverged, guarded
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.made import Made
-from pytest_multiplicity.store import StoreWarning
 from pytest_multiplicity.training import Declared, Diverged, Plan, Trained, engine
 
 
@@ -81,18 +79,6 @@ class Weights:
                 self._train_missing(missing)
         else:
             self._counts.stored += len(recipes)
-        self._say_who_else_trained()
-
-    def _say_who_else_trained(self) -> None:
-        """Warn where weights are used whose last bits belong to another class of machines."""
-        for maker, count in Counter(self.others.values()).items():
-            warnings.warn(
-                f"{count} of {self._made.name}'s candidates were trained on {maker}, and are used "
-                f"on {self._machine.kind}, which would give them other last bits: to train them "
-                "here, clear the store",
-                StoreWarning,
-                stacklevel=2,
-            )
 
     def _declared(self) -> Declared:
         """All recipes of the family, whatever of them is trained already."""
