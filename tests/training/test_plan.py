@@ -306,7 +306,7 @@ def test_one_candidate_is_plain_and_has_all_cores_where_that_pays(
     (small,) = plan([job(0)], machine)
     assert small.arithmetic == PLAIN
     (large,) = plan(
-        [job(0, model=lambda: nn.Sequential(nn.Linear(4, 90_000), nn.Linear(90_000, 3)))], machine
+        [job(0, model=lambda: nn.Sequential(nn.Linear(4, 200_000), nn.Linear(200_000, 3)))], machine
     )
     assert large.arithmetic == Arithmetic(threads=machine.kind.cores)
     assert not large.in_workers
