@@ -6,7 +6,10 @@ from .arithmetic import machine_class as machine_class
 from .arithmetic import of_inference as of_inference
 from .arithmetic import of_training as of_training
 from .cores import available_cores as available_cores
+from .devices import GPU as GPU
+from .devices import automatic as automatic
 from .devices import device_class as device_class
+from .devices import gpu_of as gpu_of
 from .devices import out_of_memory as out_of_memory
 from .devices import precision as precision
 from .devices import preserved_rng as preserved_rng

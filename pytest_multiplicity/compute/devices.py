@@ -17,9 +17,12 @@ from threadpoolctl import ThreadpoolController
 STRICT = {"MKL_CBWR": "AUTO,STRICT"}
 
 
+GPU = "cuda"  # the type of devices that torch reaches through CUDA, or through ROCm under its name
+
+
 def device_class(device: torch.device) -> str:
     """Return what is the same for devices that compute alike: a GPU's model, else the type."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return torch.cuda.get_device_name(device) if device.type == GPU else device.type
 
 
 def gpu_count() -> int:
@@ -27,9 +30,21 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
+def automatic() -> str:
+    """Return the type of device that is best here: the GPU where there is one."""
+    return GPU if torch.cuda.is_available() else "cpu"
+
+
+def gpu_of(process: int | None) -> torch.device | None:
+    """Return the GPU of one of several processes; None where there are not several of either."""
+    if process is None or (count := torch.cuda.device_count()) < 2:
+        return None
+    return torch.device(GPU, process % count)
+
+
 def gpu_name() -> str:
     """Return the model of the GPU that this process computes on, or that there is none."""
-    return device_class(torch.device("cuda")) if torch.cuda.is_available() else "no GPU"
+    return device_class(torch.device(GPU)) if torch.cuda.is_available() else "no GPU"
 
 
 def free_gpu_bytes(device: torch.device) -> int:
@@ -68,7 +83,7 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
     On CUDA TF32 is used only where it is asked for, and cuDNN neither tries kernels against each
     other nor takes those whose bits differ from run to run.
     """
-    if device.type != "cuda":
+    if device.type != GPU:
         yield
         return
     wanted = "tf32" if name == "tf32" else "ieee"
@@ -102,7 +117,7 @@ def seed_everything(seed: int) -> None:
 def seed_step(seed: int, device: torch.device) -> None:
     """Seed only what a forward pass draws from, which takes microseconds."""
     torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
+    if device.type == GPU:
         torch.cuda.manual_seed(seed)
 
 

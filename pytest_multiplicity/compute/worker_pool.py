@@ -8,7 +8,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_multiplicity.compute.devices import gpu_count
+from pytest_multiplicity.compute.devices import GPU, gpu_count
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.pools import Pool
@@ -44,7 +44,7 @@ class WorkerPool:
     @cached_property
     def gpus(self) -> int:
         """How many GPUs of this machine train."""
-        if self.machine.device.type != "cuda":
+        if self.machine.device.type != GPU:
             return 0
         return gpu_count() if self.machine.device.index is None else 1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pytest_multiplicity.compute import GPU, automatic, gpu_of
+
 
 def choose(text: str, process: int | None = None) -> torch.device:
     """`auto` is the GPU where there is one; `cuda` without a number is all that there are.
@@ -14,9 +16,9 @@ def choose(text: str, process: int | None = None) -> torch.device:
     pytest.UsageError for a device that isn't.
     """
     if text == "auto":
-        text = "cuda" if torch.cuda.is_available() else "cpu"
-    if text == "cuda" and process is not None and (count := torch.cuda.device_count()) > 1:
-        return torch.device("cuda", process % count)
+        text = automatic()
+    if text == GPU and (own := gpu_of(process)) is not None:
+        return own
     try:
         device = torch.device(text)
         torch.empty(1, device=device)
