@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
@@ -148,6 +149,15 @@ def test_no_circle_of_imports_even_for_typing():
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
+def test_no_public_class_name_twice():
+    homes = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(str(path.relative_to(PACKAGE)))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path, tree in TREES.items():
         for node in ast.walk(tree):
@@ -178,6 +188,13 @@ def test_no_file_is_longer_than_350_lines(path):
 
 def test_training_stays_small():
     assert sum(lines(path) for path in SOURCES if room(dotted(path)) == "training") < 3200
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_devices_are_named_in_one_place(path):
+    if path != PACKAGE / "compute" / "devices.py":
+        texts = [node.value for node in ast.walk(TREES[path]) if isinstance(node, ast.Constant)]
+        assert "cuda" not in texts
 
 
 def test_every_stage_is_there():

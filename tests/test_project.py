@@ -82,3 +82,15 @@ def test_fragments_are_of_a_known_type() -> None:
         if path.name != "README.md":
             assert path.name.split(".")[-2] in types, path.name
             assert path.read_text("utf-8").strip(), path.name
+
+
+def test_the_page_on_bits_has_the_numbers_of_the_rule() -> None:
+    from pytest_multiplicity.compute import arithmetic as rule  # torch, which nothing else needs
+
+    page = (ROOT / "docs" / "same_bits.md").read_text("utf-8")
+    assert page.count(f"at least {rule.FEWEST_FUSED} of one structure") == 2
+    assert f"at most {rule.SMALL_STEP / 1e6:.0f} million operations (three times" in page
+    assert f"more than {rule.SMALL_STEP / 1e6:.0f} million operations" in page
+    assert f"{rule.BATCH} samples in at most {rule.FUSED_BATCH / 1e6:.0f} million" in page
+    assert f"{rule.COMPILED_STEPS:,} steps" in page
+    assert rule.BACKWARD == 3

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute.cores import available_cores
-from pytest_multiplicity.compute.devices import device_class
+from pytest_multiplicity.compute.devices import GPU, device_class
 from pytest_multiplicity.compute.operations import operations
 
 # What stands behind these numbers is in benchmarks/README.md, "Rules and what they rest on".
@@ -167,7 +167,7 @@ def of_training(
     channels_last = shape.convolves and shape.images
     step = BACKWARD * shape.flops * batch_size
     if machine.device != "cpu":
-        compiled = machine.device == "cuda" and shape.convolves and alike * steps >= COMPILED_STEPS
+        compiled = machine.device == GPU and shape.convolves and alike * steps >= COMPILED_STEPS
         fused = alike >= FEWEST_FUSED and step <= SMALL_STEP
         return Arithmetic(fused, channels_last, compiled=compiled and not fused)
     if declared < machine.cores and step > SMALL_STEP:

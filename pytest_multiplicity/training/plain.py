@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import (
+    GPU,
     Advance,
     Arithmetic,
     precision,
@@ -58,7 +59,7 @@ def train_plain(
 ) -> Trained | Diverged:
     """Train one job, from its initial module where there is one already.
 
-    ``advance`` is called with the number of steps done since the last call.
+    `advance` is called with the number of steps done since the last call.
 
     Raises:
         RecipeError: what the recipe's functions give can't be trained.
@@ -92,7 +93,7 @@ def compiling(compiled: bool) -> Iterator[None]:
 
 
 def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Give the optimizer's step: of torch's own ones without the wrappers for the compiler.
+    """Return the optimizer's step: of torch's own ones without the wrappers for the compiler.
 
     Those import the compiler, which takes a second in every process, and some time in every step.
     """
@@ -103,11 +104,11 @@ def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], ob
 
 
 def _compiled(module: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Give the module's forward pass compiled: once for all modules of the same code and shapes.
+    """Return the module's forward pass compiled: once for all modules of the same code and shapes.
 
     On a GPU the launches of small kernels are recorded and replayed as graphs.
     """
-    mode = "reduce-overhead" if device.type == "cuda" else None
+    mode = "reduce-overhead" if device.type == GPU else None
     compiled: Callable[[Tensor], Tensor] = torch.compile(module, mode=mode)
     return compiled
 
@@ -198,7 +199,7 @@ class PlainTraining:
         return loss, logits
 
     def checkpoint(self) -> Checkpoint:
-        """Give all that is needed to go on from here."""
+        """Return all that is needed to go on from here."""
         state = final_state(self.module)
         return Checkpoint(self.epoch, state, self.optimizer.state_dict(), list(self.history))
 
