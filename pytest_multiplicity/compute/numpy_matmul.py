@@ -1,7 +1,7 @@
 """Products of stacked matrices by numpy's library, for processors on which torch's is the slower.
 
 Torch's wheels come with MKL, which uses half the width of other makers' processors; numpy's come
-with OpenBLAS, which uses all of it. The planner tries which one is the faster.
+with OpenBLAS, which uses all of it. The rule in `arithmetic` says which one multiplies.
 """
 
 from __future__ import annotations
