@@ -6,7 +6,9 @@ is imported here: pytester forgets the modules that were first imported inside a
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -26,11 +28,12 @@ import torch
 import torchvision.transforms.v2  # noqa: F401
 from hypothesis import HealthCheck, settings
 
-import pytest_multiplicity.evaluation.model_population
-import pytest_multiplicity.findings.assemble
-import pytest_multiplicity.report.as_json
-import pytest_multiplicity.report.markdown
-import pytest_multiplicity.report.terminal  # noqa: F401
+import pytest_multiplicity
+
+# all of this package too: a face keeps what it gave, and that must stay its module's own
+for module in pkgutil.walk_packages(pytest_multiplicity.__path__, "pytest_multiplicity."):
+    if not ("__main__" in module.name or ".ray" in module.name):
+        importlib.import_module(module.name)
 
 # what a shell begins in the background ignores Ctrl-C, and so do the runs that tests would stop
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -63,7 +63,7 @@ class Logits:
                     if not self.searching:
                         self._put(index, keys[index], logits)
                         room -= logits.nbytes
-                    if room > 0:
+                    if self.searching or room > 0:
                         computed[index] = logits
 
         def read(index: int) -> Tensor:
