@@ -88,7 +88,6 @@ def kill_and_resume(
 ) -> None:
     """One kill after so many seconds, the run that resumes, and what is wrong with it."""
     store, report = folder / f"store{number}", folder / f"report{number}.json"
-    reports.copy_plans(folder / "store", store)
     pid = start(study, store, report)
     time.sleep(seconds)
     with contextlib.suppress(ProcessLookupError):
@@ -126,7 +125,6 @@ def wrong_verdicts(whole: dict[str, Any], part: dict[str, Any], number: int) -> 
 
 def two_at_once(study: Path, folder: Path, whole: dict[str, Any]) -> list[str]:
     """Two runs on one store: each candidate is trained by one of them."""
-    reports.copy_plans(folder / "store", folder / "shared")
     files = [folder / "first.json", folder / "second.json"]
     processes = [start(study, folder / "shared", file) for file in files]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in processes]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ def raw(path: Path) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """The comparable part of the report in a file."""
     return comparable(raw(path))
-
-
-def copy_plans(known: Path, store: Path) -> Path:
-    """Have a new store train as a known one did: another plan trains to other last bits."""
-    plans = Path("v1") / "plans"
-    if (known / plans).is_dir():
-        shutil.copytree(known / plans, store / plans)
-    return store
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
