@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.tasks import Task
 
 Bounds = tuple[float, float]
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # which torch can store, and little else
 
 
 def check_inputs(inputs: Any, name: str) -> Tensor:
@@ -45,7 +47,13 @@ def check_attributes(attributes: Any, n: int, name: str) -> pd.DataFrame | None:
     """Return the attributes as a frame of their own, with index 0 to n - 1."""
     if attributes is None:
         return None
-    frame = pd.DataFrame(attributes).reset_index(drop=True).copy()
+    try:
+        frame = pd.DataFrame(attributes).reset_index(drop=True).copy()
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"attributes of {name!r} can't be made a DataFrame ({error}): give one, or a dict of "
+            f"columns, with {n} rows"
+        ) from None
     if len(frame) != n:
         raise DataError(f"{name!r} has {n} inputs but {len(frame)} rows of attributes")
     if not frame.columns.is_unique or not all(isinstance(c, str) for c in frame.columns):
@@ -80,7 +88,7 @@ def check_values(inputs: Tensor, bounds: Bounds | None, name: str) -> None:
         bad = ~torch.isfinite(inputs.flatten(1)).all(1)
         raise DataError(
             f"inputs of {name!r} contain nan or infinity, in {int(bad.sum())} of {len(bad)} "
-            "samples: drop or impute them first"
+            "samples: drop or impute them first, and scale what is beyond float32"
         )
     if bounds is not None and not (bounds[0] <= low and high <= bounds[1]):
         raise DataError(
@@ -90,19 +98,74 @@ def check_values(inputs: Tensor, bounds: Bounds | None, name: str) -> None:
         )
 
 
+def check_fraction(fraction: Any, n: int, name: str) -> int:
+    """Return how many of `n` samples a fraction is, where that leaves some on both sides."""
+    share = fraction if isinstance(fraction, int | float | np.number) else math.nan
+    first = round(float(share) * n) if math.isfinite(share) else 0
+    if not 0 < first < n:
+        raise DataError(
+            f"a fraction of {fraction!r} of the {n} samples of {name!r} leaves one part empty: "
+            "give one between 0 and 1"
+        )
+    return first
+
+
+def seeded(seed: Any) -> torch.Generator:
+    """Return a generator of this seed."""
+    try:
+        return torch.Generator().manual_seed(operator.index(seed))
+    except (RuntimeError, TypeError, ValueError):
+        raise DataError(f"seed={seed!r}: give a whole number of up to 64 bits") from None
+
+
 def as_tensor(values: Any) -> Tensor:
     """Return values as a tensor that shares their memory where that is possible."""
-    if isinstance(values, Tensor):
-        return values
-    array = np.asarray(values)
-    if any(stride < 0 for stride in array.strides):
-        array = np.ascontiguousarray(array)
+    tensor = values if isinstance(values, Tensor) else _of_array(_array(values))
+    if (odd := _oddity(tensor)) is not None:
+        raise DataError(
+            f"a tensor that is {odd} can't be used: give a dense one with its values (.to_dense(), "
+            ".to_padded_tensor(0) or .dequantize())"
+        )
+    return tensor.to(torch.int64) if tensor.dtype in _UNSIGNED else tensor
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    kinds = {
+        "nested": tensor.is_nested,
+        "on the device meta": tensor.is_meta,
+        "quantised": tensor.is_quantized,
+        f"{tensor.layout}": tensor.layout is not torch.strided,
+    }
+    return next((kind for kind, it_is in kinds.items() if it_is), None)
+
+
+def _array(values: Any) -> np.ndarray[Any, Any]:
+    """Return values as an array that torch can share: of this machine's bytes, and forwards."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        count = int(np.ma.getmaskarray(values).sum())
+        raise DataError(
+            f"{count} of the values are masked, which means that they are missing: fill them in "
+            "with .filled(value), or drop their samples"
+        )
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"a {type(values).__name__} can't be made an array ({error}): give numbers, as many "
+            "for each sample"
+        ) from None
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.ascontiguousarray(native) if any(s < 0 for s in native.strides) else native
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> Tensor:
     try:
         with warnings.catch_warnings():  # on read-only arrays: nothing here writes to its inputs
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return torch.from_numpy(array)
-    except TypeError:
+    except (TypeError, ValueError):
         raise DataError(
             f"an array of {array.dtype} can't be used: give numbers (class names as indices, "
-            "by pandas.factorize)"
+            "by pandas.factorize; a column of pandas by .astype(float); a sparse matrix as "
+            ".toarray())"
         ) from None

@@ -57,6 +57,8 @@ class Data:
     ) -> None:
         if not (isinstance(name, str) and name):
             raise DataError(f"the name of a data set is text that reports can show: got {name!r}")
+        if not isinstance(fingerprint, str | None):
+            raise DataError(f"the fingerprint of {name!r} is {fingerprint!r}: give text, or None")
         self.name = name
         self.task: Task = Classification()
         self.bounds = checks.check_bounds(bounds, name)
@@ -188,13 +190,8 @@ class Data:
         They are data sets of their own, named "<name>-select" and "<name>-report". Both keep the
         order of this data set, and share its memory.
         """
-        first = round(fraction * len(self))
-        if not 0 < first < len(self):
-            raise DataError(
-                f"a fraction of {fraction} of the {len(self)} samples of {self.name!r} leaves one "
-                "part empty: give one between 0 and 1"
-            )
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        first = checks.check_fraction(fraction, len(self), self.name)
+        order = torch.randperm(len(self), generator=checks.seeded(seed))
         return Split(
             self._part(order[:first].sort().values, f"{self.name}-select"),
             self._part(order[first:].sort().values, f"{self.name}-report"),

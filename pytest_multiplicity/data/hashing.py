@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_multiplicity.errors import DataError
+
 
 def hash_rows(rows: Tensor) -> str:
     """Hash a list of positions or class indices."""
@@ -20,7 +22,12 @@ def hash_frame(frame: pd.DataFrame | None) -> str:
     if frame is None:
         return "none"
     digest = hashlib.sha256(repr(list(frame.columns)).encode())
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().data)
+    try:
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().data)
+    except TypeError as error:
+        raise DataError(
+            f"attributes can't be hashed ({error}): give numbers and text, not lists or dicts"
+        ) from None
     return digest.hexdigest()
 
 

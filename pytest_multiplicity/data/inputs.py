@@ -107,7 +107,13 @@ class Streamed(Source):
         self.dataset = dataset
         self.bounds = bounds
         self.name = name
+        self.declared: Tensor | None = None  # targets [n] that were believed without reading
         self.shape = self._sample(0)[0].shape
+        if self.shape.numel() == 0 or not self.shape:
+            raise DataError(
+                f"sample 0 of {name!r} has shape {tuple(self.shape)}: give values in at least one "
+                "dimension, as in (features,)"
+            )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -129,6 +135,11 @@ class Streamed(Source):
                 )
             inputs[position] = value
             targets += target
+            if self.declared is not None and target and not agree(target[0], self.declared[row]):
+                raise DataError(
+                    f"sample {row} of {self.name!r} has the target {target[0]!r}, and .targets of "
+                    f"the dataset say {self.declared[row].item()!r}: pass targets=[...], one each"
+                )
         check_values(inputs, self.bounds, self.name)
         return inputs, targets
 
@@ -139,6 +150,14 @@ class Streamed(Source):
         return to_float(value, row, self.name), rest[:1]
 
 
+def agree(said: Any, declared: Tensor) -> bool:
+    """Return whether a sample's target is the declared one."""
+    try:
+        return bool(float(said) == float(declared))
+    except (RuntimeError, TypeError, ValueError):
+        return False
+
+
 def to_float(value: Any, row: int, name: str) -> Tensor:
     """Return one input as a CPU float32 tensor; images and 8-bit values are scaled to [0, 1]."""
     if isinstance(value, Image.Image):
@@ -147,7 +166,8 @@ def to_float(value: Any, row: int, name: str) -> Tensor:
                 f"sample {row} of {name!r} is an image of mode {value.mode!r}: convert it in the "
                 "dataset's transform, as in transform=lambda image: image.convert('RGB')"
             )
-        value = _transforms().pil_to_tensor(value)
+        odd = value.mode.startswith("I;16")
+        value = np.asarray(value) if odd else _transforms().pil_to_tensor(value)
     if not isinstance(value, Tensor | np.ndarray):
         raise DataError(
             f"sample {row} of {name!r} is {type(value).__name__}: give a dataset of (input, "

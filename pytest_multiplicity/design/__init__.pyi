@@ -4,5 +4,6 @@ from .definition import Definition as Definition
 from .design import Design as Design
 from .design import check_seeds as check_seeds
 from .design import make_design as make_design
+from .distinct import same as same
 from .ids import option_text as option_text
 from .recorded import Recorded as Recorded

@@ -41,8 +41,14 @@ class Built:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """The function's parameters after `config`."""
-        return tuple(inspect.signature(self.function).parameters)[1:]
+        """The function's parameters after `config`; those with defaults are its own."""
+        others = list(inspect.signature(self.function).parameters.values())[1:]
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return tuple(
+            each.name
+            for each in others
+            if each.default is inspect.Parameter.empty and each.kind not in variadic
+        )
 
     @property
     def where(self) -> str:

@@ -7,14 +7,18 @@ from typing import Any
 
 
 def same(first: Any, second: Any) -> bool:
-    """Equal options; `True` and `1` differ, and arrays are compared by identity."""
+    """Equal options; `True` and `1` differ, and arrays are compared by identity.
+
+    Only a bool counts: `==` of other objects may give anything, such as an expression.
+    """
     if first is second:
         return True
     if isinstance(first, bool) != isinstance(second, bool):
         return False
     try:
-        return bool(first == second)
-    except (TypeError, ValueError, RuntimeError):  # an array's truth value
+        equal = first == second
+        return type(equal).__name__ in ("bool", "bool_") and bool(equal)  # numpy's, unimported
+    except (TypeError, ValueError, RuntimeError):
         return False
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from pytest_multiplicity.errors import InterventionError
 
 SEVERITIES = range(1, 6)
+LEAST = {"blur": 4, "fog": 2}  # pixels of height and width: what is reflected, an octave of clouds
 
 Corruption = Callable[[Tensor, int], Tensor]
 
@@ -59,6 +60,17 @@ def _check_images(images: Tensor, name: str) -> None:
         raise InterventionError(
             f"the corruption {name!r} is for images [b, channels, height, width] in [0, 1]: got a "
             f"batch of shape {tuple(images.shape)} from {low:.4g} to {high:.4g}"
+        )
+    least = LEAST.get(name, 1)
+    if min(images.shape[2:]) < least:
+        raise InterventionError(
+            f"the corruption {name!r} needs images of {least} x {least} pixels or more, and these "
+            f"have {images.shape[2]} x {images.shape[3]}: resize them, or choose another"
+        )
+    if name == "jpeg" and images.shape[1] not in (1, 3):
+        raise InterventionError(
+            f"the corruption 'jpeg' is for images of 1 or 3 channels, and these have "
+            f"{images.shape[1]}: choose another"
         )
 
 

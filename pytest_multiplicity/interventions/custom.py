@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from pytest_multiplicity.design import same
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions.base import OutputIntervention
 from pytest_multiplicity.interventions.corrupt import Corrupt
-from pytest_multiplicity.interventions.naming import call, shown
+from pytest_multiplicity.interventions.naming import call
 from pytest_multiplicity.interventions.randomness import Stream
 from pytest_multiplicity.interventions.transforming import transformed
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
 
 Function = Callable[..., Tensor]
+_NONE = object()  # equal to no value
 
 
 def intervention(
@@ -58,13 +60,13 @@ def _maker(
 ) -> Callable[..., Any]:
     signature = inspect.signature(function)
     names = list(signature.parameters)
-    defaults = {name: shown(each.default) for name, each in signature.parameters.items()}
+    defaults = {name: each.default for name, each in signature.parameters.items()}
 
     @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Any:
         signature.bind(None, *args, **kwargs)  # a TypeError names the parameter that doesn't fit
         given = dict(zip(names[1:], args, strict=False)) | kwargs
-        changed = {name: v for name, v in given.items() if shown(v) != defaults.get(name)}
+        changed = {name: v for name, v in given.items() if not same(v, defaults.get(name, _NONE))}
         return kind(function, changed)
 
     return make

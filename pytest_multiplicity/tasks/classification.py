@@ -34,7 +34,8 @@ class Classification:
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as a CPU int64 tensor [n] of class indices."""
-        if targets.is_floating_point() or targets.is_complex():
+        one_each = targets.ndim > 0 and targets.numel() == len(targets)
+        if one_each and (targets.is_floating_point() or targets.is_complex()):
             raise DataError(
                 f"targets of {name!r} are {targets.dtype}: this is for classification, not "
                 "regression; give one class index per sample (targets.long() if they are indices "

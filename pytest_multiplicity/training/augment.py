@@ -40,11 +40,24 @@ def augment_batch(
     if isinstance(transform, Policy):
         return transform(inputs, torch.Generator().manual_seed(seed))
     seed_everything(seed)
-    samples = [transform(sample) for sample in inputs]
+    try:
+        samples = [transform(sample) for sample in inputs]
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"augment {type(transform).__name__} failed on a sample {tuple(inputs.shape[1:])} of "
+            f"{inputs.dtype} ({error}): give a transform of one sample without its target; MixUp "
+            "and CutMix, which need both of a batch, belong into a loss"
+        ) from error
     shapes = {tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in samples}
     if len(shapes) > 1 or not isinstance(samples[0], Tensor):
         raise RecipeError(
             f"augment turns samples of shape {tuple(inputs.shape[1:])} into "
             f"{sorted(map(str, shapes))}: it must give tensors of one shape"
         )
-    return torch.stack(samples)
+    batch = torch.stack(samples)
+    if batch.dtype != inputs.dtype:
+        raise RecipeError(
+            f"augment turns {inputs.dtype} into {batch.dtype}: let it end with "
+            "v2.ToDtype(torch.float32, scale=True)"
+        )
+    return batch

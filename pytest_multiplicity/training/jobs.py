@@ -88,6 +88,12 @@ def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
         return module.train()
 
 
+def other_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of the first parameter that isn't float32, as data are; None for none."""
+    found = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return next((dtype for dtype in found if dtype is not torch.float32), None)
+
+
 def final_state(module: nn.Module) -> dict[str, Tensor]:
     """Copy a module's state to the CPU, every tensor in memory of its own."""
     return {

@@ -35,6 +35,7 @@ from pytest_multiplicity.training.jobs import (
     epoch_row,
     final_state,
     initial_module,
+    other_dtype,
     sick_weights,
 )
 from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
@@ -218,6 +219,13 @@ class PlainTraining:
             raise RecipeError(
                 f"batch_size={self.job.recipe.batch_size} leaves 1 of {len(self.rows)} samples for "
                 "the last batch of an epoch, from which batch norm can't learn: choose another one"
+            ) from error
+        except RuntimeError as error:
+            if inputs.dtype is not torch.float32 or (wider := other_dtype(self.module)) is None:
+                raise
+            raise RecipeError(
+                f"the model has parameters of {wider} and data are float32 ({error}): build it in "
+                "float32, as with .float(), or let it convert its inputs"
             ) from error
         return logits
 

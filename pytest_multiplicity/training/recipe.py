@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pytest_multiplicity.errors import RecipeError
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
+
+_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augmentation = Callable[[Tensor], Tensor]
@@ -24,6 +29,14 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimiz
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("rand", "trivial")
+_OF_VALUES = (
+    *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss),
+    *(nn.KLDivLoss, nn.PoissonNLLLoss, nn.MultiLabelSoftMarginLoss),
+)
+_FUNCTIONS_OF_VALUES = (
+    *(F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy),
+    *(F.binary_cross_entropy_with_logits, F.kl_div, F.poisson_nll_loss),
+)
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -43,7 +56,8 @@ class Recipe:
         momentum: of SGD; of Adam and AdamW the first beta (the second is 0.999).
         weight_decay: added to the gradient by SGD and Adam, decoupled in AdamW.
         schedule: `"cosine"` (per step, to 0), `"constant"`, or a callable that gives the factor
-            on `lr` at a step (from 0): `factor(step)` or `factor(step, steps)`.
+            on `lr` at a step (from 0): `factor(step)` or `factor(step, steps)`. A second parameter
+            with a default is the user's, unless it is named `steps`.
         loss: `"cross_entropy"`, or a callable `(logits [b, C], targets [b]) -> scalar`; by default
             the first that the data's task has.
         augment: a torchvision v2 transform (or another callable), drawn anew for every sample, or
@@ -89,6 +103,9 @@ class Recipe:
             _check_choice("augment", self.augment, AUGMENTATIONS, "a torchvision v2 transform")
         if isinstance(self.augment, str):
             _check_images(self.augment, self.data)
+        for name in ("schedule", "loss", "augment"):
+            _check_instance(name, getattr(self, name))
+        _check_loss(self.loss, self.data)
 
 
 def _check_model(model: object) -> None:
@@ -138,7 +155,30 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...], other: str
     if value in choices if isinstance(value, str) else other is not None and callable(value):
         return
     names = ", ".join(map(repr, choices))
-    raise RecipeError(f"{name} is {value!r}: give {names}" + (f" or {other}" if other else ""))
+    shown = " ".join(repr(value).split())
+    raise RecipeError(f"{name} is {shown}: give {names}" + (f" or {other}" if other else ""))
+
+
+def _check_instance(name: str, value: object) -> None:
+    made = value.func if isinstance(value, functools.partial) else value
+    if isinstance(made, type):
+        remedy = f"give an object of it, as in {name}={made.__name__}(...)"
+        if name == "schedule":
+            remedy = "give a function from a step to a factor on lr, as LambdaLR takes"
+        raise RecipeError(
+            f"{name} is the class {made.__name__}, which would be made anew each time: {remedy}"
+        )
+
+
+def _check_loss(loss: object, data: Data) -> None:
+    of_values = type(loss) in _OF_VALUES or any(loss is each for each in _FUNCTIONS_OF_VALUES)
+    if of_values and data.task.name == "classification":
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise RecipeError(
+            f"the loss {name} compares values of one shape, and targets of {data.name!r} are "
+            "classes: give loss='cross_entropy', or a function that makes one-hot rows of them, "
+            "as in lambda logits, targets: F.mse_loss(logits, F.one_hot(targets, C).float())"
+        )
 
 
 def _check_images(augment: str, data: Data) -> None:
@@ -171,9 +211,21 @@ def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def _custom_optimizer(factory: Any, params: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    optimizer = factory(params, lr)
+    second = _second(factory, "lr", lr)
+    if second is None:
+        raise RecipeError(
+            f"the optimizer factory {factory!r} doesn't take lr: write lambda params, lr: ..., or "
+            "call its second parameter lr (one with a default is filled by that name only)"
+        )
+    optimizer = factory(params, *second[0], **second[1])
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise RecipeError(f"the optimizer factory returned {optimizer!r}: return a torch Optimizer")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise RecipeError(
+            f"{type(optimizer).__name__} calls the loss several times a step, which recipes can't: "
+            "give another optimizer, or train in your function and return the module"
+        )
     return optimizer
 
 
@@ -189,7 +241,8 @@ def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def _custom_factor(schedule: Any, step: int, steps: int) -> float:
-    factor = schedule(step, steps) if _takes_two(schedule) else schedule(step)
+    second = _second(schedule, "steps", steps)
+    factor = schedule(step) if second is None else schedule(step, *second[0], **second[1])
     try:
         return float(factor)
     except (TypeError, ValueError):
@@ -198,12 +251,24 @@ def _custom_factor(schedule: Any, step: int, steps: int) -> float:
         ) from None
 
 
-def _takes_two(schedule: Callable[..., object]) -> bool:
+def _second(
+    function: Callable[..., object], name: str, value: object
+) -> tuple[tuple[object, ...], dict[str, object]] | None:
+    """Return the arguments by which a function takes a second value; None where it doesn't.
+
+    By name, or by position where that has no default: defaults are the user's.
+    """
     try:
-        inspect.signature(schedule).bind(0, 1)
-    except (TypeError, ValueError):  # one argument, or a builtin without a signature
-        return False
-    return True
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature
+        return None
+    if any(each.name == name and each.kind in _NAMED for each in parameters[1:]):
+        return (), {name: value}
+    places = [each for each in parameters if each.kind in _PLACED]
+    variadic = len(places) < 2 and any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    if variadic or (len(places) > 1 and places[1].default is inspect.Parameter.empty):
+        return (value,), {}
+    return None
 
 
 def loss_function(recipe: Recipe) -> Loss:

@@ -69,6 +69,8 @@ def training_rows(count: int, seeds: Seeds) -> Tensor:
     """Return the positions that are trained on: all, or a random half (int64, sorted)."""
     if seeds.subset is None:
         return torch.arange(count)
+    if count < 2:
+        raise RecipeError("seed.subset trains on half of the data: give 2 samples or more")
     shuffled = torch.randperm(count, generator=generator(seeds.subset, "subset"))
     return shuffled[: count // 2].sort().values
 
