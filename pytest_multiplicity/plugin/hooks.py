@@ -16,6 +16,7 @@ from pytest_multiplicity.plugin import (
     failures,
     gates,
     outcomes,
+    parts,
     run,
     screening,
     summary,
@@ -54,6 +55,7 @@ def pytest_collection_modifyitems(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip gates that can't be evaluated, and pairs that are decided."""
+    parts.begin(item)
     gates.setup(item)
     screening.setup(item)
 
@@ -63,6 +65,7 @@ def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, None, None]:
     """Order the specs that are left, once their costs are known."""
+    parts.end(item)
     yield
     screening.teardown(item, nextitem)
 
@@ -76,7 +79,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Record what a spec measures; a spec that measures nothing is an error."""
-    with outcomes.judging(item):
+    with parts.calling(item), outcomes.judging(item):
         return (yield)
 
 

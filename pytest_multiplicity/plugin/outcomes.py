@@ -11,7 +11,7 @@ import pytest
 
 from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
 from pytest_multiplicity.findings import PairRecord
-from pytest_multiplicity.plugin import compat, gates, given, screening
+from pytest_multiplicity.plugin import compat, gates, given, parts, screening
 from pytest_multiplicity.plugin.collection import PAIR, Pair
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
@@ -20,6 +20,7 @@ from pytest_multiplicity.report import inert
 
 RECORDER = pytest.StashKey[Recorder]()
 MAX_REASON = 2000
+_BEFORE: tuple[parts.Phase, ...] = ("setup", "call")  # phases that the report of a call speaks of
 
 Status = tuple[str, str, "str | tuple[str, dict[str, bool]]"]
 STATUS: dict[str, Status] = {
@@ -27,6 +28,7 @@ STATUS: dict[str, Status] = {
     "undecided": ("undecided", "u", ("UNDECIDED", {"yellow": True})),
     "measured": ("measured", "m", ("MEASURED", {"cyan": True})),
     "screened": ("screened", "-", ("SCREENED", {"cyan": True})),
+    "part": ("", "", ""),  # of a spec: counted with it
 }
 
 
@@ -64,22 +66,26 @@ def judge(
     item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> pytest.TestReport:
     """Convert a spec's report; called around pytest's own conversion, so user marks come first."""
+    if parts.is_one(item, call):
+        return _part(item, call, report)
     if report.when == "teardown":
         _forget_unheard(item)
     if item.nodeid in item.config.stash[STATE].gate_families:
-        if (gate := gates.record(report)) is not None:
-            report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
-        return report
+        return _gate(item, report)
     pair = item.stash.get(PAIR, None)
     screened = report.when == "setup" and screening.DECIDED in item.stash
-    if pair is None or (report.when != "call" and not report.failed and not screened):
-        return report
-    if screened:
+    if pair is not None and screened:
         return _screened(report, pair)
+    if report.when == "teardown":
+        parts.fail(report, parts.of(item).during("teardown"))
+    if pair is None or (report.when != "call" and not report.failed):
+        return report
     state = item.config.stash[STATE]
     record = _record(item, pair, call, report)
     if report.when == "call" or record.training:
-        _apply(item, report, pair, record)
+        _apply(report, pair, record)
+    if record.objected and report.passed:
+        call.excinfo = None  # no failure: nothing for a debugger to stop at
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
         news = recorder.news(pair, state)
@@ -89,6 +95,36 @@ def judge(
     if state.options.screen:
         screening.of(state).end(pair, record)
     report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
+    return report
+
+
+def _gate(item: pytest.Item, report: pytest.TestReport) -> pytest.TestReport:
+    failed = parts.of(item).during(*(("teardown",) if report.when == "teardown" else _BEFORE))
+    if report.when != "setup":
+        parts.fail(report, failed)
+    if (gate := gates.record(report)) is not None:
+        if failed and gate.outcome == "failed":
+            message = "; ".join([*map(_said, failed), gate.message])
+            gate = replace(gate, message=message[:MAX_REASON])
+        report.multiplicity = {"gate": asdict(gate)}  # type: ignore[attr-defined]
+    return report
+
+
+def _part(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> pytest.TestReport:
+    """Convert the report of a subtest, whose spec is judged at its end."""
+    parts.note(item, call, report)
+    pair, error = item.stash.get(PAIR, None), call.excinfo and call.excinfo.value
+    body = parts.of(item).phase == "call"
+    if pair is None or not (report.failed and body and error is not None and _rejects(error)):
+        return report
+    report.multiplicity_category = "part"  # type: ignore[attr-defined]
+    if pair.spec.unforeseen:
+        report.outcome, report.longrepr = "passed", None
+        call.excinfo = None
+    else:
+        compat.reject(report, f"rejected: {inert(_said(error), MAX_REASON)}")
     return report
 
 
@@ -113,16 +149,18 @@ def _record(
     state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
     record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
-    error = call.excinfo.value if call.excinfo is not None else None
+    errors = _errors(item, call, report)
     if compat.marked_xfail(report):  # the user's own mark: this spec rejects nobody
-        return replace(record, objected=error is not None)
-    if report.when == "call" and report.passed:
+        return replace(record, objected=bool(errors))
+    if report.when == "call" and report.passed and not errors:
         return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
-    diverged = isinstance(error, CandidateDiverged)  # perhaps in a fixture that measures
-    if error is not None and (diverged or (report.when == "call" and _rejects(error))):
+    diverged = any(isinstance(each, CandidateDiverged) for each in errors)
+    body = report.when == "call" and not parts.of(item).during("setup")
+    if errors and (diverged or (body and all(map(_rejects, errors)))):
         # an undecided comparison holds where undecided pairs are kept: another one has failed
         undecided = bool(doubts) and state.options.undecided is Undecided.REJECT
-        reason = "; ".join(doubts) if undecided else given.reason(item, error) or str(error)
+        said = [given.reason(item, each) or str(each) for each in errors]
+        reason = "; ".join(doubts if undecided else filter(None, said))
         return replace(
             record,
             verdict="kept" if pair.spec.unforeseen and not diverged else "rejected",
@@ -131,10 +169,20 @@ def _record(
             undecided=undecided,
             training=diverged,
         )
+    parts.fail(report, errors)
     return replace(record, verdict="failed")
 
 
-def _apply(item: pytest.Item, report: pytest.TestReport, pair: Pair, record: PairRecord) -> None:
+def _errors(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> list[BaseException]:
+    """Return what a phase of a spec raised, in its parts too, as far as they count with it."""
+    own = [] if call.excinfo is None else [call.excinfo.value]
+    found = parts.of(item).during(*_BEFORE) if report.when == "call" else []
+    return [*found, *own]
+
+
+def _apply(report: pytest.TestReport, pair: Pair, record: PairRecord) -> None:
     """Make the report say what the verdict is, in terms that other plugins know."""
     if compat.marked_xfail(report) or record.verdict == "failed":
         return
@@ -166,6 +214,11 @@ def _rejects(error: BaseException) -> bool:
         flaky = any(type(e).__name__.startswith("Flaky") for e in _tree(error))
         return not flaky and all(isinstance(leaf, AssertionError) for leaf in _leaves(error))
     return isinstance(error, AssertionError)
+
+
+def _said(error: BaseException) -> str:
+    """Return an error's first line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _tree(error: BaseException) -> Iterator[BaseException]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,15 +47,24 @@ class Log:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a verdict or a gate, if the report carries one."""
-        carried: dict[str, Any] | None = getattr(report, "multiplicity", None)
-        if carried is None:
-            return
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(
+        self, report: pytest.TestReport
+    ) -> Generator[None, object, object]:
+        """Keep a verdict or a gate, if the report carries one, as it is when all have seen it.
+
+        Others may still find that a test has failed (pytest itself does so for subtests).
+        """
+        result = yield
+        carried: dict[str, Any] = getattr(report, "multiplicity", None) or {}
         if "pair" in carried:
-            process = getattr(report, "worker_id", "")
-            self._state.ledger.enter(PairRecord.from_wire(carried["pair"]), process)
+            record = PairRecord.from_wire(carried["pair"])
+            if report.failed and record.verdict != "failed":
+                record = replace(record, verdict="failed")
+            self._state.ledger.enter(record, getattr(report, "worker_id", ""))
         if "gate" in carried:
             gate = GateRecord(**carried["gate"])
+            if report.failed and gate.outcome != "failed":
+                gate = replace(gate, outcome="failed", message=report.longreprtext)
             self._state.ledger.gates[gate.nodeid] = gate
+        return result
