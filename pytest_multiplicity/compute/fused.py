@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import forms  # noqa: F401 - makes the fused forms known
 from pytest_multiplicity.compute.devices import random_states
 from pytest_multiplicity.compute.lanes import Deck, Lanes, Unfusable
+from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.store import fingerprint
 
 # One or two lanes pick kernels that are made for them, and cost more by the lane.
@@ -129,7 +130,11 @@ def _describe(value: object) -> str:
         return repr(value)
     if isinstance(value, list | tuple) and any(isinstance(v, nn.Parameter) for v in value):
         raise Unfusable("the model keeps parameters in a list of its own")
-    return fingerprint(value)
+    try:
+        return fingerprint(value)
+    except StoreError as error:
+        kind = type(value).__name__
+        raise Unfusable(f"the model keeps a {kind}, whose content can't be told") from error
 
 
 def _stack_named(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

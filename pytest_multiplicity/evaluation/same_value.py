@@ -7,6 +7,7 @@ from numbers import Number
 from types import MethodType
 from typing import Any
 
+from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.store import fingerprint
 
 _PLAIN = (Number, str, bytes, type(None))
@@ -17,7 +18,7 @@ class Content:
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = list(values)
-        self._known = [fingerprint(value) for value in values]
+        self._known = [_known(value) for value in values]
 
     def is_that_of(self, values: Sequence[Any]) -> bool:
         """Return whether other values are the same.
@@ -30,6 +31,14 @@ class Content:
         return len(values) == len(self._values) and all(
             _equal(mine, its) or known == fingerprint(its) for mine, known, its in each
         )
+
+
+def _known(value: Any) -> str | None:
+    """Return the fingerprint of a value; None where its content can't be told."""
+    try:
+        return fingerprint(value)
+    except StoreError:
+        return None
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import Machine, device_class
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
-from pytest_multiplicity.errors import DefinitionError, MeasurementError
+from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreError
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import Job, Recipe, Seeds, initial_module, training_rows
 
@@ -94,23 +94,54 @@ class Made:
         return None if all(getattr(m, "fingerprint", None) for m in opaque) else self.run_id
 
     def _key(self, index: int) -> str:
+        try:
+            return self._key_with(index, self.definition.version)
+        except StoreError as error:
+            if self.definition.version is not None or not self._has_key(index, version=""):
+                raise
+            raise StoreError(f"{error}, or set `version=` on the family") from error
+
+    def _has_key(self, index: int, version: str) -> bool:
+        try:
+            return bool(self._key_with(index, version))
+        except StoreError:
+            return False
+
+    def _key_with(self, index: int, version: str | None) -> str:
         made = self.all[index]
         if isinstance(made, Recipe):
-            return self._recipe_key(made, index)
+            return self._recipe_key(made, index, version)
         if isinstance(made, nn.Module):
-            return fingerprint(["module", made, versions(self.machine.device)])
+            code = made if version is None else [version, made.state_dict()]
+            return fingerprint(["module", code, versions(self.machine.device)])
         here = [*self.here, self.definition.where, index]
         return fingerprint(["callable", getattr(made, "fingerprint", None) or here])
 
-    def _recipe_key(self, recipe: Recipe, index: int) -> str:
+    def _recipe_key(self, recipe: Recipe, index: int, version: str | None) -> str:
         config = self.design.configs[index]
         module = initial_module(recipe, Seeds.of(config))
         settings = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "model"}
         code: Any = [self.definition.function, recipe.model, module]
-        if self.definition.version is not None:
+        if version is not None:
             settings = {name: s for name, s in settings.items() if not callable(s)}
-            code = [self.definition.version, module.state_dict()]
+            code = [version, module.state_dict()]
         return fingerprint(["recipe", config, settings, code, versions(self.machine.device)])
+
+
+def common_data(made: Iterable[Any]) -> list[Any]:
+    """Return what a family's function made, with one object for all data sets that are equal.
+
+    So data that are made anew for every candidate are held once.
+    """
+    known: dict[tuple[str, str], Data] = {}
+
+    def common(each: Any) -> Any:
+        if not isinstance(each, Recipe):
+            return each
+        data = known.setdefault((each.data.name, each.data.fingerprint), each.data)
+        return each if data is each.data else replace(each, data=data)
+
+    return [common(each) for each in made]
 
 
 def versions(device: torch.device) -> list[str]:

@@ -51,10 +51,11 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         state.warnings.extend(family.definition.doubts_about_unit())
         return RecordedPopulation(family.definition, family.design)
     from pytest_multiplicity.evaluation import ModelPopulation
-    from pytest_multiplicity.inference import Models
+    from pytest_multiplicity.inference import Models, common_data
 
     assert isinstance(family.definition, Built)
-    made = [family.definition.function(c, **dependencies) for c in family.design.configs]
+    function = family.definition.function
+    made = common_data(function(config, **dependencies) for config in family.design.configs)
     held = state.resources
     models = Models(
         family.name,

@@ -78,7 +78,10 @@ def _sync_folder(folder: Path) -> None:
 def _explanation(root: Path, error: OSError) -> str:
     what, where = error.strerror or str(error), error.filename or root
     if error.errno in _FULL:
-        remedy = "free some space, bound the store, or choose another with --multiplicity-store DIR"
+        remedy = (
+            "free some space (python -m pytest_multiplicity.store clear), bound the store "
+            "(multiplicity_store_size), or choose another with --multiplicity-store DIR"
+        )
     elif error.errno in _FORBIDDEN:
         remedy = "make it writable, or choose another with --multiplicity-store DIR"
     elif error.errno in _IN_THE_WAY:

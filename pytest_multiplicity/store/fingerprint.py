@@ -44,8 +44,8 @@ def fingerprint(value: Any) -> str:
 
 
 _REMEDY = (
-    "give it a str attribute `fingerprint` that changes whenever its content does, or build it "
-    "inside the function that needs it, or set `version=` on the family"
+    "give it a str attribute `fingerprint` that changes whenever its content does (or put it into "
+    "an object of yours that has one), or build it inside the function that needs it"
 )
 _OPAQUE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

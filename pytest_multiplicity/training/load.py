@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.errors import StoreError
 
@@ -36,11 +37,36 @@ def load(path: str | Path, into: Module, *, prefix: str = "") -> Module:
     path = _beside_caller(Path(path))
     state = _below(prefix, _read(path), path)
     try:
-        into.load_state_dict(state)
+        into.load_state_dict(_with_tied(state, into))
     except (RuntimeError, TypeError) as error:
         lines = str(error).splitlines()
-        raise StoreError(f"{str(path)!r} doesn't fit the module: {' '.join(lines[:3])}") from None
+        raise StoreError(
+            f"{str(path)!r} doesn't fit the module: {' '.join(lines[:3])}; build it as it was "
+            "built for what was saved, or say where it stood in that by prefix="
+        ) from None
     return into
+
+
+def _with_tied(state: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Return the state with all names of tied weights: safetensors keeps one of them."""
+    present: dict[Hashable, Tensor] = {}
+    absent: dict[str, Hashable] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        same = id(tensor) if not isinstance(tensor, Tensor) else _memory(tensor)
+        if name in state:
+            present[same] = state[name]
+        else:
+            absent[name] = same
+    return state | {name: present[same] for name, same in absent.items() if same in present}
+
+
+def _memory(tensor: Tensor) -> Hashable:
+    """Return what two tensors have in common that are one: where they lie, and how."""
+    unplaced = is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided
+    if unplaced or tensor.numel() == 0:
+        return id(tensor)
+    place = tensor.device, tensor.data_ptr(), tensor.dtype
+    return (*place, tuple(tensor.shape), tensor.stride())
 
 
 def _beside_caller(path: Path) -> Path:
