@@ -245,7 +245,7 @@ def test_a_failure_to_train_is_found_once(bench):
         population.candidates[0].accuracy(bench.test)
     known = len(calls)
     for candidate in population.candidates:
-        with pytest.raises(EvaluationError, match=r"training candidate failed.*no such optimizer"):
+        with pytest.raises(RuntimeError, match="no such optimizer"):
             candidate.accuracy(bench.test)
     assert len(calls) == known
 
@@ -381,7 +381,7 @@ def test_a_transform_that_counts_stays_itself(bench):
 
 
 def test_equal_parameters_are_the_same_intervention(bench):
-    candidate = bench.family().candidates[0]
+    population = bench.family()
     shift = torch.full((1, 2, 2), 0.1)
     for under in (
         pm.Corrupt(darker, by=0.0),
@@ -390,8 +390,8 @@ def test_equal_parameters_are_the_same_intervention(bench):
         pm.Corrupt(darker, by=shift),
         pm.Corrupt(darker, by=shift.clone()),
     ):
-        candidate.accuracy(bench.test, under=under)
-    assert candidate._population.models.counts.intervened == 2
+        population.candidates[0].accuracy(bench.test, under=under)
+    assert population.models.counts.intervened == 2
 
 
 def test_callables_of_other_libraries(bench):

@@ -87,8 +87,10 @@ def test_what_differs_in_work_is_apart(job: Make, change: dict[str, Any]) -> Non
 
 def test_a_subset_and_other_data_are_apart(job: Make, blobs: Data) -> None:
     half = replace(job(), seeds=Seeds(0, 0, 0, 0, subset=1))
-    other = Data(blobs.inputs.clone(), blobs.targets, bounds=None)
-    assert len(group_jobs([job(), half, job(2, data=other)])) == 3
+    other = Data(blobs.inputs + 1, blobs.targets, bounds=None)
+    same = Data(blobs.inputs.clone(), blobs.targets, bounds=None)
+    groups = group_jobs([job(), half, job(2, data=other), job(3, data=same)])
+    assert [len(group.jobs) for group in groups] == [2, 1, 1]
 
 
 def test_a_custom_optimizer_is_an_obstacle(job: Make) -> None:

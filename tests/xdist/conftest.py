@@ -61,9 +61,14 @@ TRAINED = """
             os.kill(os.getpid(), 9)
         return nn.functional.cross_entropy(logits, targets)
 
+    def sgd(params, lr):  # of the project's own, so that candidates train one after the other
+        return torch.optim.SGD(params, lr=lr)
+
     @pm.family(default={"lr": 0.1}, vary={"lr": [0.01]}, seeds=3)
     def candidate(config, data):
-        return pm.Recipe(lambda: nn.Linear(8, 3), data.select, epochs=2, lr=config.lr, loss=loss)
+        return pm.Recipe(
+            lambda: nn.Linear(8, 3), data.select, epochs=2, lr=config.lr, loss=loss, optimizer=sgd
+        )
 """
 
 TRAINED_SPECS = """
