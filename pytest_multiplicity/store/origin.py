@@ -1,10 +1,10 @@
 """Which code is the project's own, and by what name all other code is known.
 
-Code of the standard library and of installed distributions is known by module and qualified name;
-its version belongs to the key of a result, not to a function. Everything else (the user's sources,
-editable installs, interactive sessions) is known by its content. This package is the exception: it
-is known by its names and `RESULTS_VERSION` wherever it lies, so that working on it retrains nothing
-unless bits change.
+Code of the standard library and of installed distributions is known by module, qualified name and
+release (see `release`); the version of torch belongs to the key of a result. Everything else (the
+user's sources, editable installs, interactive sessions) is known by its content. This package is
+the exception: it is known by its names and `RESULTS_VERSION` wherever it lies, so that working on
+it retrains nothing unless bits change.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import sysconfig
 from types import ModuleType
 
+from pytest_multiplicity.store.release import release_of
 from pytest_multiplicity.store.store import RESULTS_VERSION
 
 OWN = "pytest_multiplicity"
@@ -57,9 +58,9 @@ def is_project_name(module: str) -> bool:
 
 def library_name(module: str, qualname: str) -> str:
     """Return the name by which code outside the project is known."""
-    if module.partition(".")[0] == OWN:
-        return f"{module}.{qualname} {RESULTS_VERSION}"
-    return f"{module}.{qualname}"
+    top = module.partition(".")[0]
+    release = str(RESULTS_VERSION) if top == OWN else release_of(top)
+    return f"{module}.{qualname} {release}".rstrip()
 
 
 def importable(value: object, module: str | None, qualname: str) -> bool:
