@@ -22,7 +22,7 @@ def fingerprint(value: Any) -> str:
     - Functions and classes of the project count by their code (bytecode and constants: no line
       numbers, comments or docstrings) with their defaults, the variables they capture, and the
       globals and attributes of the project's modules that they read, each by content in turn. All
-      other code counts by module and qualified name (see `store.origin`).
+      other code counts by module, qualified name and release (see `store.origin`).
     - Modules count by class, hyperparameters, weights and buffers, not by mode or device; tensors,
       arrays and frames by dtype, shape and bytes. Two tied tensors are not two equal ones.
     - An object with a str attribute `fingerprint` counts by that alone.
