@@ -1,3 +1,6 @@
+from .arguments import call_with_targets as call_with_targets
+from .arguments import second_argument as second_argument
+from .arguments import takes_targets_second as takes_targets_second
 from .config import Config as Config
 from .definition import Built as Built
 from .definition import Definition as Definition

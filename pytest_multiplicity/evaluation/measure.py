@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pytest_multiplicity.design import call_with_targets
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.statistics import (
     PERMUTATIONS_OF_VALUES,
@@ -41,7 +42,7 @@ def apply_measure(
 
     Raises MeasurementError when the result has several elements, is nan, or is no number.
     """
-    result = fn(logits, targets)
+    result = call_with_targets(fn, logits, targets)
     if isinstance(result, torch.Tensor):
         if result.numel() != 1:
             raise MeasurementError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.design import call_with_targets
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions.base import Model, ModelIntervention
 from pytest_multiplicity.interventions.naming import shown
@@ -104,7 +105,7 @@ def _run(attack: Any, inputs: Tensor, labels: Tensor) -> Any:
     if hasattr(attack, "generate"):
         result = attack.generate(x=inputs.cpu().numpy(), y=labels.cpu().numpy())
         return torch.from_numpy(result)
-    result = attack(inputs, labels)
+    result = call_with_targets(attack, inputs, labels)
     return result[1] if isinstance(result, tuple | list) and len(result) == 3 else result
 
 

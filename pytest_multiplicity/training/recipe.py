@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytest_multiplicity.design import call_with_targets, second_argument, takes_targets_second
 from pytest_multiplicity.errors import RecipeError
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-
-_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augmentation = Callable[[Tensor], Tensor]
@@ -211,7 +209,7 @@ def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def _custom_optimizer(factory: Any, params: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    second = _second(factory, "lr", lr)
+    second = second_argument(factory, lr, "lr")
     if second is None:
         raise RecipeError(
             f"the optimizer factory {factory!r} doesn't take lr: write lambda params, lr: ..., or "
@@ -241,7 +239,7 @@ def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def _custom_factor(schedule: Any, step: int, steps: int) -> float:
-    second = _second(schedule, "steps", steps)
+    second = second_argument(schedule, steps, "steps", unsigned=False)
     factor = schedule(step) if second is None else schedule(step, *second[0], **second[1])
     try:
         return float(factor)
@@ -251,29 +249,11 @@ def _custom_factor(schedule: Any, step: int, steps: int) -> float:
         ) from None
 
 
-def _second(
-    function: Callable[..., object], name: str, value: object
-) -> tuple[tuple[object, ...], dict[str, object]] | None:
-    """Return the arguments by which a function takes a second value; None where it doesn't.
-
-    By name, or by position where that has no default: defaults are the user's.
-    """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # a builtin without a signature
-        return None
-    if any(each.name == name and each.kind in _NAMED for each in parameters[1:]):
-        return (), {name: value}
-    places = [each for each in parameters if each.kind in _PLACED]
-    variadic = len(places) < 2 and any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    if variadic or (len(places) > 1 and places[1].default is inspect.Parameter.empty):
-        return (value,), {}
-    return None
-
-
 def loss_function(recipe: Recipe) -> Loss:
     """Return the recipe's loss as a function of logits [b, C] and targets [b]."""
     assert recipe.loss is not None  # which `Recipe` has seen to
     if isinstance(recipe.loss, str):
         return recipe.data.task.losses[recipe.loss].of_batch
-    return recipe.loss
+    if takes_targets_second(recipe.loss):
+        return recipe.loss  # itself, by which it is known as one that tasks have
+    return functools.partial(call_with_targets, recipe.loss)

@@ -7,11 +7,12 @@ import functools
 import pytest
 import torch
 from support.bench import bench, linear
+from torch.nn import functional as F
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.design import Built
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training.recipe import build_optimizer, lr_factor
+from pytest_multiplicity.training.recipe import build_optimizer, loss_function, lr_factor
 
 __all__ = ["bench"]
 
@@ -87,6 +88,73 @@ def test_an_optimizer_without_lr(bench, factory):
     recipe = pm.Recipe(linear, bench.train, epochs=1, optimizer=factory)
     with pytest.raises(RecipeError, match="doesn't take lr"):
         build_optimizer(recipe, linear())
+
+
+def of_answers(logits, scale=2.0):
+    return float(logits.abs().mean()) * scale
+
+
+def named(logits, scale=2.0, *, targets=None):
+    return float(len(targets)) * scale
+
+
+def labelled(logits, labels=None):
+    return float(len(labels))
+
+
+@pytest.mark.parametrize(
+    ("measure", "value"),
+    [
+        (of_answers, None),
+        (named, 80.0),
+        (labelled, 40.0),
+        (lambda logits, truth: float(len(truth)), 40.0),
+        (lambda *both: float(len(both)), 2.0),
+    ],
+)
+def test_measures(bench, measure, value):
+    candidate = bench.family().candidates[0]
+    score = candidate.measure(measure, bench.test, name="mine")
+    expected = of_answers(candidate.logits(bench.test)) if value is None else value
+    assert score == pytest.approx(expected)
+
+
+def entropy(logits, weight=1.0):
+    return weight * logits.softmax(1).square().sum(1).mean()
+
+
+def smoothed(logits, smoothing=0.1, target=None):
+    return F.cross_entropy(logits, target, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("loss", [entropy, smoothed, functools.partial(smoothed, smoothing=0.2)])
+def test_losses(bench, loss):
+    family = bench.family(lambda config: bench.recipe(config, loss=loss), vary={}, seeds=3)
+    assert 0 <= family.candidates[0].accuracy(bench.test) <= 1
+    logits, targets = torch.eye(2), torch.tensor([0, 1])
+    recipe = pm.Recipe(linear, bench.train, epochs=1, loss=loss)
+    own = loss(logits) if loss is entropy else loss(logits, target=targets)
+    assert torch.equal(loss_function(recipe)(logits, targets), own)
+
+
+def test_a_known_loss_is_itself(bench):
+    recipe = pm.Recipe(linear, bench.train, epochs=1, loss=F.cross_entropy)
+    assert loss_function(recipe) is F.cross_entropy
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda inputs, by=0.1: inputs - by * inputs,
+        lambda inputs, labels=None, by=0.1: inputs * (1 - by * (labels >= 0).all()),
+        lambda inputs, truth: inputs * (1 - 0.1 * (truth >= 0).all()),
+    ],
+)
+def test_attacks(bench, attack):
+    under = pm.Attack(lambda model: attack, name="darker")
+    few = bench.test.inputs[:3]
+    changed = under.perturb(linear(), few, bench.test.targets[:3], torch.arange(3), bench.test)
+    assert torch.allclose(changed, few * 0.9)
 
 
 def test_parameters_of_a_family():
