@@ -1,3 +1,4 @@
+from .ambient import as_new as as_new
 from .arithmetic import BACKWARD as BACKWARD
 from .arithmetic import Arithmetic as Arithmetic
 from .arithmetic import MachineClass as MachineClass
@@ -5,6 +6,7 @@ from .arithmetic import Shape as Shape
 from .arithmetic import machine_class as machine_class
 from .arithmetic import of_inference as of_inference
 from .arithmetic import of_training as of_training
+from .copies import copied as copied
 from .cores import available_cores as available_cores
 from .devices import GPU as GPU
 from .devices import automatic as automatic

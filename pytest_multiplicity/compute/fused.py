@@ -6,7 +6,6 @@ forward pass on `Lanes`, so whatever its code does happens for all of them at on
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import forms  # noqa: F401 - makes the fused forms known
+from pytest_multiplicity.compute.copies import copied
 from pytest_multiplicity.compute.devices import random_states
 from pytest_multiplicity.compute.lanes import Deck, Lanes, Unfusable
 from pytest_multiplicity.errors import StoreError
@@ -155,8 +155,7 @@ def _columns_first(weights: Tensor) -> Tensor:
 
 def _emptied(module: nn.Module) -> nn.Module:
     """Copy a module without copying its tensors."""
-    tensors = (*module.parameters(), *module.buffers())
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    return copied(module, (*module.parameters(), *module.buffers()))
 
 
 def _fill(template: nn.Module, module: nn.Module, deck: Deck, tensors: dict[str, Tensor]) -> None:

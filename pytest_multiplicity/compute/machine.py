@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from pytest_multiplicity.compute.ambient import as_new, inside
 from pytest_multiplicity.compute.arithmetic import MachineClass, machine_class
 from pytest_multiplicity.compute.cores import available_cores
 from pytest_multiplicity.compute.devices import threads
@@ -47,6 +49,7 @@ class Machine:
         patience: seconds without progress after which work is given up; 0 for never.
         check: whether candidates are checked not to depend on each other before they are fused.
         cluster: other machines that compute for this one.
+        folder: where the run was started: what users' functions read lies there.
     """
 
     device: torch.device
@@ -57,11 +60,18 @@ class Machine:
     patience: float = 0.0
     check: bool = True
     cluster: Cluster | None = None
+    folder: Path = field(default_factory=Path.cwd)
 
     @property
     def kind(self) -> MachineClass:
         """What it must have in common with another one to compute the same bits."""
         return machine_class(self.device)
+
+    @contextmanager
+    def as_new(self) -> Iterator[None]:
+        """Compute as a new process would, started in the folder where the run was."""
+        with as_new(), inside(self.folder):
+            yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -6,7 +6,6 @@ seconds at the start, since it imports the compiler.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pytest_multiplicity.compute.copies import copied
 from pytest_multiplicity.compute.devices import preserved_rng
 
 Count = Callable[[Tensor, Any, Any], int]  # of the output and the first two arguments
@@ -99,7 +99,7 @@ def operations(module: nn.Module, samples: Tensor) -> float:
     """
     try:
         with preserved_rng(), torch.no_grad():
-            model = copy.deepcopy(module).eval()
+            model = copied(module).eval()
             with _Counter() as counter:
                 model(samples)
     except Exception:  # user code that minds being copied or looked at: it is computed plainly

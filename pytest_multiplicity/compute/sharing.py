@@ -138,6 +138,34 @@ def project_code_by_value(*, far: bool = False) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
+def hidden() -> list[str]:
+    """Return the libraries' modules loaded here that this `sys.path` finds as another file.
+
+    A project's `random.py`, say, in a folder that became part of it since.
+    """
+    return _hidden(len(sys.modules), tuple(map(str, sys.path)))
+
+
+@lru_cache(maxsize=1)
+def _hidden(count: int, path: tuple[str, ...]) -> list[str]:
+    files = {
+        name: module.__file__
+        for name, module in list(sys.modules.items())
+        if "." not in name and getattr(module, "__file__", None)
+    }
+    return [
+        name
+        for name, file in files.items()
+        if (name in sys.stdlib_module_names or _is_installed(str(file)))
+        and (spec := PathFinder.find_spec(name)) is not None
+        and spec.origin != file
+    ]
+
+
+def _is_installed(file: str) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in Path(file).parts)
+
+
 @lru_cache(maxsize=1)
 def _local_modules(count: int, far: bool) -> list[str]:
     """Return their names. It takes a tenth of a second, so look again only when there are more."""
@@ -148,7 +176,7 @@ def _is_local(name: str, module: ModuleType | None, far: bool) -> bool:
     file = getattr(module, "__file__", None)
     if file is None or name == "__main__" or name.split(".")[0] == "pytest_multiplicity":
         return False
-    if any(part in ("site-packages", "dist-packages") for part in Path(file).parts):
+    if _is_installed(file):
         return False
     last = name.rpartition(".")[2]
     is_test = last == "conftest" or last.startswith("test_") or last.endswith("_test")

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
+from pytest_multiplicity.compute.ambient import as_new
 from pytest_multiplicity.compute.sharing import UnsharableError
 
 REPORT_SECONDS = 0.1
@@ -88,7 +89,8 @@ def perform(reporter: Reporter, read: Callable[[], Work]) -> tuple[str, Any]:
     """Read a task and perform it; give the message with its result or its error."""
     try:
         work = _readable(read)
-        result = work(reporter)
+        with as_new():  # modules that were imported for it may have set what they liked
+            result = work(reporter)
         reporter.flush()
     except Exception as error:
         return "failed", _sendable(error)

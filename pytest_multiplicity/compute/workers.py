@@ -20,14 +20,20 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.compute.devices import STRICT
-from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError
+from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError, hidden
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.errors import EvaluationError
 
+# What it needs is imported before the user's path holds: a file there may be named as a module of
+# the standard library is.
 BOOT = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[2])
+import importlib, json, sys
+paths, needed = json.loads(sys.argv[2])
+sys.path += paths
 from pytest_multiplicity.compute.worker import main
+for name in needed:
+    importlib.import_module(name)
+sys.path[:] = paths
 main(int(sys.argv[1]))
 """
 # One thread each; and an allocator (glibc's) that keeps what is freed: handing out new pages costs
@@ -39,6 +45,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+# What would end a process at a warning, or hold it at its end.
+FOR_PEOPLE = ("PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONBREAKPOINT")
 
 T = TypeVar("T")
 Link: TypeAlias = "Connection[Any, Any]"
@@ -216,10 +224,12 @@ class _Process:
         self.heard = time.monotonic()  # when it was last known to live
         self.connection, theirs = Pipe()
         with theirs:
-            arguments = [str(theirs.fileno()), json.dumps(sys.path)]
+            paths = [path for path in sys.path if isinstance(path, str)]  # as Python reads it
+            arguments = [str(theirs.fileno()), json.dumps([paths, hidden()])]
+            environment = {k: v for k, v in os.environ.items() if k not in FOR_PEOPLE}
             self.popen = subprocess.Popen(
-                [sys.executable, "-c", BOOT, *arguments],
-                env={**STRICT, **os.environ, **ENVIRONMENT, **place},
+                [sys.executable, "-P", "-c", BOOT, *arguments],
+                env={**STRICT, **environment, **ENVIRONMENT, **place},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

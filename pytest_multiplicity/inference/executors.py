@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, Arithmetic, FusedModule, Unfusable
+from pytest_multiplicity.compute import FEWEST_LANES, Arithmetic, FusedModule, Unfusable, copied
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.folding import folded
@@ -205,7 +205,7 @@ def made(modules: Sequence[nn.Module], arithmetic: Arithmetic, lanes: int) -> Un
         return Abreast(modules, lanes, channels_last=arithmetic.channels_last)
     (module,) = modules
     if arithmetic.channels_last:
-        module = copy.deepcopy(module).to(memory_format=torch.channels_last)
+        module = copied(module).to(memory_format=torch.channels_last)
     return Alone(module)
 
 
@@ -216,7 +216,7 @@ def size_of(module: nn.Module) -> int:
 
 def _sharing(module: nn.Module, tensors: Iterable[Tensor]) -> nn.Module:
     """Copy a module, but for these of its tensors."""
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    return copied(module, tensors)
 
 
 def _folded(module: nn.Module) -> nn.Module:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from pytest_multiplicity.compute import copied
 
 _FOLDS: dict[tuple[type[nn.Module], type[nn.Module]], Callable[..., nn.Module]] = {
     (nn.Conv1d, nn.BatchNorm1d): fuse_conv_bn_eval,
@@ -27,7 +28,7 @@ def folded(module: nn.Module) -> nn.Module | None:
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return None
     try:
-        traced = fx.symbolic_trace(copy.deepcopy(module))
+        traced = fx.symbolic_trace(copied(module))
     except Exception:  # user code ran on something that only resembles a tensor
         return None
     return traced if _fold(traced) else None

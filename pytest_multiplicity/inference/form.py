@@ -7,7 +7,6 @@ verdict is the same whichever candidates and data are asked for first.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from pytest_multiplicity.compute import (
     Shape,
     StalledError,
     Unfusable,
+    copied,
     drawing_nothing,
     machine_class,
     of_inference,
@@ -212,7 +212,7 @@ def _simpler(arithmetic: Arithmetic) -> Iterator[Arithmetic]:
 
 def _drawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
     """Copy a module with other weights, of the size that weights have."""
-    module = copy.deepcopy(module)
+    module = copied(module)
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
     means = [part.running_mean for part in norms if part.running_mean is not None]
     others = [part.running_var for part in norms if part.running_var is not None]

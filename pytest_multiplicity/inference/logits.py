@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import StalledError, named, watched
+from pytest_multiplicity.compute import StalledError, as_new, named, watched
 from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.inference.executors import size_of
 from pytest_multiplicity.inference.form import Forms
 from pytest_multiplicity.inference.infer import BATCH, Infer
 from pytest_multiplicity.inference.models import Models
@@ -58,7 +59,7 @@ class Logits:
         computed: dict[int, Tensor] = {}
         if self._missing(keys):
             room = KEPT_BYTES
-            with self._machine.alone():  # another process may be faster
+            with self._machine.alone(), as_new():  # another process may be faster
                 for index, logits in self._compute(self._missing(keys), asked):
                     if not self.searching:
                         self._put(index, keys[index], logits)
@@ -72,7 +73,8 @@ class Logits:
             if (entry := self._store.get("logits", keys[index])) is not None:
                 self._models.note_maker("logits", entry.meta.get("machine"))
                 return entry.tensors["logits"]
-            ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
+            with as_new():
+                ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
             return logits
 
         return read
@@ -135,7 +137,7 @@ class Logits:
         model = self._models.model(indices[0])
         size = 0
         if isinstance(model, nn.Module):
-            size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+            size = size_of(model)
         step = max(1, CHUNK_BYTES // max(1, size))
         for start in range(0, len(indices), step):
             yield list(indices[start : start + step])

@@ -40,7 +40,8 @@ class Made:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """What the store knows each candidate by."""
-        return tuple(self._key(index) for index in range(len(self.all)))
+        with self.machine.as_new():
+            return tuple(self._key(index) for index in range(len(self.all)))
 
     @property
     def recipes(self) -> list[int]:

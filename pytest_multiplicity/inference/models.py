@@ -86,6 +86,10 @@ class Models:
 
     def module(self, index: int) -> nn.Module:
         """Return the module, frozen, in eval mode, on the device; a trained one is a copy."""
+        with self.machine.as_new():
+            return self._module(index)
+
+    def _module(self, index: int) -> nn.Module:
         made = self.made.all[index]
         if isinstance(made, nn.Module):
             return frozen(made, self.machine.device)

@@ -60,14 +60,15 @@ class Weights:
         A failure is remembered, not tried again for every candidate.
         """
         if not self._ready:
-            with self._training:
+            with self._training, self._machine.as_new():
                 self._train()
             self._ready = True
 
     def plan(self) -> list[Plan]:
         """Return how the recipes that the store doesn't hold would be trained; trains nothing."""
-        jobs = [self._made.job(i) for i in self._made.recipes if not self._recall(i)]
-        return engine.plan(jobs, self._machine, declared=self._declared()) if jobs else []
+        with self._machine.as_new():
+            jobs = [self._made.job(i) for i in self._made.recipes if not self._recall(i)]
+            return engine.plan(jobs, self._machine, declared=self._declared()) if jobs else []
 
     def _train(self) -> None:
         recipes = self._made.recipes

@@ -98,6 +98,7 @@ class Resources:
             patience=self._options.timeout,
             check=self._options.independence is Independence.CHECK,
             cluster=self.cluster,
+            folder=self._config.invocation_params.dir,
         )
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from pytest_multiplicity.compute import (
     MOST_LANES,
     Arithmetic,
     Unfusable,
+    copied,
     drawing_nothing,
     precision,
     preserved_rng,
@@ -83,7 +84,7 @@ class Trial:
         """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
         jobs, modules = self.jobs[:FEWEST_LANES], self.modules[:FEWEST_LANES]
         chosen = [_without_augmentation(job) for job in _at_least(jobs, FEWEST_LANES)]
-        doubles = [copy.deepcopy(m).double() for m in _at_least(modules, FEWEST_LANES)]
+        doubles = [copied(m).double() for m in _at_least(modules, FEWEST_LANES)]
         fused = FusedTraining(chosen, doubles, self.feed, self.device, arithmetic)
         inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
         inputs, targets = inputs[:, :CHECKED], targets[:, :CHECKED]
@@ -120,7 +121,7 @@ class Trial:
         """Return the first job's state after a step of each batch size of an epoch."""
         slots = [i % len(self.jobs) for i in range(lanes)]
         slots = [*slots[:0:-1], 0] if last else slots
-        copies = [copy.deepcopy(self.modules[i]) for i in slots]
+        copies = [copied(self.modules[i]) for i in slots]
         jobs = [self.jobs[i] for i in slots]
         training = FusedTraining(jobs, copies, self.feed, self.device, arithmetic)
         for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
@@ -150,7 +151,7 @@ class Trial:
 
     def _gradients(self, arithmetic: Arithmetic, size: int, dtype: torch.dtype) -> list[Tensor]:
         """Return the gradients of so many samples' first step, of the first job by itself."""
-        job, module = _without_augmentation(self.jobs[0]), copy.deepcopy(self.modules[0]).to(dtype)
+        job, module = _without_augmentation(self.jobs[0]), copied(self.modules[0]).to(dtype)
         training = PlainTraining(job, module, self.feed, self.device, arithmetic)
         inputs, targets = next(self.feed.batches(training.rows, size))
         loss, _ = training.forward(0, 0, inputs.to(dtype), targets)

@@ -27,6 +27,7 @@ from pytest_multiplicity.training.jobs import (
     check_loss,
     divergence,
     epoch_row,
+    infinite,
     sick_weights,
 )
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
@@ -70,7 +71,9 @@ def train_fused(
                 for lane in range(len(jobs)):
                     if not training.diverged[lane]:
                         keeper.keep(lane, training.checkpoint(lane))
-        return [training.result(lane, str(arithmetic)) for lane in range(len(jobs))]
+        allowed = [infinite(module.state_dict()) for module in modules]
+        way = str(arithmetic)
+        return [training.result(lane, way, allowed[lane]) for lane in range(len(jobs))]
 
 
 class FusedTraining:
@@ -155,13 +158,15 @@ class FusedTraining:
         self.checked = True
         return losses, logits
 
-    def result(self, lane: int, way: str) -> Trained | Diverged:
+    def result(
+        self, lane: int, way: str, allowed: frozenset[str] = frozenset()
+    ) -> Trained | Diverged:
         """Return what one candidate's training came to."""
         diverged = self.diverged[lane]
         if diverged:
             return diverged
         state = self.modules.state(lane)
-        sick = sick_weights(self.epoch - 1, state)
+        sick = sick_weights(self.epoch - 1, state, allowed)
         return sick or Trained(state, self.histories[lane], way)
 
     def checkpoint(self, lane: int) -> Checkpoint:

@@ -138,10 +138,27 @@ def divergence(epoch: int, losses: Tensor) -> Diverged | None:
     return Diverged(epoch + 1, f"loss is {float(sick[0]):g}")
 
 
-def sick_weights(epoch: int, state: dict[str, Tensor]) -> Diverged | None:
-    """Say that a training diverged when its last step left weights that are nan or infinite."""
-    for name, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+def infinite(state: dict[str, Tensor]) -> frozenset[str]:
+    """Return the names of tensors that hold nan or infinity, as masks of attention do."""
+    return frozenset(
+        name
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+        and (value.is_floating_point() or value.is_complex())
+        and not bool(torch.isfinite(value).all())
+    )
+
+
+def sick_weights(
+    epoch: int, state: dict[str, Tensor], allowed: frozenset[str] = frozenset()
+) -> Diverged | None:
+    """Say that a training diverged when its last step left weights that are nan or infinite.
+
+    Those that are `allowed` to were so before the first step.
+    """
+    sick = infinite(state) - allowed
+    for name in state:
+        if name in sick:
             return Diverged(epoch + 1, f"weights are not finite ({name})")
     return None
 

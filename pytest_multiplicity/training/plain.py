@@ -34,6 +34,7 @@ from pytest_multiplicity.training.jobs import (
     divergence,
     epoch_row,
     final_state,
+    infinite,
     initial_module,
     other_dtype,
     sick_weights,
@@ -67,6 +68,7 @@ def train_plain(
     """
     with preserved_rng(), precision(job.recipe.precision, device), compiling(arithmetic.compiled):
         module = module or initial_module(job.recipe, job.seeds)
+        allowed = infinite(module.state_dict())
         training = PlainTraining(job, module, feed, device, arithmetic)
         keeper = keeper or Keeper()
         for saved in keeper.saved:
@@ -80,7 +82,7 @@ def train_plain(
             if keeper.due():
                 keeper.keep(0, training.checkpoint())
         state = final_state(training.module)
-        sick = sick_weights(training.epoch - 1, state)
+        sick = sick_weights(training.epoch - 1, state, allowed)
         return sick or Trained(state, training.history, str(arithmetic))
 
 

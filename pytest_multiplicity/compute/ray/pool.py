@@ -125,7 +125,7 @@ class RayPool:
         parts = [self._ref(part) for part in parcel.parts]
         needs = {"memory": min(memory, most_memory())} if memory else {}
         name = device_class(self._device) if self._device.type == GPU else ""
-        paths = [str(path) for path in sys.path]
+        paths = [path for path in sys.path if isinstance(path, str)]
         return self._work.options(**needs).remote(parcel.payload, paths, name, *parts)
 
     def _news(self, sent: dict[Any, _Call[T]]) -> Iterator[tuple[Any, str, Any]]:
