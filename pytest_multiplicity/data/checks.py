@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.data.arrays import as_tensor
 from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.tasks import Task
 
 Bounds = tuple[float, float]
-_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # which torch can store, and little else
 
 
 def check_inputs(inputs: Any, name: str) -> Tensor:
     """Return the inputs as a CPU float32 tensor [n, ...], of the same memory where possible."""
-    tensor = as_tensor(inputs).detach()
+    tensor = as_tensor(inputs, f"inputs of {name!r}").detach()
     if not tensor.is_floating_point():
         raise DataError(
             f"inputs of {name!r} are {tensor.dtype}: give floats, images as values in [0, 1] "
@@ -37,7 +36,7 @@ def check_inputs(inputs: Any, name: str) -> Tensor:
 
 def check_targets(targets: Any, n: int, task: Task, name: str) -> Tensor:
     """Return the targets as a CPU tensor [n, ...] in the form of a task."""
-    tensor = task.check_targets(as_tensor(targets).detach(), name)
+    tensor = task.check_targets(as_tensor(targets, f"targets of {name!r}").detach(), name)
     if len(tensor) != n:
         raise DataError(f"{name!r} has {n} inputs but {len(tensor)} targets: give one per input")
     return tensor
@@ -116,56 +115,3 @@ def seeded(seed: Any) -> torch.Generator:
         return torch.Generator().manual_seed(operator.index(seed))
     except (RuntimeError, TypeError, ValueError):
         raise DataError(f"seed={seed!r}: give a whole number of up to 64 bits") from None
-
-
-def as_tensor(values: Any) -> Tensor:
-    """Return values as a tensor that shares their memory where that is possible."""
-    tensor = values if isinstance(values, Tensor) else _of_array(_array(values))
-    if (odd := _oddity(tensor)) is not None:
-        raise DataError(
-            f"a tensor that is {odd} can't be used: give a dense one with its values (.to_dense(), "
-            ".to_padded_tensor(0) or .dequantize())"
-        )
-    return tensor.to(torch.int64) if tensor.dtype in _UNSIGNED else tensor
-
-
-def _oddity(tensor: Tensor) -> str | None:
-    kinds = {
-        "nested": tensor.is_nested,
-        "on the device meta": tensor.is_meta,
-        "quantised": tensor.is_quantized,
-        f"{tensor.layout}": tensor.layout is not torch.strided,
-    }
-    return next((kind for kind, it_is in kinds.items() if it_is), None)
-
-
-def _array(values: Any) -> np.ndarray[Any, Any]:
-    """Return values as an array that torch can share: of this machine's bytes, and forwards."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        count = int(np.ma.getmaskarray(values).sum())
-        raise DataError(
-            f"{count} of the values are masked, which means that they are missing: fill them in "
-            "with .filled(value), or drop their samples"
-        )
-    try:
-        array = np.asarray(values)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise DataError(
-            f"a {type(values).__name__} can't be made an array ({error}): give numbers, as many "
-            "for each sample"
-        ) from None
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return np.ascontiguousarray(native) if any(s < 0 for s in native.strides) else native
-
-
-def _of_array(array: np.ndarray[Any, Any]) -> Tensor:
-    try:
-        with warnings.catch_warnings():  # on read-only arrays: nothing here writes to its inputs
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-            return torch.from_numpy(array)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"an array of {array.dtype} can't be used: give numbers (class names as indices, "
-            "by pandas.factorize; a column of pandas by .astype(float); a sparse matrix as "
-            ".toarray())"
-        ) from None

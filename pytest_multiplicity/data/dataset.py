@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -120,6 +120,13 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    if not TYPE_CHECKING:  # which would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            halves = name in Split._fields
+            hint = f": split it first, as in data.split(0.5).{name}" if halves else ""
+            raise AttributeError(f"a pm.Data has no {name!r}{hint}")
 
     def __repr__(self) -> str:
         return (

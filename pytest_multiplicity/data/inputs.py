@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pytest_multiplicity.data.checks import Bounds, as_tensor, check_values
+from pytest_multiplicity.data.arrays import as_tensor
+from pytest_multiplicity.data.checks import Bounds, check_values
 from pytest_multiplicity.data.hashing import combine, hash_rows, raw
 from pytest_multiplicity.errors import DataError
 
@@ -173,7 +174,7 @@ def to_float(value: Any, row: int, name: str) -> Tensor:
             f"sample {row} of {name!r} is {type(value).__name__}: give a dataset of (input, "
             "target) pairs whose inputs are images, tensors or arrays"
         )
-    tensor = as_tensor(value).detach()
+    tensor = as_tensor(value, f"values of sample {row} of {name!r}").detach()
     if tensor.dtype is torch.uint8:
         scaled: Tensor = _transforms().to_dtype(tensor, torch.float32, scale=True)
         return scaled.cpu()

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.data.checks import Bounds, as_tensor
+from pytest_multiplicity.data.arrays import as_tensor
+from pytest_multiplicity.data.checks import Bounds
 from pytest_multiplicity.data.inputs import (
     Dataset,
     InMemory,
@@ -85,7 +86,7 @@ def _declared_targets(streamed: Streamed, said: dict[int, Any]) -> Tensor | None
     if joint or getattr(dataset, "target_transform", None):
         return None
     try:
-        declared = as_tensor(getattr(dataset, "targets", None)).detach().cpu()
+        declared = as_tensor(getattr(dataset, "targets", None), "targets").detach().cpu()
     except DataError:
         return None
     one_each = declared.ndim == 1 and len(declared) == len(streamed)

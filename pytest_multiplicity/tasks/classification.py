@@ -41,6 +41,12 @@ class Classification:
                 "regression; give one class index per sample (targets.long() if they are indices "
                 "already)"
             )
+        several = targets.ndim == 2 and int((targets != 0).sum(1).amax()) > 1
+        if several and bool(((targets == 0) | (targets == 1)).all()):
+            raise DataError(
+                f"targets of {name!r} have several labels for a sample: give one class index per "
+                "sample, and each label a data set of its own (a column of these)"
+            )
         if targets.ndim != 1:
             raise DataError(
                 f"targets of {name!r} have shape {tuple(targets.shape)}: give one class index per "

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pickle
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from safetensors.torch import save_file, save_model
 from support.bench import bench, linear
@@ -257,6 +260,33 @@ def test_remedies_for_data():
         with pytest.raises(DataError, match=message):
             pm.Data(*broken)
         assert len(pm.Data(*mended)) == 6
+
+
+def test_remedies_say_whose_values_are_meant():
+    frame = pd.DataFrame({"age": [20.0, 30.0], "job": ["a", "b"]})
+    with pytest.raises(DataError, match=r"'p' are an array of object \(columns job\).*get_dummies"):
+        pm.Data(frame, [0, 1], name="p", bounds=None)
+    assert pm.Data(pd.get_dummies(frame, dtype=float), [0, 1], bounds=None).shape == (3,)
+    nullable = pd.DataFrame({"age": [0.2, 0.3], "pay": [0.1, 0.5]}, dtype="Float32")
+    with pytest.raises(DataError, match=r"\(columns age, pay\): .*\.astype\(float\)"):
+        pm.Data(nullable, [0, 1], name="p")
+    assert len(pm.Data(nullable.astype(float), [0, 1])) == 2
+    matrix = scipy.sparse.csr_matrix(frame[["age"]].to_numpy())
+    with pytest.raises(DataError, match=r"inputs of 'p' are an array of object: .*\.toarray\(\)"):
+        pm.Data(matrix, [0, 1], name="p", bounds=None)
+    assert len(pm.Data(matrix.toarray(), [0, 1], bounds=None)) == 2
+    for names in (["good", "bad"], pd.Series(["good", "bad"]), np.array(["good", "bad"])):
+        with pytest.raises(DataError, match=r"targets of 'p' are .*pandas.Categorical"):
+            pm.Data([[0.0], [1.0]], names, name="p")
+        assert pm.Data([[0.0], [1.0]], pd.Categorical(names).codes).targets.tolist() == [1, 0]
+    tags = np.array([[1, 1, 0], [0, 1, 1]])
+    with pytest.raises(DataError, match=r"several labels for a sample.*a column of these"):
+        pm.Data([[0.0], [1.0]], tags, name="p")
+    data = pm.Data([[0.0], [1.0]], tags[:, 0], name="p")
+    with pytest.raises(AttributeError, match=r"no 'report': split it first, .*split\(0.5\).report"):
+        data.report  # noqa: B018
+    assert len(data.split(0.5).report) == 1
+    assert pickle.loads(pickle.dumps(data)).fingerprint == data.fingerprint
 
 
 def test_remedies_for_interventions(bench):
