@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin import compat, options
+from pytest_multiplicity.plugin import compat, lastfailed, options
 from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION
 from pytest_multiplicity.plugin.roles import Process
 
@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in options.MARKERS:
         config.addinivalue_line("markers", marker)
     config.pluginmanager.register(_Collection(config), "multiplicity-collection")
+    lastfailed.begin(config)
     # a controller collects nothing, so it meets no family: its workers do
     if Process(config).distributes or options.given(config):
         _begin(config)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
-from pytest_multiplicity.plugin import compat
-from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin import compat, lastfailed
+from pytest_multiplicity.plugin.families import Family, Place
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -62,6 +64,18 @@ def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
             _note_gate(state, item)
         elif found := _fixture_definitions(item):
             _note_pair(state, item, *found[0])
+
+
+def bring_along(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under `--lf` select a family's pairs where a gate of it failed last."""
+    state, failed = config.stash[STATE], compat.last_failed(config)
+    gates = lastfailed.brings_along(config, state.gate_families)
+    state.judged_again = {state.gate_families[gate] for gate in gates}
+    for item in items:
+        pair, known = item.stash.get(PAIR, None), compat.id_of(item)
+        if pair and pair.family.key in state.judged_again and known not in failed:
+            state.brought[known] = (pair.family.key, pair.spec.nodeid, pair.candidate)
+            failed[known] = True
 
 
 def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> None:
@@ -161,10 +175,38 @@ def _definition(fixture: Any) -> Any:
 
 def _family(state: State, name: str, fixture: Any, node: pytest.Item) -> Family:
     try:
-        return state.families.find(name, fixture.baseid, _definition(fixture))
+        definition = _definition(fixture)
+        return state.families.find(name, definition, lambda: _place(fixture, definition, node))
     except (DefinitionError, ScoresError) as error:
         problem = str(error)
     return _refuse(node, problem)  # not in the handler, which would print the message three times
+
+
+def _place(fixture: Any, definition: Any, node: pytest.Item) -> Place:
+    """Return where a family is at home, whatever pytest's root is: node ids are below that."""
+    assert isinstance(node, pytest.Function)
+    root = node.config.rootpath.resolve()
+    folders = [each.resolve() for each in node.path.parents]  # each: any of them may be a link
+    homes = {
+        Path(plugin.__file__).parent.resolve()
+        for plugin in node.config.pluginmanager.get_plugins()
+        if Path(getattr(plugin, "__file__", None) or "").name == "conftest.py"
+        and _defines(plugin, definition)
+    }
+    nearest = next((place for place, folder in enumerate(folders) if folder in homes), None)
+    if nearest is not None:
+        above = folders[nearest:]
+    elif any(_defines(place, definition) for place in (node.module, node.cls)):
+        above = [node.path.resolve(), *folders]
+    else:  # a plugin's
+        above = [root, *root.parents]
+    base = "" if above[0] == root else Path(os.path.relpath(above[0], root)).as_posix()
+    return base + "".join(str(fixture.baseid).partition("::")[1:]), tuple(above)
+
+
+def _defines(place: object, definition: Any) -> bool:
+    values = getattr(place, "__dict__", {}).values()
+    return any(getattr(value, "__dict__", {}).get(DEFINITION) is definition for value in values)
 
 
 def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:

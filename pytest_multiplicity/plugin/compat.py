@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -37,6 +38,15 @@ def tear_down_for(following: pytest.Item) -> None:
     pytest#8219, is not public.
     """
     following.session._setupstate.teardown_exact(following)
+
+
+def asked_paths(session: pytest.Session) -> list[Path]:
+    """Return the folders and modules that were asked for whole, however they were named.
+
+    pytest resolves its arguments (`--pyargs`, files of arguments, links) for itself; known while
+    it collects only, and `Session.isinitpath` can't tell a module from a test in it (pytest#11137).
+    """
+    return [argument.path for argument in session._initial_parts if not argument.parts]
 
 
 # --- pytest: outcomes
@@ -80,6 +90,17 @@ def last_failed(config: pytest.Config) -> dict[Any, bool]:
     """Return what `--lf` remembers, to change: it forgets a test that is skipped; no hook asks."""
     plugin: Any = config.pluginmanager.getplugin("lfplugin")
     return {} if plugin is None else plugin.lastfailed
+
+
+def collect_all_files(config: pytest.Config) -> None:
+    """Have `--lf` leave tests out after collection only; files it would not even collect."""
+    if (plugin := config.pluginmanager.getplugin("lfplugin-collwrapper")) is not None:
+        config.pluginmanager.unregister(plugin)
+
+
+def id_of(item: pytest.Item) -> Any:
+    """Return what `lastfailed` knows an item by: since pytest 9 an object, before a text."""
+    return getattr(item, "id", item.nodeid)
 
 
 @contextmanager

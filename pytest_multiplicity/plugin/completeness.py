@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.marks import BROKEN
-from pytest_multiplicity.plugin.state import State
+from pytest_multiplicity.plugin.options import Partial
+from pytest_multiplicity.plugin.state import STATE, State
 
 
 def partial(state: State, family: Family) -> str | None:
@@ -23,28 +25,55 @@ def _left_out(state: State, family: Family) -> str | None:
     if state.collection_failed or config.stash.get(BROKEN, False):
         return "a module could not be collected"
     for option in ("lf", "stepwise"):
-        if config.getoption(option, default=False):
+        again = option == "lf" and family.key in state.judged_again
+        if config.getoption(option, default=False) and not again:
             return f"--{'lf' if option == 'lf' else 'stepwise'} leaves specifications out"
-    home = _home(config, family)
+    home = family.home
     for option in ("ignore", "ignore_glob"):
         for path in config.getoption(option, default=None) or []:
             if option == "ignore_glob" or _below(_absolute(config, path), home):
                 return f"--{option.replace('_', '-')}={path} leaves specifications out"
-    if not any(_covers(config, argument, home) for argument in config.args):
+    if state.asked.isdisjoint(family.above):
         return f"not all of {family.base or 'the root'} was asked for"
     return None
 
 
-def _covers(config: pytest.Config, argument: str, home: Path) -> bool:
-    return "::" not in argument and _below(home, _absolute(config, argument))
+def note_asked(session: pytest.Session) -> None:
+    """Remember what was asked for whole, while pytest knows."""
+    asked = {path.resolve() for path in compat.asked_paths(session)}
+    session.config.stash[STATE].asked = asked
+
+
+def doubt(state: State) -> str:
+    """Return what to say of gates that were skipped though nobody asked for less; else nothing."""
+    reasons = {
+        nodeid: partial(state, state.families.get(state.gate_families[nodeid]))
+        for nodeid in state.selected_gates
+    }
+    skipped = {nodeid: reason for nodeid, reason in reasons.items() if reason}
+    if not skipped or state.options.partial is Partial.FAIL or _asked_for_less(state):
+        return ""
+    names = ", ".join(nodeid.rpartition("::")[2] for nodeid in skipped)
+    return (
+        f"not evaluated, though the whole suite was asked for: {names} "
+        f"({'; '.join(dict.fromkeys(skipped.values()))}); multiplicity_partial = fail makes that "
+        "a failure"
+    )
+
+
+def _asked_for_less(state: State) -> bool:
+    """Return whether the call itself says that it wants a part of the suite."""
+    config = state.config
+    narrowing = ("keyword", "markexpr", "deselect", "lf", "stepwise", "ignore", "ignore_glob")
+    if any(config.getoption(option, default=None) for option in narrowing):
+        return True
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    gated = {state.gate_families[nodeid] for nodeid in state.selected_gates}
+    return chosen and any(state.asked.isdisjoint(state.families.get(key).above) for key in gated)
 
 
 def _absolute(config: pytest.Config, path: str | Path) -> Path:
     return (config.invocation_params.dir / path).resolve()
-
-
-def _home(config: pytest.Config, family: Family) -> Path:
-    return (config.rootpath / family.base.partition("::")[0]).resolve()
 
 
 def _below(path: Path, folder: Path) -> bool:

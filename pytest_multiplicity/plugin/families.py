@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_multiplicity.design import Definition, Design
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Population
 
 
+Place = tuple[str, tuple[Path, ...]]
+"""A family's base, and its home with the folders above."""
+
+
 @dataclass
 class Family:
     """One decorated function: where it stands, its candidates, its specs."""
 
     name: str
-    base: str  # node id of the conftest's folder or the module
+    base: str  # home as a text, below the root where it can be; then the class, if any
+    above: tuple[Path, ...]  # its home (the conftest's folder, or the module) and what holds that
     definition: Definition
     design: Design
     dependencies: dict[str, Any] = field(default_factory=dict)
@@ -32,6 +37,11 @@ class Family:
 
     def __post_init__(self) -> None:
         self.building = Attempt(f"building {self.name}")
+
+    @property
+    def home(self) -> Path:
+        """The conftest's folder, or the module, in which it is defined."""
+        return self.above[0]
 
     @property
     def key(self) -> str:
@@ -58,14 +68,14 @@ class Families:
     def __len__(self) -> int:
         return len(self._by_definition)
 
-    def find(self, name: str, base: str, definition: Definition) -> Family:
+    def find(self, name: str, definition: Definition, place: Callable[[], Place]) -> Family:
         """Return the family of a fixture, made on first sight. Raises DefinitionError."""
         if id(definition) not in self._by_definition:
             try:
                 design = definition.design(self._seeds)
             except (ValueError, TypeError) as error:
                 raise DefinitionError(f"family {name!r} ({definition.where}): {error}") from error
-            self._by_definition[id(definition)] = Family(name, base, definition, design)
+            self._by_definition[id(definition)] = Family(name, *place(), definition, design)
         return self._by_definition[id(definition)]
 
     def get(self, key: str) -> Family:
@@ -81,7 +91,9 @@ class Families:
         titles: dict[str, str] = {}
         by_depth = sorted(self, key=lambda family: len(PurePosixPath(family.base).parts))
         for family in by_depth:
-            parts = [part for part in PurePosixPath(family.base).parts if part != "."]
+            parts = [
+                part for part in PurePosixPath(family.base).parts if part not in (".", "..", "/")
+            ]
             title = family.name
             while title in titles.values() and parts:
                 title = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_multiplicity.findings import GateRecord
-from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin import compat, lastfailed
 from pytest_multiplicity.plugin.completeness import partial
 from pytest_multiplicity.plugin.options import Partial
 from pytest_multiplicity.plugin.state import STATE
@@ -51,8 +51,15 @@ def _keep_in_last_failed(item: pytest.Item) -> None:
 
 
 def remember_unsettled(config: pytest.Config) -> None:
-    """Put gates that failed before and weren't evaluated back among the last failed."""
-    compat.last_failed(config).update(dict.fromkeys(config.stash[STATE].unsettled, True))
+    """Have `--lf` know the gates that failed, also before where they weren't evaluated now."""
+    state, failed = config.stash[STATE], compat.last_failed(config)
+    failed.update(dict.fromkeys(state.unsettled, True))
+    for key, (family, spec, candidate) in state.brought.items():
+        record = state.ledger.pairs.get((family, spec), {}).get(candidate)
+        if record is None or record.verdict != "failed":
+            failed.pop(key, None)
+    if not state.worker:
+        lastfailed.remember(config, state.gate_families)
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_multiplicity.plugin import (
     collection,
+    completeness,
     distributed,
     failures,
     gates,
@@ -45,7 +46,9 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
     """Know specs and gates, and put the gates last, whatever other plugins did."""
+    completeness.note_asked(session)
     collection.note_items(config, items)
+    collection.bring_along(config, items)
     yield
     gates.order(config, items)
     screening.order(config, items)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_multiplicity.plugin.completeness import partial
+from pytest_multiplicity.plugin.completeness import doubt, partial
 
 if TYPE_CHECKING:
     from pytest_multiplicity.findings import FamilyFindings, GateReport, RunReport
@@ -41,7 +41,7 @@ def run_of(state: State) -> RunReport:
             state.ledger,
             found_in(state),
             [(gate, titles[state.gate_families[gate.nodeid]]) for gate in gates],
-            warnings=state.warnings,
+            warnings=[*state.warnings, *filter(None, [doubt(state)])],
             settings=state.options.describe(),
         )
     return stash[RUN]

@@ -12,6 +12,8 @@ from pytest_multiplicity.plugin.options import Options
 from pytest_multiplicity.plugin.resources import Resources
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_multiplicity.evaluation import Facts, Metric
 
 
@@ -25,6 +27,9 @@ class State:
         self.ledger = Ledger()
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
         self.unsettled: list[Any] = []  # gates that failed before and weren't evaluated now
+        self.judged_again: set[str] = set()  # keys of families that `--lf` brings along
+        self.brought: dict[Any, tuple[str, str, int]] = {}  # their pairs (family, spec, candidate)
+        self.asked: set[Path] = set()  # what was asked for whole, resolved
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.told: dict[str, set[str]] = {}  # family's key -> what is told once, and has been
         self.facts: dict[str, Facts] = {}  # family's key -> what was told last

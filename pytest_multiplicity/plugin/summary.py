@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.plugin import compat, export, files, lock, reported
+from pytest_multiplicity.plugin import compat, completeness, export, files, lock, reported
 from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
 from pytest_multiplicity.plugin.paths import is_step_summary
@@ -39,6 +39,8 @@ def write(session: pytest.Session) -> None:
     if _concerned(state):
         lock.fail(session, drift)
         _annotate(session.config, run_of(state))
+        if session.config.get_verbosity() < 0:  # where the summary has no room for warnings
+            _say(session.config, completeness.doubt(state))
     for problem in problems.values():
         _say(session.config, problem)
     asked_for = [path for path in problems if not is_step_summary(path)]

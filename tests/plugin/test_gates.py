@@ -155,7 +155,5 @@ def test_a_failed_gate_stays_among_the_last_failed_until_it_passes(project):
     assert made.run().ret == pytest.ExitCode.TESTS_FAILED
     for _ in range(2):
         result = made.run("--lf")
-        result.assert_outcomes(skipped=1)
-        result.stdout.fnmatch_lines(
-            ["*not evaluated*test_gate*", "*--lf leaves specifications out*"]
-        )
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert result.parseoutcomes() == {"passed": 4, "rejected": 2, "failed": 1}
