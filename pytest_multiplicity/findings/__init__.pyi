@@ -2,6 +2,8 @@ from . import model as model
 from .assemble import assemble as assemble
 from .family import FamilyFindings as FamilyFindings
 from .family import Seen as Seen
+from .lost import tried as tried
+from .lost import why as why
 from .model import SCHEMA as SCHEMA
 from .model import Agreement as Agreement
 from .model import CandidateReport as CandidateReport

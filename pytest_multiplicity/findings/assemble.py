@@ -35,14 +35,17 @@ def assemble(
     missing = next((each.seen.partial for each in families if each.seen.partial), None)
     told = [text for facts in ledger.facts.values() for text in facts.warnings]
     devices = [facts.device for facts in ledger.facts.values() if facts.device]
+    reports = [_family(each) for each in families]
+    lost = [text for each in families for text in each.lost]
     return RunReport(
         complete=missing is None,
         partial_reason=missing,
         device=devices[0] if devices else "none",
         versions={name: metadata.version(name) for name in PACKAGES},
-        families=[_family(each) for each in families],
+        families=reports,
         gates=[_gate(record, title) for record, title in gates],
-        warnings=list(dict.fromkeys([*told, *warnings])),  # once, whichever process met it
+        warnings=list(dict.fromkeys([*lost, *told, *warnings])),  # once, whoever met it
+        lost=lost,
         settings=settings or {},
     )
 

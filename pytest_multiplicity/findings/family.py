@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation import Facts, Look, Metric, TrainingFacts
+from pytest_multiplicity.findings.lost import Made, tried
 from pytest_multiplicity.findings.model import Status
 from pytest_multiplicity.findings.records import Ledger, PairRecord, Spec, status
 
@@ -52,6 +53,12 @@ class FamilyFindings:
     seen: Seen
     ledger: Ledger
     look: Look
+    lost: list[str] = field(default_factory=list)
+    """What of its part of the report could not be made, and why."""
+
+    def tried(self, part: str, make: Callable[[], Made]) -> list[Made]:
+        """Return a part of the report, alone in a list; nothing where it can't be made."""
+        return tried(f"{self.seen.title}: {part}", make, self.lost)
 
     @property
     def specs(self) -> Mapping[str, Spec]:
@@ -126,7 +133,12 @@ class FamilyFindings:
         """Every metric that specs measured, in the order of the specs."""
         known = self.ledger.metrics.get(self.seen.key, {})
         ordered = dict.fromkeys(name for spec in self.specs for name in self.measured_by(spec))
-        return {name: self._metric(name) for name in ordered if name in known}
+        return {
+            name: metric
+            for name in ordered
+            if name in known
+            for metric in self.tried(name, partial(self._metric, name))
+        }
 
     def _metric(self, name: str) -> Metric:
         record = self.ledger.metrics[self.seen.key][name]

@@ -283,6 +283,8 @@ class RunReport:
     """`34 of 72 pairs`; None when complete."""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    lost: Sequence[str] = ()
+    """Parts that could not be made, each with why: warnings too, and the run fails."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The plugin's options as they took effect, for the page's "exact configuration"."""
     schema: str = SCHEMA

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,14 @@ def numbers(family: FamilyFindings, on: list[Predictions]) -> list[Predictive]:
     """Return every predictive metric on every data set; nothing of fewer than two candidates."""
     if family.alive.sum() < 2:
         return []
-    return [number for each in on for number in (*_votes(family, each), *_sureness(family, each))]
+    ways = {"predictive multiplicity": _votes, "the means over probabilities": _sureness}
+    return [
+        number
+        for each in on
+        for name, of in ways.items()
+        for numbers in family.tried(f"{name} on {each.data}", partial(of, family, each))
+        for number in numbers
+    ]
 
 
 def _votes(family: FamilyFindings, on: Predictions) -> list[Predictive]:
@@ -144,18 +152,29 @@ def agreement(family: FamilyFindings, on: list[Predictions]) -> Agreement | None
     if chosen is None or family.survivors.sum() < 2:
         return None
     first = np.flatnonzero(family.survivors)[:MOST_AGREEING]
-    return Agreement(
-        data=chosen.data,
-        ids=[family.seen.design.ids[index] for index in first],
-        values=agreement(chosen.predictions[first]).tolist(),
+    made = family.tried(
+        f"the agreement on {chosen.data}",
+        lambda: Agreement(
+            data=chosen.data,
+            ids=[family.seen.design.ids[index] for index in first],
+            values=agreement(chosen.predictions[first]).tolist(),
+        ),
     )
+    return made[0] if made else None
 
 
 def conflicts(family: FamilyFindings, on: list[Predictions]) -> list[Conflicts]:
     """Return the samples on which survivors disagree, data set by data set."""
     ids = np.array(family.seen.design.ids)[family.survivors].tolist()
+
+    def of(on: Predictions) -> Conflicts:
+        assert on.targets is not None
+        said = on.predictions[family.survivors]
+        return divided(said, ids, on.targets, on.data, family.seen.data)
+
     return [
-        divided(each.predictions[family.survivors], ids, each.targets, each.data, family.seen.data)
+        conflicts
         for each in on
         if len(ids) > 1 and each.targets is not None
+        for conflicts in family.tried(f"the conflicts on {each.data}", partial(of, each))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from pytest_multiplicity.statistics import DEFINITIONS, Sheet, chance, sources
 
 def pairs(family: FamilyFindings) -> list[SheetPair]:
     """Return the sheets of every metric that specs measured."""
-    return [_pair(family, metric) for metric in family.metrics.values()]
+    return [
+        pair
+        for name, metric in family.metrics.items()
+        for pair in family.tried(f"the sheet of {name}", partial(_pair, family, metric))
+    ]
 
 
 def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:

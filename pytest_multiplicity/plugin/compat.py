@@ -123,6 +123,12 @@ def collecting_again(session: pytest.Session) -> Iterator[None]:
 # --- pytest: the terminal
 
 
+def session(config: pytest.Config) -> pytest.Session:
+    """Return the session: the hook that prints the summary isn't told, and it has the exit code."""
+    found: pytest.Session = config.pluginmanager.getplugin("session")
+    return found
+
+
 def terminal(config: pytest.Config) -> pytest.TerminalReporter | None:
     """Return the terminal's reporter; None under `-p no:terminal`, and in workers of xdist."""
     reporter: pytest.TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")

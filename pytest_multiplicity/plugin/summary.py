@@ -32,19 +32,40 @@ def write(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
     if state.worker or state.options.plan or not (_has_families(state) and _wanted(state)):
         return
-    drift = lock.settle(state)
-    if drift is not None:
-        reported.add_gate(state, drift)
+    from pytest_multiplicity.findings import tried
+
+    lost: list[str] = []
+    tried("the report", lambda: _write(session, state, lost), lost)
+    for text in lost:
+        _fail(session, text)
+
+
+def _write(session: pytest.Session, state: State, lost: list[str]) -> None:
+    """Write it part by part; what of it can't be made is added to `lost`."""
+    from pytest_multiplicity.findings import tried
+
+    for drift in tried("the lock's gate", lambda: lock.settle(state), lost):
+        if drift is not None:
+            reported.add_gate(state, drift)
+        if _concerned(state):
+            lock.fail(session, drift)
+    lost += run_of(state).lost
     problems = _write_files(state)
     if _concerned(state):
-        lock.fail(session, drift)
-        _annotate(session.config, run_of(state))
+        tried("annotations", lambda: _annotate(session.config, run_of(state)), lost)
         if session.config.get_verbosity() < 0:  # where the summary has no room for warnings
             _say(session.config, completeness.doubt(state))
     for problem in problems.values():
         _say(session.config, problem)
     asked_for = [path for path in problems if not is_step_summary(path)]
-    if asked_for and session.exitstatus == pytest.ExitCode.OK:
+    if asked_for:
+        _fail(session)
+
+
+def _fail(session: pytest.Session, text: str = "") -> None:
+    """Have the run fail, which else would have passed, and say why."""
+    _say(session.config, f"multiplicity: {text}" if text else "")
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -53,6 +74,15 @@ def show(reporter: pytest.TerminalReporter) -> None:
     state = reporter.config.stash[STATE]
     if foresight.show(reporter) or not _concerned(state) or reporter.no_summary:
         return
+    from pytest_multiplicity.findings import tried
+
+    lost: list[str] = []
+    tried("the summary", lambda: _show(reporter, state), lost)
+    for text in lost:
+        _fail(compat.session(reporter.config), text)
+
+
+def _show(reporter: pytest.TerminalReporter, state: State) -> None:
     from pytest_multiplicity.report import terminal
 
     writer = compat.writer(reporter)
@@ -94,6 +124,8 @@ def _write_files(state: State) -> dict[Path, str]:
     }
     if (folder := state.options.export) is not None:
         writers[folder] = partial(export.write, state, run_of(state), folder)
+    from pytest_multiplicity.findings import why
+
     problems = {}
     for path, write_one in writers.items():
         try:
@@ -103,6 +135,8 @@ def _write_files(state: State) -> dict[Path, str]:
             problems[path] = f"multiplicity: can't write {str(path)!r}: {reason}"
         except StoreError as error:
             problems[path] = f"multiplicity: {error}"
+        except Exception as error:  # a fault of ours, which must not cost the other files
+            problems[path] = f"multiplicity: can't write {str(path)!r}: {why(error)}"
     return problems
 
 
