@@ -19,6 +19,11 @@ from contextlib import contextmanager
 from types import TracebackType
 
 ATTEMPT = "multiplicity_attempt"  # the attribute of an error
+STOPPED = (KeyboardInterrupt, SystemExit, GeneratorExit)
+CUT_OFF = (
+    "the first test that needs it does it for the whole family, and no other tries again: give "
+    "that test more time"
+)
 
 
 class MultiplicityError(Exception):
@@ -71,7 +76,7 @@ class Attempt:
     def __init__(self, what: str) -> None:
         self.what = what
         self.shown: str | None = None  # where the failure was reported
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._trace: TracebackType | None = None
 
     def __enter__(self) -> Attempt:
@@ -82,9 +87,12 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        if isinstance(error, Exception):
-            self._failure, self._trace = error, error.__traceback__
-            vars(error)[ATTEMPT] = self
+        if error is None or isinstance(error, STOPPED):
+            return
+        if not isinstance(error, Exception):  # a test's time is over, as pytest-timeout says it
+            error.add_note(f"while {self.what}: {CUT_OFF}")
+        self._failure, self._trace = error, error.__traceback__
+        vars(error)[ATTEMPT] = self
 
 
 def failed_attempt(error: BaseException) -> Attempt | None:
