@@ -25,8 +25,9 @@ from benchmarks.common import Case
 from pytest_multiplicity.compute.devices import threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.inference import Counts
-from pytest_multiplicity.inference.form import Forms
-from pytest_multiplicity.inference.infer import Infer, frozen
+from pytest_multiplicity.inference.choice import Forms
+from pytest_multiplicity.inference.given import frozen
+from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import Chain, chain
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def engine(
 
 
 def inferring(case: Case) -> Infer:
-    return Infer(CPU, Counts(), Forms(CPU, case.count))
+    return Infer(CPU, Counts(), Forms(CPU, lambda structure: case.count))
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:

@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FEWEST_LANES, Arithmetic, FusedModule, Unfusable, copied
-from pytest_multiplicity.data import Data
+from pytest_multiplicity.compute import FusedModule, Unfusable, copied
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.folding import folded
-from pytest_multiplicity.interventions import (
-    InputIntervention,
-    JointIntervention,
-    ModelIntervention,
-)
+from pytest_multiplicity.inference.form import PLAIN, Batch, Form
+from pytest_multiplicity.interventions import JointIntervention, ModelIntervention
 
 Model = Callable[[Tensor], Tensor]
-Step = InputIntervention | ModelIntervention
 
 SHELF_BYTES = 1 << 29
 WIDTH = 32  # samples: batches of several models are filled up to multiples of it
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Samples [b, ...] on the device, and the steps that are each model's own."""
-
-    inputs: Tensor
-    targets: Tensor
-    rows: Tensor
-    data: Data
-    steps: tuple[Step, ...] = ()
-
-
 class Unit(ABC):
-    """K models that compute together."""
+    """K models that compute together, in a form."""
 
     count: int
+    fewer: int | None = None  # models side by side that give the same bits
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
 
     @abstractmethod
     def shared(self, inputs: Tensor) -> Tensor:
@@ -66,13 +53,20 @@ class Unit(ABC):
     def logits(self, batch: Batch) -> Tensor:
         """Return logits [K, b, C], on the CPU in float32.
 
-        Raises MeasurementError where a model returns something else, or nan.
+        Raises MeasurementError where a model returns something else, or nan, or writes into its
+        inputs, which others compute on.
         """
-        inputs = batch.inputs
-        if batch.steps:
-            inputs = self._changed(batch)
-        with torch.no_grad():
-            logits = self.own(inputs) if batch.steps else self.shared(inputs)
+        before = _version(batch.inputs)
+        try:
+            inputs = self._changed(batch) if batch.steps else batch.inputs
+            with torch.no_grad():
+                logits = self.own(inputs) if batch.steps else self.shared(inputs)
+        finally:
+            if _version(batch.inputs) != before:
+                raise MeasurementError(
+                    "a model wrote into its inputs, but only into some: what others saw of them is "
+                    "not known; begin its forward pass with a copy, `x = x.clone()`"
+                )
         logits = logits.detach().to("cpu", torch.float32)
         if logits.isnan().any():
             raise MeasurementError("a model returned nan: its weights or its inputs are broken")
@@ -83,15 +77,23 @@ class Unit(ABC):
         inputs = batch.inputs.expand(self.count, *batch.inputs.shape)
         for step in batch.steps:
             if isinstance(step, JointIntervention):
-                inputs = step.perturb_all(self.own, inputs, batch.targets, batch.rows, batch.data)
+                inputs = step.perturb_all(
+                    *(self.own, inputs, batch.targets, batch.rows, batch.data),
+                    whole=self.form.whole,
+                )
             elif isinstance(step, ModelIntervention):
                 inputs = self._attacked(step, inputs, batch)
             else:
-                inputs = torch.stack([step.apply(x, batch.rows, batch.data) for x in inputs])
+                changed = [step.apply(x.clone(), batch.rows, batch.data) for x in inputs]
+                inputs = torch.stack(changed)
         return inputs
 
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
         raise NotImplementedError(f"{step!r} attacks one model at a time")
+
+    def _met(self, inputs: Tensor) -> Tensor:
+        """Return what a model may do as it likes with."""
+        return inputs.clone() if self.form.copies else inputs
 
 
 class Alone(Unit):
@@ -99,12 +101,13 @@ class Alone(Unit):
 
     count = 1
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, form: Form) -> None:
+        super().__init__(form)
         self._model = model
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Return logits [1, b, C]."""
-        return _shaped(self._model(inputs), inputs)[None]
+        return _shaped(self._model(self._met(inputs)), inputs)[None]
 
     def own(self, inputs: Tensor) -> Tensor:
         """Return logits [1, b, C] of inputs [1, b, ...]."""
@@ -117,21 +120,22 @@ class Alone(Unit):
     def twin(self) -> Alone:
         """Return one of a module that shares its weights."""
         assert isinstance(self._model, nn.Module)
-        return Alone(_sharing(self._model, (*self._model.parameters(), *self._model.buffers())))
+        return Alone(_sharing(self._model), self.form)
 
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
-        found = step.perturb(self._model, inputs[0], batch.targets, batch.rows, batch.data)
-        return found[None]
+        own = inputs[0].clone()
+        return step.perturb(self._model, own, batch.targets, batch.rows, batch.data)[None]
 
 
 class Abreast(Unit):
     """Modules of one structure side by side, filled up with copies of the first to `lanes`."""
 
-    def __init__(self, modules: Sequence[nn.Module], lanes: int, *, channels_last: bool) -> None:
+    def __init__(self, modules: Sequence[nn.Module], form: Form, lanes: int) -> None:
+        super().__init__(form)
         self.count = len(modules)
-        self._modules, self._lanes, self._channels_last = modules, lanes, channels_last
+        self._modules, self._lanes, self.fewer = modules, lanes, form.fewer(lanes)
         self._fused = FusedModule([*modules, *[modules[0]] * (lanes - len(modules))]).train(False)
-        self._fused.deck.channels_last = channels_last
+        self._fused.deck.channels_last = form.arithmetic.channels_last
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Return logits [K, b, C]."""
@@ -147,23 +151,22 @@ class Abreast(Unit):
         return self._all(self._fused, whole, whole[0])[:, : inputs.shape[1]]
 
     def smaller(self) -> list[Unit]:
-        """Return units of half the lanes, or modules by themselves when that are too few."""
-        lanes, last = self._lanes // 2, self._channels_last
-        if lanes < FEWEST_LANES:
-            return [Alone(module) for module in self._modules]
+        """Return units of the next fewer lanes that give the same bits."""
+        lanes = self.fewer
+        if lanes is None:
+            return []
         parts = [self._modules[i : i + lanes] for i in range(0, self.count, lanes)]
-        return [Abreast(part, lanes, channels_last=last) for part in parts]
+        return [Abreast(part, self.form, lanes) for part in parts]
 
     def twin(self) -> Abreast:
         """Return one whose passes share the stacked weights."""
         twin = copy.copy(self)
         twin._fused = copy.copy(self._fused)
-        template = self._fused.template
-        twin._fused.template = _sharing(template, (*template.parameters(), *template.buffers()))
+        twin._fused.template = _sharing(self._fused.template)
         return twin
 
     def _all(self, fused: Model, inputs: Tensor, of_one: Tensor) -> Tensor:
-        outputs = fused(inputs)[: self.count]
+        outputs = fused(self._met(inputs))[: self.count]
         _shaped(outputs[0], of_one)
         return outputs
 
@@ -174,19 +177,20 @@ class Shelf:
     def __init__(self) -> None:
         self._units: dict[tuple[object, ...], tuple[Sequence[nn.Module], Unit, int]] = {}
 
-    def unit(self, modules: Sequence[nn.Module], arithmetic: Arithmetic, lanes: int) -> Unit:
-        """Return the unit of modules of one structure, filled up to so many lanes.
+    def unit(self, models: Sequence[Model], form: Form, lanes: int) -> Unit:
+        """Return the unit of models of one structure, filled up to so many lanes.
 
         Raises:
             Unfusable: there is none of this kind.
         """
-        if not (arithmetic.fused or arithmetic.folded or arithmetic.channels_last):
-            return Alone(modules[0])
-        key = (*map(id, modules), arithmetic, lanes)  # ids that nobody else has while this is held
+        modules = tuple(model for model in models if isinstance(model, nn.Module))
+        if not modules or form.arithmetic == PLAIN:
+            return Alone(models[0], form)
+        key = (*map(id, modules), form, lanes)  # ids that nobody else has while this is held
         held = self._units.pop(key, None)
         if held is None:
             size = 2 * sum(size_of(module) for module in modules)
-            held = (tuple(modules), made(modules, arithmetic, lanes), size)
+            held = (modules, made(modules, form, lanes), size)
         self._units[key] = held
         self._let_go()
         return held[1]
@@ -197,16 +201,16 @@ class Shelf:
             del self._units[next(iter(self._units))]
 
 
-def made(modules: Sequence[nn.Module], arithmetic: Arithmetic, lanes: int) -> Unit:
+def made(modules: Sequence[nn.Module], form: Form, lanes: int) -> Unit:
     """Return the unit of modules of one structure; see `Shelf.unit`."""
-    if arithmetic.folded:
+    if form.arithmetic.folded:
         modules = [_folded(module) for module in modules]
-    if arithmetic.fused:
-        return Abreast(modules, lanes, channels_last=arithmetic.channels_last)
+    if form.arithmetic.fused:
+        return Abreast(modules, form, lanes)
     (module,) = modules
-    if arithmetic.channels_last:
+    if form.arithmetic.channels_last:
         module = copied(module).to(memory_format=torch.channels_last)
-    return Alone(module)
+    return Alone(module, form)
 
 
 def size_of(module: nn.Module) -> int:
@@ -214,9 +218,14 @@ def size_of(module: nn.Module) -> int:
     return sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
 
 
-def _sharing(module: nn.Module, tensors: Iterable[Tensor]) -> nn.Module:
-    """Copy a module, but for these of its tensors."""
-    return copied(module, tensors)
+def _sharing(module: nn.Module) -> nn.Module:
+    """Copy a module, but for its parameters and buffers."""
+    return copied(module, (*module.parameters(), *module.buffers()))
+
+
+def _version(tensor: Tensor) -> int:
+    """Return what changes when a tensor is written to; of one from inference mode nothing tells."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _folded(module: nn.Module) -> nn.Module:

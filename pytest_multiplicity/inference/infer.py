@@ -9,21 +9,17 @@ from functools import partial
 from itertools import chain, dropwhile, islice
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytest_multiplicity.compute import out_of_memory
 from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
+from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
-from pytest_multiplicity.inference.executors import (
-    Alone,
-    Batch,
-    Shelf,
-    Step,
-    Unit,
-)
 from pytest_multiplicity.inference.executors import Model as Model
-from pytest_multiplicity.inference.form import IN_TURN, Demand, Form, Forms
+from pytest_multiplicity.inference.executors import Shelf, Unit
+from pytest_multiplicity.inference.form import Batch, Demand, Form, Step
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
@@ -123,13 +119,10 @@ class Infer:
         """Put modules of one structure together, with their form."""
         alike: dict[str | None, list[int]] = {}
         for position, model in enumerate(models):
-            known = self.forms.structure(model) if isinstance(model, nn.Module) else None
+            known = self.forms.structure(model)
             alike.setdefault(known or f"model {position}", []).append(position)
         for positions in alike.values():
-            model, form = models[positions[0]], IN_TURN
-            if isinstance(model, nn.Module):
-                form = self.forms.of(model, batch, demand)
-            yield tuple(positions), form
+            yield tuple(positions), self.forms.of(models[positions[0]], batch, demand)
 
     def _columns(self, models: Sequence[Model], cores: int, batches: int) -> list[list[Piece]]:
         """Return the pieces that compute a batch, once for each batch that is computed at once.
@@ -150,12 +143,7 @@ class Infer:
         beside = not form.in_turn and self.device.type == "cpu"
         for start in range(0, len(positions), width):
             chosen = tuple(positions[start : start + width])
-            modules = [model for i in chosen if isinstance(model := models[i], nn.Module)]
-            if modules:
-                unit = self.shelf.unit(modules, form.arithmetic, width)
-            else:
-                unit = Alone(models[chosen[0]])
-            yield Piece(chosen, unit, beside)
+            yield Piece(chosen, self.shelf.unit([models[i] for i in chosen], form, width), beside)
 
     def _computed(
         self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
@@ -187,8 +175,14 @@ class Infer:
         try:
             logits = piece.unit.logits(batch)
         except Exception as error:
-            if not (out_of_memory(error) and piece.unit.smaller()):
+            if not out_of_memory(error) or not piece.unit.form.arithmetic.fused:
                 raise
+            if piece.unit.fewer is None:
+                raise EvaluationError(
+                    f"{piece.unit.count} models side by side take more memory than there is, and "
+                    "fewer would compute other last bits: free memory, run fewer processes at "
+                    "once (-n), or measure on smaller inputs"
+                ) from error
             logits = None
         self.begun.pop(piece.unit, None)
         return logits
@@ -196,8 +190,3 @@ class Infer:
 
 def _twin(piece: Piece) -> Piece:
     return Piece(piece.positions, piece.unit.twin(), piece.beside)
-
-
-def frozen(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return the module in eval mode on `device`, without gradients for its parameters."""
-    return module.eval().requires_grad_(False).to(device)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, as_new, named, watched
 from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import size_of
-from pytest_multiplicity.inference.form import Forms
 from pytest_multiplicity.inference.infer import BATCH, Infer
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer
@@ -31,7 +31,7 @@ class Logits:
         self._models, self._made, self._machine = models, models.made, models.machine
         self._store = models.machine.store
         device, cluster = self._machine.device, self._machine.cluster
-        self._infer = Infer(device, models.counts, Forms(device, self._made.declared))
+        self._infer = Infer(device, models.counts, Forms(device, self._made.alike))
         self._compute_all: Callable[..., list[Tensor]] = self._infer
         if cluster is not None:
             self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,23 @@ from pytest_multiplicity.compute import Machine, device_class
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreError
+from pytest_multiplicity.inference.choice import structure_of
+from pytest_multiplicity.inference.given import frozen, is_compiled
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import Job, Recipe, Seeds, initial_module, training_rows
 
 TORCHVISION = metadata.version("torchvision")  # importing it would take a second
+
+
+class Known(NamedTuple):
+    """What a candidate is known by in the store, and whether beyond this run; and how it is built.
+
+    `structure` is what it has in common with those that it may be evaluated side by side with.
+    """
+
+    key: str
+    structure: str | None = None
+    lasting: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +53,17 @@ class Made:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """What the store knows each candidate by."""
+        return tuple(each.key for each in self._known)
+
+    def key_now(self, index: int) -> str:
+        """Return what a ready-made module would be known by if it were met only now."""
         with self.machine.as_new():
-            return tuple(self._key(index) for index in range(len(self.all)))
+            return self._know(index).key
+
+    @cached_property
+    def _known(self) -> tuple[Known, ...]:
+        with self.machine.as_new():
+            return tuple(self._know(index) for index in range(len(self.all)))
 
     @property
     def recipes(self) -> list[int]:
@@ -52,6 +74,11 @@ class Made:
     def data(self) -> list[Data]:
         """The data of every recipe."""
         return [made.data for made in self.all if isinstance(made, Recipe)]
+
+    def alike(self, structure: str) -> int:
+        """Return how many candidates of a structure were declared."""
+        count = sum(each.structure == structure for each in self._known)
+        return max(1, round(count * self.declared / len(self.all)))
 
     @property
     def declared(self) -> int:
@@ -90,13 +117,11 @@ class Made:
 
     def run_of(self, indices: Sequence[int]) -> str | None:
         """Return the run in which alone these results are known; None: in every run."""
-        made = [self.all[index] for index in indices]
-        opaque = [m for m in made if not isinstance(m, Recipe | nn.Module)]
-        return None if all(getattr(m, "fingerprint", None) for m in opaque) else self.run_id
+        return None if all(self._known[index].lasting for index in indices) else self.run_id
 
-    def _key(self, index: int) -> str:
+    def _know(self, index: int) -> Known:
         try:
-            return self._key_with(index, self.definition.version)
+            return self._know_by(index, self.definition.version)
         except StoreError as error:
             if self.definition.version is not None or not self._has_key(index, version=""):
                 raise
@@ -104,21 +129,23 @@ class Made:
 
     def _has_key(self, index: int, version: str) -> bool:
         try:
-            return bool(self._key_with(index, version))
+            return bool(self._know_by(index, version))
         except StoreError:
             return False
 
-    def _key_with(self, index: int, version: str | None) -> str:
+    def _know_by(self, index: int, version: str | None) -> Known:
         made = self.all[index]
         if isinstance(made, Recipe):
-            return self._recipe_key(made, index, version)
-        if isinstance(made, nn.Module):
+            return self._know_recipe(made, index, version)
+        if isinstance(made, nn.Module) and not is_compiled(made):
             code = made if version is None else [version, made.state_dict()]
-            return fingerprint(["module", code, versions(self.machine.device)])
+            key = fingerprint(["module", code, versions(self.machine.device)])
+            return Known(key, _structure_when_frozen(made))
+        declared = getattr(made, "fingerprint", None)
         here = [*self.here, self.definition.where, index]
-        return fingerprint(["callable", getattr(made, "fingerprint", None) or here])
+        return Known(fingerprint(["callable", declared or here]), lasting=bool(declared))
 
-    def _recipe_key(self, recipe: Recipe, index: int, version: str | None) -> str:
+    def _know_recipe(self, recipe: Recipe, index: int, version: str | None) -> Known:
         config = self.design.configs[index]
         module = initial_module(recipe, Seeds.of(config))
         settings = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "model"}
@@ -126,7 +153,17 @@ class Made:
         if version is not None:
             settings = {name: s for name, s in settings.items() if not callable(s)}
             code = [version, module.state_dict()]
-        return fingerprint(["recipe", config, settings, code, versions(self.machine.device)])
+        key = fingerprint(["recipe", config, settings, code, versions(self.machine.device)])
+        return Known(key, _structure_when_frozen(module))
+
+
+def _structure_when_frozen(module: nn.Module) -> str | None:
+    """Return what `structure_of` says of it when it is evaluated, and leave it as it is."""
+    learning = [each for each in module.parameters() if each.requires_grad]
+    known = structure_of(frozen(module))
+    for parameter in learning:
+        parameter.requires_grad_()
+    return known
 
 
 def common_data(made: Iterable[Any]) -> list[Any]:

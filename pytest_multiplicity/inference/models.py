@@ -12,7 +12,8 @@ from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import size_of
-from pytest_multiplicity.inference.infer import Model, frozen
+from pytest_multiplicity.inference.given import Seal, apart, frozen
+from pytest_multiplicity.inference.infer import Model
 from pytest_multiplicity.inference.made import Made
 from pytest_multiplicity.inference.weights import Weights
 from pytest_multiplicity.training import Recipe, Seeds, initial_module
@@ -38,7 +39,9 @@ class Models:
         run_id: str,
     ) -> None:
         self.name, self.design, self.machine = name, design, machine
-        self.made = Made(name, definition, design, made, machine, run_id)
+        self._seals = {i: Seal(each) for i, each in enumerate(made) if isinstance(each, nn.Module)}
+        own = [apart(each, weights=False) if isinstance(each, nn.Module) else each for each in made]
+        self.made = Made(name, definition, design, own, machine, run_id)
         self.counts = Counts()
         self.weights = Weights(self.made, self.counts)
         self.makers: dict[str, set[str]] = {}  # what other classes of machines made -> those
@@ -79,20 +82,20 @@ class Models:
         if not isinstance(made, Recipe | nn.Module):
             return on_cpu(made)
         if isinstance(made, nn.Module):
-            return self.module(index)
+            return self._given(index, made)
         if index not in self._held:
             self._hold(index, self.module(index))
         return self._held[index]
 
     def module(self, index: int) -> nn.Module:
-        """Return the module, frozen, in eval mode, on the device; a trained one is a copy."""
+        """Return a copy of the module, frozen, in eval mode, on the device; it may be changed."""
         with self.machine.as_new():
             return self._module(index)
 
     def _module(self, index: int) -> nn.Module:
         made = self.made.all[index]
         if isinstance(made, nn.Module):
-            return frozen(made, self.machine.device)
+            return apart(self._given(index, made), weights=True)
         if not isinstance(made, Recipe):
             raise MeasurementError(
                 f"{self.design.ids[index]} is a {type(made).__name__}, no torch module: "
@@ -101,6 +104,15 @@ class Models:
         weights = self.weights.of(index)
         module = initial_module(made, Seeds.of(self.design.configs[index]))
         module.load_state_dict(weights)
+        return frozen(module, self.machine.device)
+
+    def _given(self, index: int, module: nn.Module) -> nn.Module:
+        """Return a module that came ready-made, frozen, with the weights that it came with."""
+        if self._seals[index].broken and self.made.key_now(index) != self.made.keys[index]:
+            raise MeasurementError(
+                f"the weights of {self.design.ids[index]} were changed after the family's function "
+                f"had returned it: have {self.name!r} return a copy, copy.deepcopy(module)"
+            )
         return frozen(module, self.machine.device)
 
     def _hold(self, index: int, module: nn.Module) -> None:

@@ -31,9 +31,10 @@ from pytest_multiplicity.compute import (
 )
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError
+from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
-from pytest_multiplicity.inference.form import Forms
-from pytest_multiplicity.inference.infer import BATCH, Alike, Infer, Model, frozen
+from pytest_multiplicity.inference.given import frozen
+from pytest_multiplicity.inference.infer import BATCH, Alike, Infer, Model
 from pytest_multiplicity.interventions import Chain
 
 PAYS = 4.0  # seconds that the rest of an evaluation would take here
@@ -181,7 +182,7 @@ def _compute(
     reporter: Reporter,
 ) -> tuple[list[Tensor], int]:
     """Compute logits over there; return also on how many batches there was an intervention."""
-    infer = Infer(how.device, Counts(), Forms(how.device, 0), cores=1)
+    infer = Infer(how.device, Counts(), Forms(how.device, lambda structure: 0), cores=1)
     models = [frozen(module, how.device) for module in modules.value]
     with threads(how.threads):  # for interventions, which may mind how many there are
         logits = infer.part(models, data, under, starts, reporter, how.alike)

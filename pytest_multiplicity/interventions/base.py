@@ -121,7 +121,14 @@ class JointIntervention(ModelIntervention, ABC):
 
     @abstractmethod
     def perturb_all(
-        self, models: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data
+        self,
+        models: Model,
+        inputs: Tensor,
+        targets: Tensor,
+        rows: Tensor,
+        data: Data,
+        *,
+        whole: bool = False,
     ) -> Tensor:
         """Return the inputs [K, b, ...] changed against each of K models: all that perturb says.
 
@@ -131,6 +138,7 @@ class JointIntervention(ModelIntervention, ABC):
             targets: their classes [b], as in `perturb`.
             rows: as in `perturb`.
             data: as in `perturb`.
+            whole: whether samples act on each other, so that none may leave the batch.
         """
 
 

@@ -102,7 +102,14 @@ class PGD(JointIntervention):
         )[0]
 
     def perturb_all(
-        self, models: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data
+        self,
+        models: Model,
+        inputs: Tensor,
+        targets: Tensor,
+        rows: Tensor,
+        data: Data,
+        *,
+        whole: bool = False,
     ) -> Tensor:
         """Do what `perturb` does for K models at once, [K, b, ...]; see `JointIntervention`."""
         self.check(data)
@@ -113,14 +120,17 @@ class PGD(JointIntervention):
             result = clean.clone()
             right, aims = self._begin(models, clean, targets, data)
             for attempt in range(self.restarts * max(1, self.targeted)):
-                left = right.any(dim=0).nonzero()[:, 0]  # the samples that a model still gets right
-                if len(left) == 0:
+                if not right.any():
                     break
+                left = (right.any(dim=0) | whole).nonzero()[:, 0]  # that a model still gets right
                 restart, rank = divmod(attempt, max(1, self.targeted))
                 aim = aims[:, left, rank] if self.targeted else None
                 box = self._box(clean[:, left], data)
                 start = self._start(clean[:, left], rows[left.cpu()], restart, box)
+                if whole:
+                    start = torch.where(_of_samples(right, start), start, result)
                 front = _Front.of(start, clean[:, left], targets[left], aim, right[:, left], box)
+                front = replace(front, whole=whole).narrowed(front.right, start)[0]
                 reached, still = self._climb(models, front, start, data)
                 moved = _of_samples(right[:, left], reached)
                 result[:, left] = torch.where(moved, reached, result[:, left])
@@ -220,7 +230,10 @@ class PGD(JointIntervention):
         iterate, clean = front.iterate.detach(), front.clean
         flat, slopes, around = (x.flatten(0, 1) for x in (iterate, gradient, clean))
         moved = NORMS[self.norm].climbed(flat, slopes, size, around, self.eps)
-        return _inside(moved.view(clean.shape), front.box)
+        moved = _inside(moved.view(clean.shape), front.box)
+        if front.whole:
+            moved = torch.where(_of_samples(front.right, moved), moved, iterate)
+        return moved
 
 
 @dataclass(frozen=True)
@@ -228,7 +241,7 @@ class _Front:
     """What K models are attacked with at the moment: samples at `place` [K, w] of the batch.
 
     `right` says which of them count: the others fill up. `box` is the least and the most of each
-    value.
+    value. A `whole` batch keeps its samples, and those that don't count stay where they are.
     """
 
     place: Tensor
@@ -238,6 +251,7 @@ class _Front:
     right: Tensor
     aims: Tensor | None
     box: Box | None
+    whole: bool = False
 
     @classmethod
     def of(
@@ -251,13 +265,11 @@ class _Front:
     ) -> _Front:
         """Begin with the samples [K, b, ...] that are right; targets are [b]."""
         place = torch.arange(len(targets), device=targets.device).expand(right.shape)
-        own = targets.expand(right.shape)
-        whole = cls(place, start, clean, own, right, aims, box)
-        return whole.narrowed(right, start)[0]
+        return cls(place, start, clean, targets.expand(right.shape), right, aims, box)
 
     def narrowed(self, right: Tensor, gradient: Tensor) -> tuple[_Front, Tensor]:
         """Leave out what is not right for any model, also of the gradient."""
-        order = _order(right)
+        order = None if self.whole else _order(right)
         if order is None:
             return replace(self, right=right), gradient
         return _Front(

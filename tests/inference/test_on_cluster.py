@@ -18,8 +18,10 @@ from pytest_multiplicity.compute.workers import Workers
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference import Counts
 from pytest_multiplicity.inference import on_cluster as elsewhere
-from pytest_multiplicity.inference.form import IN_TURN, Form, Forms
-from pytest_multiplicity.inference.infer import BATCH, Infer, frozen
+from pytest_multiplicity.inference.choice import Forms
+from pytest_multiplicity.inference.form import IN_TURN, Form
+from pytest_multiplicity.inference.given import frozen
+from pytest_multiplicity.inference.infer import BATCH, Infer
 from pytest_multiplicity.inference.on_cluster import FarInfer, shared_out
 from pytest_multiplicity.interventions import chain
 
@@ -72,8 +74,8 @@ def models():
 
 @pytest.fixture
 def infer():
-    made = Infer(CPU, Counts(), Forms(CPU, 9))
-    made.forms.of = lambda module, batch, demand: Form(Arithmetic(fused=True), (4, 8))
+    made = Infer(CPU, Counts(), Forms(CPU, lambda structure: 9))
+    made.forms.of = lambda model, batch, demand: Form(Arithmetic(fused=True), (4, 8))
     return made
 
 
@@ -119,7 +121,7 @@ def test_callables_stay_here(models, data, infer, cluster, always):
 
 
 def test_what_may_mind_threads_stays_here(models, data, infer, cluster, always):
-    infer.forms.of = lambda module, batch, demand: IN_TURN
+    infer.forms.of = lambda model, batch, demand: IN_TURN
     before = cluster.tasks
     got = FarInfer(infer, cluster, 0.0)(models[:2], data, chain(None), lambda pairs: None)
     assert len(got) == 2
@@ -142,7 +144,7 @@ def test_what_cannot_be_sent_is_computed_here(models, data, infer, cluster, alwa
             raise TypeError("not on a journey")
 
     stuck = frozen(Stuck(), CPU)
-    infer.forms.of = lambda module, batch, demand: Form()
+    infer.forms.of = lambda model, batch, demand: Form()
     got = FarInfer(infer, cluster, 0.0)([stuck], data, chain(None), lambda pairs: None)
     expected = infer([models[0]], data, chain(None), lambda pairs: None)
     assert torch.equal(got[0], expected[0])
@@ -157,7 +159,7 @@ def test_a_network_that_kills_workers_is_an_error(data, infer, cluster, always):
                 os._exit(1)
             return super().forward(batch.flatten(1))
 
-    infer.forms.of = lambda module, batch, demand: Form()
+    infer.forms.of = lambda model, batch, demand: Form()
     far = FarInfer(infer, cluster, 0.0)
     with pytest.raises(EvaluationError, match=r"killed a worker process twice \(exit status"):
         far([frozen(Deadly(36, 3), CPU)], data, chain(None), lambda pairs: None)

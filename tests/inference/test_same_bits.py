@@ -22,8 +22,9 @@ pm.family(seeds=1)(lambda config: None)  # as a conftest does, before anything i
 import torch
 from torch import nn
 from pytest_multiplicity.inference import Counts
-from pytest_multiplicity.inference.form import Forms
-from pytest_multiplicity.inference.infer import Infer, frozen
+from pytest_multiplicity.inference.choice import Forms
+from pytest_multiplicity.inference.given import frozen
+from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import chain
 
 offset, threads, count = map(int, sys.argv[1:])
@@ -51,7 +52,8 @@ inputs = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 data = pm.Data(moved(inputs), torch.arange(300) % 10)
 for declared in (1, 9):  # alone and fused
     for under in (None, pm.PGD(0.02, steps=3)):
-        infer = Infer(torch.device("cpu"), Counts(), Forms(torch.device("cpu"), declared))
+        forms = Forms(torch.device("cpu"), lambda structure: declared)
+        infer = Infer(torch.device("cpu"), Counts(), forms)
         models = [made(seed) for seed in range(count)]
         logits = infer(models, data, chain(under), lambda pairs: None)
         print(hashlib.sha256(logits[0].numpy().tobytes()).hexdigest())

@@ -16,10 +16,12 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Arithmetic, threads
 from pytest_multiplicity.inference import Counts
+from pytest_multiplicity.inference.choice import LANES, Forms
 from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf
 from pytest_multiplicity.inference.folding import folded
-from pytest_multiplicity.inference.form import LANES, Demand, Form, Forms
-from pytest_multiplicity.inference.infer import Infer, frozen
+from pytest_multiplicity.inference.form import Demand, Form
+from pytest_multiplicity.inference.given import frozen
+from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import chain
 
 CPU = torch.device("cpu")
@@ -97,7 +99,7 @@ def inferring():
     """Makes an `Infer`, which uses one form where one is given."""
 
     def made(form=None, declared=35):
-        infer = Infer(CPU, Counts(), Forms(CPU, declared))
+        infer = Infer(CPU, Counts(), Forms(CPU, lambda structure: declared))
         if form is not None:
             infer.forms.of = lambda *_: form
         return infer
@@ -142,11 +144,11 @@ def test_whatever_the_lane(name, size, trained, digits):
     batch = Batch(digits.inputs[:size], digits.targets[:size], torch.arange(size), digits)
     every = Arithmetic(fused=True, folded=True, channels_last=name != "mlp")
     for arithmetic, lanes in ((FUSED, 4), (every, 7)):
-        chosen = models[:lanes]
-        forwards = shelf.unit(chosen, arithmetic, lanes).logits(batch)
-        backwards = shelf.unit(chosen[::-1], arithmetic, lanes).logits(batch)
+        chosen, form = models[:lanes], Form(arithmetic, (lanes,))
+        forwards = shelf.unit(chosen, form, lanes).logits(batch)
+        backwards = shelf.unit(chosen[::-1], form, lanes).logits(batch)
         assert torch.equal(backwards.flip(0), forwards)
-        alone = shelf.unit(chosen[-1:], arithmetic, lanes).logits(batch)
+        alone = shelf.unit(chosen[-1:], form, lanes).logits(batch)
         assert torch.equal(alone[0], forwards[-1])
 
 
@@ -253,9 +255,9 @@ def counted_checks(monkeypatch):
     found = []
     of = Forms._found
 
-    def counted(self, module, batch, demand):
+    def counted(self, module, known, batch, demand):
         found.append(demand)
-        return of(self, module, batch, demand)
+        return of(self, module, known, batch, demand)
 
     monkeypatch.setattr(Forms, "_found", counted)
     return found
@@ -315,9 +317,9 @@ def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
     stacked = []
     initial = Abreast.__init__
 
-    def counted(self, modules, lanes, **options):
+    def counted(self, modules, form, lanes):
         stacked.append(len(modules))
-        initial(self, modules, lanes, **options)
+        initial(self, modules, form, lanes)
 
     monkeypatch.setattr(Abreast, "__init__", counted)
     infer = inferring(FOUR)
@@ -329,10 +331,10 @@ def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
 def test_the_shelf_is_bounded(trained, monkeypatch):
     monkeypatch.setattr("pytest_multiplicity.inference.executors.SHELF_BYTES", 1)
     shelf, models = Shelf(), trained["mlp"][:4]
-    one = shelf.unit(models, FUSED, 4)
-    assert shelf.unit(models, FUSED, 4) is one
-    shelf.unit(models[::-1], FUSED, 4)
-    assert shelf.unit(models, FUSED, 4) is not one
+    one = shelf.unit(models, FOUR, 4)
+    assert shelf.unit(models, FOUR, 4) is one
+    shelf.unit(models[::-1], FOUR, 4)
+    assert shelf.unit(models, FOUR, 4) is not one
 
 
 class Stubborn(nn.Module):
@@ -403,7 +405,7 @@ def test_what_takes_too_much_memory_is_halved(trained, digits, inferring, monkey
 
     monkeypatch.setattr(Abreast, "shared", limited)
     with threads(1):
-        got = logits(inferring(Form(FUSED, (8,))), trained["cnn"], digits)
+        got = logits(inferring(Form(FUSED, (4, 8))), trained["cnn"], digits)
     assert tried == [8, 4, 4, 4, 4, 4, 4]  # three batches, the later ones in what fits
     expected = torch.stack([model(digits.inputs) for model in trained["cnn"]])
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -415,4 +417,4 @@ def test_a_model_alone_that_takes_too_much_memory_is_an_error(digits, inferring)
 
     with pytest.raises(torch.OutOfMemoryError):
         logits(inferring(), [greedy], digits)
-    assert Alone(greedy).smaller() == []
+    assert Alone(greedy, Form()).smaller() == []

@@ -27,7 +27,7 @@ ASKED = {
     # What acts on logits or codes as such.
     "interventions/noise.py": "the closed form of noise on logits",
     "interventions/pgd.py": "the slope of its own loss on logits, and how many classes to aim at",
-    "inference/form.py": "any sum of logits, to have a gradient of",
+    "inference/choice.py": "any sum of logits, to have a gradient of",
     # Numbers of any kind.
     "evaluation/membership.py": "the best of several thresholds",
     "statistics/doubt.py": "the hardest of several comparisons",
