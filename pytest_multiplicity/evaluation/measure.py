@@ -71,7 +71,8 @@ def noise_of_measure(
     truth = torch.from_numpy(targets)
 
     def metric(outputs: npt.NDArray[np.floating], _: npt.NDArray[np.integer]) -> float:
-        return apply_measure(fn, torch.from_numpy(outputs), truth, "measure", "an exchange")
+        own = torch.from_numpy(outputs).clone(), truth.clone()  # which it may write into
+        return apply_measure(fn, *own, "measure", "an exchange")
 
     try:
         return bounded_noise(metric, logits, targets)

@@ -139,13 +139,9 @@ def _samples_interact(model: Model, inputs: Tensor) -> bool:
     The samples are less extreme than the others, and neither first nor last.
     """
     count = min(SOME, len(inputs) // 3)
-    before, some, after = (
-        inputs[:count],
-        inputs[count : 2 * count],
-        inputs[2 * count :][: SIZES[-1]],
-    )
     if count == 0:
         return False
+    before, some, after = inputs[: SIZES[-1]].tensor_split((count, 2 * count))
     if some.is_floating_point():
         some = (some + inputs.mean()) / 2
     unit = Alone(model, IN_TURN)

@@ -39,7 +39,8 @@ def apart(module: nn.Module, *, weights: bool) -> nn.Module:
             own = nn.Parameter(own, requires_grad=False)
         memo[id(tensor)] = own
     try:
-        return copy.deepcopy(module, memo)
+        with torch.no_grad():  # copies of scripted parts would be results that have gradients
+            return copy.deepcopy(module, memo)
     except Exception:  # it holds a lock, a session, a tensor of a class with other ideas
         return module
 
