@@ -20,6 +20,7 @@ from pytest_multiplicity.compute import (
     Arithmetic,
     Shape,
     StalledError,
+    copied,
     drawing_nothing,
     machine_class,
     of_inference,

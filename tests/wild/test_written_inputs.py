@@ -89,9 +89,7 @@ class WritingSometimes(Writing):
 
 
 def test_who_writes_into_some_batches_only_is_refused(bench):
-    inputs = 255 * torch.rand(
-        64, 1, 2, 2
-    )  # a batch that needn't be filled up
+    inputs = 255 * torch.rand(64, 1, 2, 2)  # a batch that needn't be filled up
     data = pm.Data(inputs, torch.arange(64) % 2, name="bytes", bounds=None)
     for candidate in bench.family(lambda config: WritingSometimes()).candidates:
         with pytest.raises(MeasurementError, match=r"begin its forward pass with a copy"):
