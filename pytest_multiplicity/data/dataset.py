@@ -118,6 +118,10 @@ class Data:
             source, read_targets, attributes, name=name, bounds=bounds, fingerprint=fingerprint
         )
 
+    def __deepcopy__(self, memo: object) -> Data:
+        """Return this one: data don't change, and what captures them may be copied often."""
+        return self
+
     def __len__(self) -> int:
         return len(self.source)
 

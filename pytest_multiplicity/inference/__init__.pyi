@@ -1,4 +1,5 @@
 from .counts import Counts as Counts
+from .loaded import each_its_own as each_its_own
 from .logits import Logits as Logits
 from .logits import Reader as Reader
 from .made import common_data as common_data

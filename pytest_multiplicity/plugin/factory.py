@@ -51,12 +51,14 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         state.warnings.extend(family.definition.doubts_about_unit())
         return RecordedPopulation(family.definition, family.design)
     from pytest_multiplicity.evaluation import ModelPopulation
-    from pytest_multiplicity.inference import Models, common_data
+    from pytest_multiplicity.inference import Models, common_data, each_its_own
 
     assert isinstance(family.definition, Built)
     function = family.definition.function
-    made = common_data(function(config, **dependencies) for config in family.design.configs)
     held = state.resources
+    with held.machine.as_new():
+        each = (function(config, **dependencies) for config in family.design.configs)
+        made = common_data(each_its_own(each, family.design.ids, family.name))
     models = Models(
         family.name,
         family.definition,

@@ -30,6 +30,7 @@ from pytest_multiplicity.training.jobs import (
     infinite,
     sick_weights,
 )
+from pytest_multiplicity.training.own import own, stepped
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
 
@@ -68,8 +69,9 @@ def train_fused(
         while training.epoch < jobs[0].recipe.epochs:
             training.run_epoch(lambda steps: advance(steps * len(jobs)))
             if keeper.due():
-                for lane in range(len(jobs)):
-                    if not training.diverged[lane]:
+                for lane, job in enumerate(jobs):
+                    changed = stepped(training.jobs[lane].recipe, job.recipe)
+                    if not (training.diverged[lane] or changed):
                         keeper.keep(lane, training.checkpoint(lane))
         allowed = [infinite(module.state_dict()) for module in modules]
         way = str(arithmetic)
@@ -87,6 +89,7 @@ class FusedTraining:
         device: torch.device,
         arithmetic: Arithmetic = FUSED,
     ) -> None:
+        jobs = [own(job) for job in jobs]
         self.jobs, self.feed, self.device = jobs, feed, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
         self.modules = stack([module.to(device) for module in modules]).train()
@@ -103,6 +106,7 @@ class FusedTraining:
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.diverged: list[Diverged | None] = [None for _ in jobs]
+        self.lrs: list[float] = []  # of the last step
         self.steps_per_epoch = jobs[0].steps_per_epoch
         self.epoch = 0
         self.checked = False
@@ -204,15 +208,14 @@ class FusedTraining:
 
     def _lrs(self, step: int) -> Tensor:
         steps = self.recipe.epochs * self.steps_per_epoch
-        values = [job.recipe.lr * lr_factor(job.recipe, step, steps) for job in self.jobs]
-        return torch.tensor(values, device=self.device)
+        self.lrs = [job.recipe.lr * lr_factor(job.recipe, step, steps) for job in self.jobs]
+        return torch.tensor(self.lrs, device=self.device)
 
     def _record(self, losses: Tensor, predictions: Tensor, orders: Tensor) -> None:
-        step = (self.epoch + 1) * self.steps_per_epoch - 1
         for lane, job in enumerate(self.jobs):
             if self.diverged[lane] is None:
                 self.diverged[lane] = divergence(self.epoch, losses[:, lane])
             wanted = job.recipe.data.targets[orders[lane]]
-            lr = job.recipe.lr * lr_factor(job.recipe, step, job.steps)
-            row = epoch_row(job.recipe, self.epoch, losses[:, lane], predictions[lane], wanted, lr)
+            lr, mine = self.lrs[lane], losses[:, lane]
+            row = epoch_row(job.recipe, self.epoch, mine, predictions[lane], wanted, lr)
             self.histories[lane].append(row)

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.compute import preserved_rng, seed_everything
 from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.training.handed import own_weights
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (
     Seeds,
@@ -85,7 +86,7 @@ def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
         if any(is_lazy(p) for p in (*module.parameters(), *module.buffers())):
             with torch.no_grad():
                 module.eval()(recipe.data.take(torch.arange(1)))
-        return module.train()
+        return own_weights(module).train()
 
 
 def other_dtype(module: nn.Module) -> torch.dtype | None:

@@ -39,6 +39,7 @@ from pytest_multiplicity.training.jobs import (
     other_dtype,
     sick_weights,
 )
+from pytest_multiplicity.training.own import own, stepped
 from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
 from pytest_multiplicity.training.seeds import (
     derive,
@@ -79,7 +80,7 @@ def train_plain(
             if diverged:
                 advance(job.steps - training.epoch * job.steps_per_epoch)
                 return diverged
-            if keeper.due():
+            if keeper.due() and not stepped(training.job.recipe, job.recipe):
                 keeper.keep(0, training.checkpoint())
         state = final_state(training.module)
         sick = sick_weights(training.epoch - 1, state, allowed)
@@ -127,6 +128,7 @@ class PlainTraining:
         device: torch.device,
         arithmetic: Arithmetic = PLAIN,
     ) -> None:
+        job = own(job)
         self.job, self.feed, self.device = job, feed, device
         self.format = torch.channels_last if arithmetic.channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
