@@ -69,7 +69,7 @@ def test_each_trains_its_own_copy(job: Make, name: str, optimizer: object) -> No
     one, other = together[jobs[2].id], alone[jobs[2]]
     assert isinstance(one, Trained)
     assert isinstance(other, Trained)
-    assert all(torch.allclose(one.state[name], other.state[name]) for name in one.state)
+    torch.testing.assert_close(one.state, other.state, rtol=1e-4, atol=1e-5)
     kept = BACKBONE.state_dict() | {"table": TABLE}
     assert all(torch.equal(value, START[name]) for name, value in kept.items())
     assert int(NORM.num_batches_tracked) == 0
