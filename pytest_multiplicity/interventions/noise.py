@@ -93,7 +93,7 @@ class OutputNoise(OutputIntervention):
         if self.scale == 0:
             return logits
         noise = Stream("OutputNoise", self.seed).exponential(rows, logits.shape[1:]).to(logits)
-        return logits + self.scale * noise
+        return Classification().bounded(logits) + self.scale * noise
 
     def expected_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the probability [b], float64, that the target's noisy logit is the largest.
@@ -107,7 +107,7 @@ class OutputNoise(OutputIntervention):
             clean = Classification()
             right: Tensor = clean.right(clean.predictions(logits), targets)
             return right.double()
-        logits, targets = logits.cpu().double(), targets.cpu()
+        logits, targets = Classification().bounded(logits.cpu().double()), targets.cpu()
         weights = ((logits - logits.amax(dim=1, keepdim=True)) / self.scale).exp()  # a: [b, C]
         wins = weights.gather(1, targets[:, None])[:, 0]  # a_k: [b]
         others = weights.scatter(1, targets[:, None], 0.0)  # [b, C]

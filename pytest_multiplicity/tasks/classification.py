@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from pytest_multiplicity.errors import DataError, RecipeError
 from pytest_multiplicity.tasks.task import Loss
 
+CERTAIN = float(np.finfo(np.float32).max)
+
 
 def _lanes_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     # Over [K, C, b]: with few classes this is three times quicker than over rows.
@@ -101,9 +103,22 @@ class Classification:
         """Return which classes are the target."""
         return predictions == targets
 
+    def bounded(self, answers: Tensor) -> Tensor:
+        """Return logits [..., C] of which the largest is a number, and that mean the same.
+
+        Log-odds and log-probabilities of trees are infinite where a leaf is pure. An infinite logit
+        is a limit: classes at infinity share all of the probability equally, and so do all classes
+        where each is at minus infinity.
+        """
+        largest = answers.amax(dim=-1, keepdim=True)
+        if largest.isfinite().all():
+            return answers
+        tied = torch.where(answers == largest, 0.0, -torch.inf).to(answers.dtype)
+        return torch.where(largest.isinf(), tied, answers)
+
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return the softmax of logits [..., C]."""
-        return answers.softmax(dim=-1)
+        return self.bounded(answers).softmax(dim=-1)
 
     def vote(self, members: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Count votes; see `Task.vote`."""
@@ -119,16 +134,17 @@ class Classification:
     ) -> npt.NDArray[np.float64]:
         """Return the log-odds of each target, `log(p / (1 - p))`.
 
-        They fall as the cross-entropy rises, and don't saturate as probabilities do.
+        They fall as the cross-entropy rises, and don't saturate as probabilities do. Those of
+        certainty are the largest number, which attacks can compute with.
         """
         from scipy import special  # takes a while, which training needs not
 
         rows = np.arange(len(targets))
-        others = answers.astype(np.float64)
+        others = self.bounded(torch.tensor(answers)).numpy().astype(np.float64)
         sure = others[rows, targets]
         others[rows, targets] = -np.inf
         found: npt.NDArray[np.float64] = sure - special.logsumexp(others, axis=1)
-        return found
+        return found.clip(-CERTAIN, CERTAIN)
 
     def shown(self, prediction: Any) -> str:
         """Return the index of a class."""
