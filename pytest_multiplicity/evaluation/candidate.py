@@ -71,10 +71,10 @@ class Candidate:
     What one candidate is asked for is computed for the whole family, once.
     """
 
-    def __init__(self, measurer: Measurer, index: int) -> None:
-        self._measurer, self._index = measurer, index
-        self.config: Config = measurer.design.configs[index]
-        self.id: str = measurer.design.ids[index]
+    def __init__(self, population: Measurer, index: int) -> None:
+        self._population, self._index = population, index
+        self.config: Config = population.design.configs[index]
+        self.id: str = population.design.ids[index]
 
     def __repr__(self) -> str:
         return f"<candidate {self.id}>"
@@ -88,12 +88,12 @@ class Candidate:
     @OURS
     def module(self) -> nn.Module:
         """The trained module, frozen and in eval mode. MeasurementError where there is none."""
-        return self._measurer.module(self._index)
+        return self._population.module(self._index)
 
     @OURS
     def logits(self, data: Data, under: Under = None) -> Tensor:
         """Logits `[n, classes]`, float32 on the CPU, in the order of `data`."""
-        return self._measurer.logits(self._index, data, under)
+        return self._population.logits(self._index, data, under)
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
         """Softmax of the logits, `[n, classes]`, float32 on the CPU."""
@@ -106,7 +106,7 @@ class Candidate:
     @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:
         """Return the share of samples it classifies rightly, under an intervention if given."""
-        return self._measurer.accuracy(self._index, data, under)
+        return self._population.accuracy(self._index, data, under)
 
     @OURS
     def measure(
@@ -122,7 +122,7 @@ class Candidate:
 
         A functional of torchmetrics fits. Raises MeasurementError when it returns no finite number.
         """
-        return self._measurer.measure(
+        return self._population.measure(
             self._index, fn, data, under, name=name, higher_is_better=higher_is_better
         )
 
@@ -143,8 +143,8 @@ class Candidate:
 
         Raises MeasurementError where it isn't known what a candidate was trained on.
         """
-        return self._measurer.privacy(self._index, members, nonmembers, references=references)
+        return self._population.privacy(self._index, members, nonmembers, references=references)
 
     def score(self, name: str) -> Score:
         """Return a metric of a recorded family, named as its column."""
-        return self._measurer.recorded(self._index, name)
+        return self._population.recorded(self._index, name)

@@ -211,7 +211,7 @@ class ModelPopulation:
         return TrainingFacts(
             ways=weights.ways,
             diverged={i: str(each) for i, each in weights.diverged.items()},
-            history=weights.history,
+            history=self.models.history,
             weights={i: self.models.made.keys[i] for i in weights.history},
         )
 

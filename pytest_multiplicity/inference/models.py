@@ -55,6 +55,11 @@ class Models:
         return [i for i in range(len(self.made.all)) if i not in self.weights.diverged]
 
     @property
+    def history(self) -> dict[int, list[dict[str, float]]]:
+        """The course of each training: a row for every epoch."""
+        return self.weights.history
+
+    @property
     def doubts(self) -> list[str]:
         """What is said of results that another class of machine made."""
         makers = dict(self.makers)
