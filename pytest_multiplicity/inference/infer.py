@@ -61,31 +61,30 @@ class Infer:
     """How the models are evaluated that were asked last."""
 
     def __call__(
-        self, models: Sequence[Model], data: Data, under: Chain, advance: Callable[[int], None]
-    ) -> list[Tensor]:
-        """Logits `[n, C]` (CPU, float32) of each model, in the order of `data`.
-
-        Inputs under interventions that need no model are made once for all models. `advance` is
-        called with the number of (model, batch) pairs done. After an interruption `begun` tells
-        what was being computed.
-        """
-        logits = self.part(models, data, under, range(0, len(data), BATCH), advance)
-        self.counts.inferred += len(models)
-        return logits
-
-    def part(
         self,
         models: Sequence[Model],
         data: Data,
         under: Chain,
-        starts: Sequence[int],
         advance: Callable[[int], None],
+        starts: Sequence[int] | None = None,
         alike: Sequence[Alike] = (),
     ) -> list[Tensor]:
-        """Logits of the batches that start at these positions of `data`.
+        """Logits `[n, C]` (CPU, float32) of each model, in the order of `data`.
 
-        `alike` are how models are evaluated, where it was decided before.
+        Inputs under interventions that need no model are made once for all models. After an
+        interruption `begun` tells what was being computed.
+
+        Args:
+            models: modules and callables.
+            data: what they are evaluated on.
+            under: the interventions before their answers.
+            advance: is called with the number of (model, batch) pairs done.
+            starts: of the batches that are wanted, where not all of them are.
+            alike: how models are evaluated, where it was decided before.
         """
+        if starts is None:
+            self.counts.inferred += len(models)
+            starts = range(0, len(data), BATCH)
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))

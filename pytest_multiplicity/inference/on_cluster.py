@@ -70,19 +70,19 @@ class FarInfer:
     ) -> list[Tensor]:
         """Logits `[n, C]` of each model; see `Infer`."""
         infer, starts = self._infer, range(0, len(data), BATCH)
-        first = infer.part(models, data, under, starts[:1], advance)
+        first = infer(models, data, under, advance, starts[:1])
         alike, rest = list(infer.alike), starts[1:]
         parts = [first]
         if rest:
             begun = time.perf_counter()  # now that all is decided, and made
-            parts.append(infer.part(models, data, under, rest[:1], advance, alike))
+            parts.append(infer(models, data, under, advance, rest[:1], alike))
             seconds = (time.perf_counter() - begun) * (len(rest) - 1)
             modules = [model for model in models if isinstance(model, nn.Module)]
             sendable = len(modules) == len(models) and not any(form.in_turn for _, form in alike)
             if seconds >= PAYS and sendable:
                 parts += self._spread(modules, data, under, rest[1:], advance, alike)
             elif rest[1:]:
-                parts.append(infer.part(models, data, under, rest[1:], advance, alike))
+                parts.append(infer(models, data, under, advance, rest[1:], alike))
         infer.counts.inferred += len(models)
         return [torch.cat(each) for each in zip(*parts, strict=True)]
 
@@ -110,7 +110,7 @@ class FarInfer:
             if logits is None:
                 chosen = [modules[i] for i in share.models]
                 own = list(_restricted(alike, share.models))
-                logits = self._infer.part(chosen, data, under, share.starts, advance, own)
+                logits = self._infer(chosen, data, under, advance, share.starts, own)
             self._infer.counts.intervened += intervened
             found[share] = logits
         for part in dict.fromkeys(share.starts for share in shares):
@@ -185,5 +185,5 @@ def _compute(
     infer = Infer(how.device, Counts(), Forms(how.device, lambda structure: 0), cores=1)
     models = [frozen(module, how.device) for module in modules.value]
     with threads(how.threads):  # for interventions, which may mind how many there are
-        logits = infer.part(models, data, under, starts, reporter, how.alike)
+        logits = infer(models, data, under, reporter, starts, how.alike)
     return logits, infer.counts.intervened

@@ -15,6 +15,7 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Arithmetic, threads
+from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference import Counts
 from pytest_multiplicity.inference.choice import LANES, Forms
 from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf
@@ -418,3 +419,33 @@ def test_a_model_alone_that_takes_too_much_memory_is_an_error(digits, inferring)
     with pytest.raises(torch.OutOfMemoryError):
         logits(inferring(), [greedy], digits)
     assert Alone(greedy, Form()).smaller() == []
+
+
+def test_no_fewer_side_by_side_than_were_compared(trained, digits, inferring, monkeypatch):
+    """Fewer lanes, or none, would compute other bits."""
+
+    def greedy(self, inputs):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Abreast, "shared", greedy)
+    with pytest.raises(EvaluationError, match=r"4 models side by side.*other last bits: free"):
+        logits(inferring(Form(FUSED, (4, 16))), trained["cnn"], digits)
+    form = Form(FUSED, (4, 16))
+    assert [form.fewer(lanes) for lanes in (16, 8, 4)] == [4, 4, None]
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_only_those_of_a_structure_count(seeds, bench):
+    """Of the declared candidates, whichever are asked: two of a kind aren't fused."""
+
+    def made(config):
+        torch.manual_seed(config.seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(4, config.width), nn.Linear(config.width, 2))
+
+    for function in (made, lambda config: pm.Recipe(lambda: made(config), bench.train, epochs=1)):
+        population = bench.family(function, default={"width": 3}, vary={"width": [5]}, seeds=seeds)
+        population.candidates[0].accuracy(bench.test)
+        infer = population._measuring.logits._infer
+        assert {form.arithmetic.fused for form in infer.forms.used} == {seeds > 2}
+        known = {each.structure for each in population.models.made._known}
+        assert [population.models.made.alike(each) for each in known] == [seeds, seeds]
