@@ -18,6 +18,9 @@ from .devices import preserved_rng as preserved_rng
 from .devices import seed_everything as seed_everything
 from .devices import seed_step as seed_step
 from .devices import threads as threads
+from .engines import ENGINES as ENGINES
+from .engines import LOCAL as LOCAL
+from .engines import engine as engine
 from .fused import FEWEST_LANES as FEWEST_LANES
 from .fused import MOST_LANES as MOST_LANES
 from .fused import FusedModule as FusedModule
@@ -33,8 +36,6 @@ from .memory import free_bytes as free_bytes
 from .memory import keeping_pages as keeping_pages
 from .pools import Cluster as Cluster
 from .pools import Pool as Pool
-from .ray.address import silence as silence
-from .ray.connection import RayCluster as RayCluster
 from .ray.parcel import Shared as Shared
 from .samples import Samples as Samples
 from .sharing import UnsharableError as UnsharableError

@@ -53,6 +53,13 @@ class Cluster(Protocol):
         """
         ...
 
+    def shared(self) -> Any:
+        """Return what another process needs to use it, too, once it runs; None: nothing."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; what was started for this run ends."""
+
     def room(self, device: torch.device) -> int:
         """Return the bytes that all workers have together, as many for each."""
         ...

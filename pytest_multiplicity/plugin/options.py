@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from pytest_multiplicity.compute import ENGINES, LOCAL
 from pytest_multiplicity.report import FORMATS
 
 
@@ -51,13 +52,6 @@ class Independence(Enum):
 
     CHECK = "check"
     TRUST = "trust"
-
-
-class Engine(Enum):
-    """Who trains and evaluates."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -131,6 +125,12 @@ def _choice(kind: type[Choice]) -> Reader:
     return read
 
 
+def _engine(text: str, shown: str, config: pytest.Config) -> str:
+    if text not in (valid := (LOCAL, *ENGINES)):
+        raise pytest.UsageError(f"{shown}: {text!r} is not one of {', '.join(valid)}")
+    return text
+
+
 def _text(text: str, shown: str, config: pytest.Config) -> str:
     return text
 
@@ -191,11 +191,11 @@ class Options:
     device: str = option(
         _text, "{auto,cpu,cuda,...}", "where candidates are trained and evaluated", default="auto"
     )
-    engine: Engine = option(
-        _choice(Engine),
-        "{local,ray}",
-        "who does it: this machine, or a Ray cluster, that of RAY_ADDRESS",
-        default=Engine.LOCAL,
+    engine: str = option(
+        _engine,
+        f"{{{','.join((LOCAL, *ENGINES))}}}",
+        "who does it: this machine, or a cluster, such as Ray's at RAY_ADDRESS",
+        default=LOCAL,
     )
     store: Path = option(
         _path,

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.errors import DataError, StoreError
-from pytest_multiplicity.plugin.options import Engine, Independence, Options, SameData
+from pytest_multiplicity.plugin.options import Independence, Options, SameData
 from pytest_multiplicity.plugin.roles import Process
 
 if TYPE_CHECKING:
     import torch
 
-    from pytest_multiplicity.compute import Machine, Progress, RayCluster
+    from pytest_multiplicity.compute import Cluster, Machine, Progress
     from pytest_multiplicity.evaluation import Leakage
     from pytest_multiplicity.store import Store
 
@@ -44,13 +45,13 @@ class Resources:
         return choose(self._options.device, process.number if process.worker else None)
 
     @cached_property
-    def cluster(self) -> RayCluster | None:
+    def cluster(self) -> Cluster | None:
         """Who trains and evaluates for us, if not this machine; not connected to yet."""
-        if self._options.engine is Engine.LOCAL:
+        if self._options.engine == LOCAL:
             return None
         from pytest_multiplicity.plugin.clusters import make
 
-        return make(self.process)
+        return make(self._options.engine, self.process)
 
     @cached_property
     def threads(self) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.findings import GateRecord, PairRecord
 from pytest_multiplicity.plugin import clusters, options, paths
-from pytest_multiplicity.plugin.options import Engine
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -29,8 +29,8 @@ def _check_machine(config: pytest.Config, state: State) -> None:
     """Raise pytest.UsageError for a machine that isn't there, before anything is collected."""
     if state.options.device not in ("auto", "cpu"):  # which are everywhere
         state.resources.device  # noqa: B018 - raises
-    if state.options.engine is Engine.RAY:
-        clusters.check()
+    if state.options.engine != LOCAL:
+        clusters.check(state.options.engine)
         if (cluster := state.resources.cluster) is not None:
             config.pluginmanager.register(clusters.Sharing(cluster), "multiplicity-cluster")
 

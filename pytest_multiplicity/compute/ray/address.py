@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+ADDRESS = "RAY_ADDRESS"  # in the environment: the user's cluster
+AUTHENTICATION = "RAY_AUTH_MODE"  # Ray sets it in a process that starts a cluster
 AUTO, LOCAL = "auto", "local"  # addresses with a meaning of their own to Ray
 ANSWER_SECONDS = 5.0
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4

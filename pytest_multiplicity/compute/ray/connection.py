@@ -16,12 +16,12 @@ import ray
 import torch
 
 from pytest_multiplicity.compute.memory import free_bytes
-from pytest_multiplicity.compute.ray.address import LOCAL, silence
+from pytest_multiplicity.compute.ray.address import ADDRESS, AUTHENTICATION, LOCAL, silence
 from pytest_multiplicity.compute.ray.parcel import Part
 from pytest_multiplicity.compute.ray.pool import RayPool
 from pytest_multiplicity.errors import EvaluationError
 
-STATISTICS, AUTHENTICATION = "RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"
+STATISTICS = "RAY_USAGE_STATS_ENABLED"
 KEPT_BYTES = 4 << 30  # of parts that stay in the object store for the next task
 
 
@@ -42,6 +42,12 @@ class RayCluster:
         """Where others can connect to it."""
         self.connect()
         return str(ray.get_runtime_context().gcs_address)
+
+    def shared(self) -> tuple[str, str] | None:
+        """Return the address and the kind of authentication; see `pools.Cluster`."""
+        if os.environ.get(ADDRESS):
+            return None
+        return self.address, os.environ.get(AUTHENTICATION, "")
 
     def pool(self, device: torch.device, patience: float, *, as_here: bool = False) -> RayPool:
         """Return a pool of processes on the cluster; see `pools.Cluster`."""
