@@ -50,13 +50,13 @@ FAMILY = """
         return draw(60, "train", 1)
 
     class Slow:
-        "Trains as long as there is a file of this name."
+        "Trains as long as there is a file of this name, in other processes than this one."
 
         def __init__(self, path):
-            self.path = path
+            self.path, self.pid = path, os.getpid()
 
         def __call__(self, batch):
-            while self.path and os.path.exists(self.path):
+            while self.path and os.getpid() != self.pid and os.path.exists(self.path):
                 time.sleep(0.05)
             return batch
 
