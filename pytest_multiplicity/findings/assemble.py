@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from pytest_multiplicity.findings import predictive, sheets, verdicts
+from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
 from pytest_multiplicity.findings.plain import plain, plain_config
@@ -71,7 +72,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         conflicts=predictive.conflicts(family, on),
         trained=facts.trained,
         from_store=facts.stored,
-        notes=[*_trained(family), *_screened(family)],
+        notes=[*_trained(family), *_screened(family), *_copies(family)],
     )
 
 
@@ -79,6 +80,21 @@ def _trained(family: FamilyFindings) -> list[str]:
     """Return how the candidates were trained: `trained 20 fused in workers, 5 plain`."""
     told = ", ".join(f"{count} {way}" for way, count in family.training.ways.items())
     return [f"trained {told}"] if told else []
+
+
+def _copies(family: FamilyFindings) -> list[str]:
+    """Return on which data candidates answer exactly alike."""
+    notes = []
+    for data, first in family.copies.items():
+        measured = once(first, family.alive)
+        if measured.sum() < family.alive.sum():
+            idle = seed_has_no_effect(first, family.seen.design)
+            notes.append(
+                f"copies: {family.alive.sum()} candidates give {measured.sum()} different answers "
+                f"to {data}; equal ones count once in statistics"
+                + ("; the seed has no effect: draw from config.seed, or say seeds=1" * idle)
+            )
+    return notes
 
 
 def _screened(family: FamilyFindings) -> list[str]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation import Facts, Look, Metric, TrainingFacts
+from pytest_multiplicity.findings import copies
+from pytest_multiplicity.findings.copies import Firsts
 from pytest_multiplicity.findings.lost import Made, tried
 from pytest_multiplicity.findings.model import Status
 from pytest_multiplicity.findings.records import Ledger, PairRecord, Spec, status
@@ -144,6 +146,24 @@ class FamilyFindings:
         record = self.ledger.metrics[self.seen.key][name]
         here = self.seen.measured.get(name)
         return Metric.from_record(record, self.seen.design, self.look, here)
+
+    @cached_property
+    def copies(self) -> dict[str, Firsts]:
+        """Who answers as whom, by the name of the data set."""
+        plain = [each for each in (*self.metrics.values(), *self.gated) if each.logits]
+        return {
+            str(metric.data): first
+            for metric in plain
+            for first in self.tried(
+                f"who answers alike on {metric.data}", partial(copies.firsts, metric, self.look)
+            )
+        }
+
+    def firsts(self, metric: Metric) -> Firsts:
+        """Return who counts as whom for a metric: copies on its data whose scores are equal too."""
+        itself = np.arange(len(metric.scores))
+        first = self.copies.get(str(metric.data), itself)
+        return np.where(metric.scores[first] == metric.scores, first, itself)
 
     @cached_property
     def selecting(self) -> set[str]:

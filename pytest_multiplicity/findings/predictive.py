@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pytest_multiplicity.evaluation import Metric
 from pytest_multiplicity.findings.conflicts import divided
+from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import Bools, FamilyFindings
 from pytest_multiplicity.findings.model import Agreement, Conflicts, Predictive
 from pytest_multiplicity.statistics import DEFINITIONS, chance
@@ -30,6 +31,7 @@ class Predictions:
     targets: npt.NDArray[np.integer[Any]] | None
     logits: Mapping[int, str]
     measured: Bools
+    first: Firsts
     optimistic: bool
 
 
@@ -49,6 +51,7 @@ def _predictions(family: FamilyFindings, metric: Metric) -> Predictions | None:
         metric.targets,
         metric.logits,
         measured=~np.isnan(metric.scores),
+        first=family.firsts(metric),
         optimistic=metric.name in family.selecting,
     )
 
@@ -70,8 +73,8 @@ def numbers(family: FamilyFindings, on: list[Predictions]) -> list[Predictive]:
 def _votes(family: FamilyFindings, on: Predictions) -> list[Predictive]:
     from pytest_multiplicity.statistics import predictive
 
-    before = on.predictions[family.alive] if _whole(family, on) else None
-    after = on.predictions[family.survivors]
+    before = on.predictions[once(on.first, family.alive)] if _whole(family, on) else None
+    after = on.predictions[once(on.first, family.survivors)]
     expected: dict[str, float] = {}
     if before is not None and len(after):
         expected["ambiguity"] = float(chance.expected_ambiguity(before, len(after)))
@@ -103,8 +106,9 @@ def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
     known = family.seen.data.get(on.data)
     task = Classification() if known is None else known.task
     probabilities = np.stack([task.probabilities(each).numpy() for each in tensors])
-    kept = family.survivors[on.measured]
-    before = _means(probabilities, on.targets) if _whole(family, on) else {}
+    kept = once(on.first, family.survivors)[on.measured]
+    distinct = once(on.first, on.measured)[on.measured]
+    before = _means(probabilities[distinct], on.targets) if _whole(family, on) else {}
     after = _means(probabilities[kept], on.targets) if kept.any() else {}
     return [
         Predictive(

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.evaluation import Metric
+from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import SheetPair, SheetReport, Table
 from pytest_multiplicity.findings.plain import plain
@@ -27,11 +28,13 @@ def pairs(family: FamilyFindings) -> list[SheetPair]:
 def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
     before = metric.sheet()
     screened = int((family.alive & ~before.present).sum())
-    after = _sheet(before.subset(family.survivors), before)
+    first = family.firsts(metric)
+    after = _sheet(before.subset(family.survivors), first, before)
+    whole = _sheet(before, first)
     enforced = metric.name in family.selecting
     return SheetPair(
         metric=metric.name,
-        before=_unknown(_sheet(before)) if screened else _sheet(before),
+        before=_unknown(whole) if screened else whole,
         after=_without_chance(after) if screened else after,
         screened=screened,
         kind="enforced" if enforced else "unforeseen",
@@ -43,14 +46,19 @@ def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
     )
 
 
-def _sheet(sheet: Sheet, before: Sheet | None = None) -> SheetReport:
-    """Return a sheet as builtins; `before` is given for the sheet of the survivors."""
-    noise = sheet.noise
+def _sheet(sheet: Sheet, first: Firsts, before: Sheet | None = None) -> SheetReport:
+    """Return a sheet as builtins; `before` is given for the sheet of the survivors.
+
+    Of copies one counts for what chance would show.
+    """
+    distinct = once(first, sheet.present)
+    noise = (sheet.subset(distinct) if distinct.sum() > 1 else sheet).noise
     at_most = sheet.noise_floor_at_most if noise is None else None
     present = sheet.scores[sheet.present]
     expected = None
     if before is not None and 0 < sheet.count <= before.count:
-        expected = chance.expected_range(before.scores[before.present], sheet.count)
+        drawn = before.scores[once(first, before.present)]
+        expected = chance.expected_range(drawn, int(distinct.sum()))
     return SheetReport(
         count=sheet.count,
         delta_all=float(sheet.delta_all) if sheet.count else None,

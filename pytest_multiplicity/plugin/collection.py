@@ -13,7 +13,7 @@ import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
-from pytest_multiplicity.plugin import compat, lastfailed
+from pytest_multiplicity.plugin import compat, forgotten, lastfailed
 from pytest_multiplicity.plugin.families import Family, Place
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
@@ -92,6 +92,7 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
     nodeid = item.nodeid.removesuffix(f"[{callspec.id}]") + brackets
     if nodeid not in family.specs:
         unforeseen = item.get_closest_marker("unforeseen") is not None
+        _note_forgotten(state, item, "nobody is rejected by it")
         text = inspect.getdoc(item.function) or ""
         family.specs[nodeid] = Spec(f"{item.originalname}{brackets}", nodeid, unforeseen, text)
     if isinstance(param, str):
@@ -106,6 +107,15 @@ def _note_gate(state: State, item: pytest.Function) -> None:
         visible = [family for family in visible if family.name == marker.args[0]]
     if visible:
         state.gate_families[item.nodeid] = visible[0].key
+        _note_forgotten(state, item, "it says nothing of the survivors")
+
+
+def _note_forgotten(state: State, item: pytest.Function, outcome: str) -> None:
+    """Warn, once, of a comparison whose `assert` was forgotten."""
+    if (found := forgotten.comparison(item.function)) is not None:
+        text = f"{item.originalname} compares and asserts nothing, so {outcome}: assert {found}"
+        if text not in state.warnings:
+            state.warnings.append(text)
 
 
 def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:

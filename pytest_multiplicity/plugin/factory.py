@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +54,9 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
     from pytest_multiplicity.inference import Models, common_data, each_its_own
 
     assert isinstance(family.definition, Built)
-    function = family.definition.function
     held = state.resources
     with held.machine.as_new():
-        each = (function(config, **dependencies) for config in family.design.configs)
+        each = _made(family.definition, family, dependencies)
         made = common_data(each_its_own(each, family.design.ids, family.name))
     models = Models(
         family.name,
@@ -71,6 +70,16 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         return ModelPopulation(models, state.names, held.leakage)
     screened = partial(screening.of(state).screened, family)
     return ModelPopulation(models, state.names, held.leakage, screened)
+
+
+def _made(definition: Built, family: Family, dependencies: Mapping[str, Any]) -> Iterator[Any]:
+    """Call a family's function for every candidate, global generators seeded with its seed."""
+    from pytest_multiplicity.compute import preserved_rng, seed_everything
+
+    with preserved_rng():
+        for config in family.design.configs:
+            seed_everything(config.seed % 2**63)
+            yield definition.function(config, **dependencies)
 
 
 def _selected_on(state: State, family: Family) -> dict[str, str]:
