@@ -29,6 +29,10 @@ FEWEST_PERMUTATIONS = 40
 
 def measure_name(fn: Measure, name: str | None) -> str:
     """Return the name under which a measure stands in sheets: given, or the function's own."""
+    if not callable(fn):
+        raise MeasurementError(
+            f"{fn!r} is no measure: give a function of logits and targets that returns a number"
+        )
     own = getattr(fn, "__name__", None) or type(fn).__name__
     if name is None and own in ("<lambda>", "partial"):
         raise MeasurementError(f"a {own} has no name for the sheets: say measure(..., name='...')")

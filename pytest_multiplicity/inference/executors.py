@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FusedModule, Unfusable, copied
+from pytest_multiplicity.compute import FusedModule, Unfusable, copied, out_of_memory
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.folding import folded
 from pytest_multiplicity.inference.form import PLAIN, Batch, Form
 from pytest_multiplicity.interventions import JointIntervention, ModelIntervention
+from pytest_multiplicity.training import other_dtype
 
 Model = Callable[[Tensor], Tensor]
 
@@ -107,7 +108,19 @@ class Alone(Unit):
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Return logits [1, b, C]."""
-        return _shaped(self._model(self._met(inputs)), inputs)[None]
+        return _shaped(self._outputs(self._met(inputs)), inputs)[None]
+
+    def _outputs(self, inputs: Tensor) -> object:
+        try:
+            return self._model(inputs)
+        except RuntimeError as error:
+            other = other_dtype(self._model) if isinstance(self._model, nn.Module) else None
+            if other is None or out_of_memory(error):
+                raise
+            raise MeasurementError(
+                f"a model has parameters of {other} and data are float32 ({error}): convert it "
+                "with .float(), or let it convert its inputs"
+            ) from error
 
     def own(self, inputs: Tensor) -> Tensor:
         """Return logits [1, b, C] of inputs [1, b, ...]."""

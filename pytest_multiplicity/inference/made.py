@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.compute import Machine, device_class
 from pytest_multiplicity.data import Data
@@ -195,6 +196,12 @@ def versions(device: torch.device) -> list[str]:
 
 
 def _check(made: Any, family: str) -> None:
+    if isinstance(made, nn.Module) and any(is_lazy(p) or p.is_meta for p in made.parameters()):
+        raise DefinitionError(
+            f"family {family!r} returned a {type(made).__name__} that has parameters without "
+            "values: call a lazy module on a batch, load weights into one of the device 'meta' "
+            "(to_empty), or return a pm.Recipe that trains it"
+        )
     if isinstance(made, Recipe | nn.Module) or callable(made):
         return
     hint = "did you forget to return it? " if made is None else ""

@@ -105,6 +105,11 @@ def _run(attack: Any, inputs: Tensor, labels: Tensor) -> Any:
     if hasattr(attack, "generate"):
         result = attack.generate(x=inputs.cpu().numpy(), y=labels.cpu().numpy())
         return torch.from_numpy(result)
+    if not callable(attack):
+        raise InterventionError(
+            f"Attack(make): make returned {shown(attack)}: return an object with generate(x=, y=), "
+            "or a function of (inputs, labels)"
+        )
     result = call_with_targets(attack, inputs, labels)
     return result[1] if isinstance(result, tuple | list) and len(result) == 3 else result
 

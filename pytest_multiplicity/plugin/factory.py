@@ -59,7 +59,7 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         each = _made(family.definition, family, dependencies)
         made = common_data(each_its_own(each, family.design.ids, family.name))
     models = Models(
-        family.name,
+        state.families.titles()[family.key],  # two of one name are told apart
         family.definition,
         family.design,
         made,

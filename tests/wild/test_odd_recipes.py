@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.errors import InterventionError, RecipeError
+from pytest_multiplicity.errors import (
+    DefinitionError,
+    InterventionError,
+    MeasurementError,
+    RecipeError,
+)
 
 __all__ = ["bench"]
 
@@ -144,3 +149,36 @@ def test_the_least_images(corruption, shape):
     data = pm.Data(torch.rand(4, *shape), [0, 1, 0, 1], name="odd")
     changed = pm.Corrupt(corruption, severity=1).apply(data.inputs, data.rows, data)
     assert changed.shape == data.inputs.shape
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_given_models_of_other_dtypes(bench, seeds):
+    family = bench.family(lambda config: double(), vary={}, seeds=seeds)
+    with pytest.raises(MeasurementError, match=r"parameters of torch.float64 .*\.float\(\)"):
+        family.candidates[0].accuracy(bench.test)
+    for mended in (lambda config: double().float(), lambda config: Casting()):
+        family = bench.family(mended, vary={}, seeds=seeds)
+        assert 0 <= family.candidates[0].accuracy(bench.test) <= 1
+
+
+@pytest.mark.parametrize("kind", [lambda: nn.LazyLinear(2), lambda: nn.Linear(4, 2, device="meta")])
+def test_given_models_without_values(bench, kind):
+    with pytest.raises(DefinitionError, match="parameters without values: call a lazy module"):
+        bench.family(lambda config: kind())
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    lazy(bench.test.inputs[:1])
+    family = bench.family(lambda config: lazy, vary={}, seeds=1)
+    assert 0 <= family.candidates[0].accuracy(bench.test) <= 1
+
+
+@pytest.mark.parametrize("measure", ["accuracy", None, 0.5])
+def test_what_is_no_measure(bench, measure):
+    with pytest.raises(MeasurementError, match="is no measure: give a function of logits"):
+        bench.family().candidates[0].measure(measure, bench.test)
+
+
+def test_an_attack_that_is_none(bench):
+    with pytest.raises(InterventionError, match="make returned None: return an object"):
+        bench.family().candidates[0].accuracy(
+            bench.test, under=pm.Attack(lambda model: None, name="none")
+        )
