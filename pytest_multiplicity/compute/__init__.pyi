@@ -27,6 +27,7 @@ from .fused import FusedModule as FusedModule
 from .fused import drawing_nothing as drawing_nothing
 from .fused import stack as stack
 from .fused import structure as structure
+from .lanes import Lanes as Lanes
 from .lanes import Unfusable as Unfusable
 from .machine import Advance as Advance
 from .machine import Bar as Bar

@@ -16,7 +16,7 @@ from pytest_multiplicity.inference.given import Seal, apart, frozen
 from pytest_multiplicity.inference.infer import Model
 from pytest_multiplicity.inference.made import Made
 from pytest_multiplicity.inference.weights import Weights
-from pytest_multiplicity.training import Recipe, Seeds, initial_module
+from pytest_multiplicity.training import Recipe, Seeds, initial_module, restore
 
 SHARE = 0.25  # of the memory that is free, for trained modules that wait for the next question
 
@@ -108,7 +108,7 @@ class Models:
             )
         weights = self.weights.of(index)
         module = initial_module(made, Seeds.of(self.design.configs[index]))
-        module.load_state_dict(weights)
+        restore(module, weights)
         return frozen(module, self.machine.device)
 
     def _given(self, index: int, module: nn.Module) -> nn.Module:

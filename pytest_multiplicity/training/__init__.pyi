@@ -11,3 +11,4 @@ from .recipe import Recipe as Recipe
 from .remote import portable as portable
 from .seeds import Seeds as Seeds
 from .seeds import training_rows as training_rows
+from .state import restore as restore

@@ -11,6 +11,7 @@ from pytest_multiplicity.compute import (
     FEWEST_LANES,
     Advance,
     Arithmetic,
+    Lanes,
     precision,
     preserved_rng,
     stack,
@@ -33,8 +34,19 @@ from pytest_multiplicity.training.jobs import (
 from pytest_multiplicity.training.own import own, stepped
 from pytest_multiplicity.training.recipe import loss_function, lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
+from pytest_multiplicity.training.state import (
+    Outside,
+    changed,
+    final_state,
+    learnt,
+    outside_of,
+    put,
+    restore,
+    snapshot,
+)
 
 FUSED = Arithmetic(fused=True)
+LOOKED_AT = 16  # samples on which answers are compared
 
 
 def train_fused(
@@ -70,12 +82,12 @@ def train_fused(
             training.run_epoch(lambda steps: advance(steps * len(jobs)))
             if keeper.due():
                 for lane, job in enumerate(jobs):
-                    changed = stepped(training.jobs[lane].recipe, job.recipe)
-                    if not (training.diverged[lane] or changed):
+                    lost = stepped(training.jobs[lane].recipe, job.recipe)
+                    lost = lost or bool(training.outside(lane, modules[lane]))
+                    if not (training.diverged[lane] or lost):
                         keeper.keep(lane, training.checkpoint(lane))
-        allowed = [infinite(module.state_dict()) for module in modules]
         way = str(arithmetic)
-        return [training.result(lane, way, allowed[lane]) for lane in range(len(jobs))]
+        return [training.result(lane, way, modules[lane]) for lane in range(len(jobs))]
 
 
 class FusedTraining:
@@ -162,16 +174,29 @@ class FusedTraining:
         self.checked = True
         return losses, logits
 
-    def result(
-        self, lane: int, way: str, allowed: frozenset[str] = frozenset()
-    ) -> Trained | Diverged:
-        """Return what one candidate's training came to."""
+    def result(self, lane: int, way: str, initial: nn.Module) -> Trained | Diverged:
+        """Return what one candidate's training came to, from its initial module."""
         diverged = self.diverged[lane]
         if diverged:
             return diverged
         state = self.modules.state(lane)
-        sick = sick_weights(self.epoch - 1, state, allowed)
+        sick = sick_weights(self.epoch - 1, state, infinite(initial.state_dict()))
+        outside = {} if sick else self.outside(lane, initial)
+        if outside:
+            before = snapshot(initial)
+            restore(initial, state)
+            put(initial, outside)
+            rows = torch.arange(min(LOOKED_AT, len(self.recipe.data)))
+            state = final_state(initial, learnt(initial, before, self.feed.take(rows)))
         return sick or Trained(state, self.histories[lane], way)
+
+    def outside(self, lane: int, initial: nn.Module) -> Outside:
+        """Return what a candidate has outside its state dict and had not in its initial module."""
+        now = {
+            place: value.stacked[lane].detach() if isinstance(value, Lanes) else value
+            for place, value in outside_of(self.modules.template)
+        }
+        return changed(now, snapshot(initial))
 
     def checkpoint(self, lane: int) -> Checkpoint:
         """Return all that one candidate needs to go on from here."""

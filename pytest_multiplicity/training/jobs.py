@@ -95,14 +95,6 @@ def other_dtype(module: nn.Module) -> torch.dtype | None:
     return next((dtype for dtype in found if dtype is not torch.float32), None)
 
 
-def final_state(module: nn.Module) -> dict[str, Tensor]:
-    """Copy a module's state to the CPU, every tensor in memory of its own."""
-    return {
-        name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in module.state_dict().items()
-    }
-
-
 def check_loss(loss: object) -> None:
     """Check a custom loss' first value.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
@@ -33,7 +33,6 @@ from pytest_multiplicity.training.jobs import (
     check_loss,
     divergence,
     epoch_row,
-    final_state,
     infinite,
     initial_module,
     other_dtype,
@@ -46,8 +45,18 @@ from pytest_multiplicity.training.seeds import (
     epoch_order,
     training_rows,
 )
+from pytest_multiplicity.training.state import (
+    Outside,
+    changed,
+    final_state,
+    learnt,
+    outside_of,
+    restore,
+    snapshot,
+)
 
 PLAIN = Arithmetic()
+LOOKED_AT = 16  # samples on which answers are compared
 
 
 def train_plain(
@@ -69,7 +78,7 @@ def train_plain(
     """
     with preserved_rng(), precision(job.recipe.precision, device), compiling(arithmetic.compiled):
         module = module or initial_module(job.recipe, job.seeds)
-        allowed = infinite(module.state_dict())
+        allowed, before = infinite(final_state(module)), snapshot(module)
         training = PlainTraining(job, module, feed, device, arithmetic)
         keeper = keeper or Keeper()
         for saved in keeper.saved:
@@ -80,9 +89,12 @@ def train_plain(
             if diverged:
                 advance(job.steps - training.epoch * job.steps_per_epoch)
                 return diverged
+            if training.epoch == 1:  # rather than when all is done
+                final_state(module, training.learnt(before))
             if keeper.due() and not stepped(training.job.recipe, job.recipe):
-                keeper.keep(0, training.checkpoint())
-        state = final_state(training.module)
+                with suppress(RecipeError):  # of what it keeps, some can't be stored
+                    keeper.keep(0, training.checkpoint(before))
+        state = final_state(module, training.learnt(before))
         sick = sick_weights(training.epoch - 1, state, allowed)
         return sick or Trained(state, training.history, str(arithmetic))
 
@@ -203,14 +215,20 @@ class PlainTraining:
             self.checked = True
         return loss, logits
 
-    def checkpoint(self) -> Checkpoint:
+    def learnt(self, before: Outside) -> Outside:
+        """Return what its answers rest on outside the state dict and has changed."""
+        rows = torch.arange(min(LOOKED_AT, len(self.job.recipe.data)))
+        return learnt(self.module, before, self.feed.take(rows))
+
+    def checkpoint(self, before: Outside | None = None) -> Checkpoint:
         """Return all that is needed to go on from here."""
-        state = final_state(self.module)
+        outside = {} if before is None else changed(dict(outside_of(self.module)), before)
+        state = final_state(self.module, outside)
         return Checkpoint(self.epoch, state, self.optimizer.state_dict(), list(self.history))
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""
-        self.module.load_state_dict(saved.state)
+        restore(self.module, saved.state)
         self.optimizer.load_state_dict(saved.optimizer)
         self.history = list(saved.history)
 
