@@ -82,9 +82,8 @@ class Infer:
             starts: of the batches that are wanted, where not all of them are.
             alike: how models are evaluated, where it was decided before.
         """
-        if starts is None:
-            self.counts.inferred += len(models)
-            starts = range(0, len(data), BATCH)
+        whole = starts is None
+        starts = range(0, len(data), BATCH) if starts is None else starts
         parts: list[list[Tensor]] = [[] for _ in models]
         self.begun.clear()
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
@@ -100,6 +99,7 @@ class Infer:
                     for position, lane in zip(piece.positions, logits, strict=True):
                         parts[position].append(lane)
                     advance(len(piece.positions))
+        self.counts.inferred += len(models) * whole
         return [torch.cat(part) for part in parts]
 
     def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
