@@ -56,7 +56,10 @@ def restore(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name in tensors.keys() - known.keys():  # a buffer that the first pass makes
         path, _, last = name.rpartition(".")
         module.get_submodule(path).register_buffer(last, tensors[name])
-    module.load_state_dict(tensors | rest["extra"])
+    whole = module.state_dict()  # with the versions of its layers, which some need to be loaded
+    whole.clear()
+    whole.update(tensors | rest["extra"])
+    module.load_state_dict(whole)
     put(module, rest["outside"])
 
 
