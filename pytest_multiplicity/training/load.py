@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,10 +36,12 @@ def load(path: str | Path, into: Module, *, prefix: str = "") -> Module:
     Raises StoreError when the file can't be read or its tensors don't fit the module.
     """
     path = _beside_caller(Path(path))
-    state = _below(prefix, _read(path), path)
+    found = _read(path)
+    state: Any = OrderedDict(_with_tied(_below(prefix, found, path), into))
+    state._metadata = _versions_below(prefix, found)  # where load_state_dict looks for it
     try:
-        into.load_state_dict(_with_tied(state, into))
-    except (RuntimeError, TypeError) as error:
+        into.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
         lines = str(error).splitlines()
         raise StoreError(
             f"{str(path)!r} doesn't fit the module: {' '.join(lines[:3])}; build it as it was "
@@ -75,7 +78,7 @@ def _beside_caller(path: Path) -> Path:
     return Path(sys._getframe(2).f_code.co_filename).parent / path
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise StoreError(f"no weights at {str(path)!r}: give a .safetensors or .pt file")
     try:
@@ -98,7 +101,7 @@ def _foreign(error: pickle.UnpicklingError) -> str:
     return f" ({found[1]})" if found else ""
 
 
-def _below(prefix: str, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _below(prefix: str, state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     below = {
         name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)
     }
@@ -111,14 +114,27 @@ def _below(prefix: str, state: dict[str, Tensor], path: Path) -> dict[str, Tenso
     return below
 
 
-def _weights(found: Any, path: Path) -> dict[str, Tensor]:
+def _versions_below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Return the layers' versions, which torch keeps beside a state, if it does."""
+    versions = getattr(state, "_metadata", None)
+    if not isinstance(versions, Mapping):
+        return None
+    return {
+        f"{name}.".removeprefix(prefix).rstrip("."): version
+        for name, version in versions.items()
+        if f"{name}.".startswith(prefix)
+    }
+
+
+def _weights(found: Any, path: Path) -> Mapping[str, Tensor]:
     if isinstance(found, Mapping):
         for key in WRAPPERS:
             if isinstance(found.get(key), Mapping):
                 found = found[key]
                 break
         if found and all(isinstance(each, Tensor) for each in found.values()):
-            return dict(found)
+            weights: Mapping[str, Tensor] = found
+            return weights
     raise StoreError(
         f"{str(path)!r} holds a {type(found).__name__}, no state dict: save module.state_dict()"
     )

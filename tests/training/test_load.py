@@ -43,6 +43,35 @@ def test_weights_are_found_below_the_name_that_a_module_had(tmp_path, prefix):
         load(tmp_path / "run.ckpt", into=module(), prefix="model.")
 
 
+class Versioned(nn.Linear):
+    """A layer that reads states of its own version only, as some of torchvision do."""
+
+    _version = 3
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        if metadata.get("version") != 3:
+            raise ValueError("version should be 3")
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+@pytest.mark.parametrize("prefix", ["", "0.", "0.0."])
+def test_layers_are_told_the_version_that_was_saved(tmp_path, prefix):
+    source = nn.Sequential(nn.Sequential(nn.Sequential(Versioned(3, 2))))
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "run.ckpt")
+    depth = 3 - prefix.count(".")
+    into: nn.Module = Versioned(3, 2)
+    for _ in range(depth):
+        into = nn.Sequential(into)
+    load(tmp_path / "run.ckpt", into=into, prefix=prefix)
+    assert torch.equal(next(into.parameters()), source[0][0][0].weight)
+
+
+def test_a_file_without_the_versions_that_a_layer_needs_is_refused(tmp_path):
+    save_file(Versioned(3, 2).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(StoreError, match=r"doesn't fit the module: version should be 3"):
+        load(tmp_path / "w.safetensors", into=Versioned(3, 2))
+
+
 def test_what_stands_in_the_way_of_loading_is_named(tmp_path):
     hyperparameters = {"out": PurePosixPath("runs")}
     torch.save(
