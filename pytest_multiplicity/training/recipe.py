@@ -175,7 +175,7 @@ def _check_loss(loss: object, data: Data) -> None:
         raise RecipeError(
             f"the loss {name} compares values of one shape, and targets of {data.name!r} are "
             "classes: give loss='cross_entropy', or a function that makes one-hot rows of them, "
-            "as in lambda logits, targets: F.mse_loss(logits, F.one_hot(targets, C).float())"
+            "as in lambda logits, targets: F.mse_loss(logits, torch.eye(C)[targets])"
         )
 
 

@@ -92,7 +92,7 @@ def test_through_pytest(pytester):
     pytester.makepyfile(
         """
         def test_one(candidate, test):
-            population = candidate._measurer
+            population = candidate._population
             assert len({id(data) for data in population.models.made.data}) == 1
             assert candidate.accuracy(test) >= 0
         """

@@ -156,13 +156,14 @@ def test_an_early_stop_leaves_a_partial_report(project):
     assert [gate["outcome"] for gate in report["gates"]] == ["not evaluated"]
 
 
-def test_lf_evaluates_no_gate(project):
+def test_lf_judges_a_failed_gate_again(project):
     specs = SPEC + GATE + "\n    def test_boom():\n        assert 0\n"
     made = project(specs)
     made.run("-n2")
     result, report = made.report("-n2", "--lf")
-    assert result.parseoutcomes()["failed"] == 1
-    assert report["gates"][0]["message"] == "--lf leaves specifications out"
+    assert result.parseoutcomes()["failed"] == 2
+    assert report["gates"][0]["outcome"] == "failed"
+    assert report["complete"]
 
 
 def test_a_selection_of_gates_only_is_partial(project):
