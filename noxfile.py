@@ -102,14 +102,14 @@ def quick(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests, with the newest versions of everything."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
     """Run all tests with the lowest versions of the dependencies that pyproject.toml allows."""
     session.install("-e", ".[test]", *lower_bounds())
-    session.run("pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=False)
@@ -139,7 +139,7 @@ def companions(session: nox.Session, pytest: str) -> None:
     beside(session, "pytest" if pytest == "newest" else f"pytest=={pytest}", *COMPANIONS)
     loop = "asyncio_default_fixture_loop_scope=function"
     session.run(
-        *("pytest", "tests/companions/test_companions.py", "-q", "-rs", "-o", loop),
+        *("python", "-m", "pytest", "tests/companions/test_companions.py", "-q", "-rs", "-o", loop),
         *("-p", "no:benchmark", *session.posargs),
     )
 
@@ -149,21 +149,23 @@ def ray(session: nox.Session) -> None:
     """Train and evaluate on a Ray cluster of this machine."""
     beside(session, "ray>=2.50", "pytest-xdist")
     suites = ("tests/companions/test_ray.py", "tests/training/test_ray.py")
-    session.run("pytest", *suites, "-q", "-rs", *session.posargs)
+    session.run("python", "-m", "pytest", *suites, "-q", "-rs", *session.posargs)
 
 
 @nox.session
 def attacks(session: nox.Session) -> None:
     """Compare PGD with torchattacks and foolbox, and run their attacks and ART's through Attack."""
     beside(session, "--no-deps", *ATTACKS)
-    session.run("pytest", "tests/companions/test_attacks.py", "-q", "-rs", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "tests/companions/test_attacks.py", "-q", "-rs", *session.posargs
+    )
 
 
 @nox.session
 def ways_in(session: nox.Session) -> None:
     """Run the examples of docs/ways_in.md with the libraries that they are about."""
     beside(session, *LIBRARIES)
-    session.run("pytest", "tests/docs", "-q", "-rs", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/docs", "-q", "-rs", *session.posargs)
 
 
 @nox.session(python=False)
