@@ -18,7 +18,3 @@ class Counts:
     stored: int = 0
     inferred: int = 0
     intervened: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts as builtins, to cross a process."""
-        return {name: int(count) for name, count in vars(self).items()}

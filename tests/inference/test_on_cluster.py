@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -94,12 +95,12 @@ def test_logits_and_counts_are_those_of_an_evaluation_here(
 ):
     moves, before = Counter(), cluster.tasks
     expected = infer(models, data, chain(under), lambda pairs: moves.update(here=pairs))
-    counted = infer.counts.as_dict()
+    counted = asdict(infer.counts)
     infer.counts.inferred = infer.counts.intervened = 0
     far = FarInfer(infer, cluster, 0.0)
     got = far(models, data, chain(under), lambda pairs: moves.update(far=pairs))
     assert torch.equal(torch.stack(got), torch.stack(expected))
-    assert infer.counts.as_dict() == counted
+    assert asdict(infer.counts) == counted
     assert moves["far"] == moves["here"] == 7 * len(models)
     assert cluster.tasks - before == 4  # two for each worker, of the five batches that are left
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +113,7 @@ def test_modules_are_known_by_their_weights(bench):
 
     first = bench.family(made)
     first.candidates[0].accuracy(bench.test)
-    assert first.models.counts.as_dict() == {
+    assert asdict(first.models.counts) == {
         "trained": 0,
         "stored": 0,
         "inferred": 4,

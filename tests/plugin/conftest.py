@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Workbook:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         for family in session.config.stash[STATE].families:
             if family.population is not None:
-                self.work[family.name] = family.population.models.counts.as_dict()
+                self.work[family.name] = asdict(family.population.models.counts)
 
 
 @dataclass(frozen=True)
