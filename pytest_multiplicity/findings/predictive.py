@@ -105,6 +105,8 @@ def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
 
     known = family.seen.data.get(on.data)
     task = Classification() if known is None else known.task
+    if not all(map(task.has_probabilities, tensors)):
+        return []
     probabilities = np.stack([task.probabilities(each).numpy() for each in tensors])
     kept = once(on.first, family.survivors)[on.measured]
     distinct = once(on.first, on.measured)[on.measured]

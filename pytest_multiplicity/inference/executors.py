@@ -6,12 +6,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import FusedModule, Unfusable, copied, out_of_memory
-from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.errors import InterventionError, MeasurementError
+from pytest_multiplicity.inference.answers import tensor_of
 from pytest_multiplicity.inference.folding import folded
 from pytest_multiplicity.inference.form import PLAIN, Batch, Form
 from pytest_multiplicity.interventions import JointIntervention, ModelIntervention
@@ -52,7 +52,7 @@ class Unit(ABC):
         """
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return logits [K, b, C], on the CPU in float32.
+        """Return answers [K, b, ...], on the CPU.
 
         Raises MeasurementError where a model returns something else, or nan, or writes into its
         inputs, which others compute on.
@@ -68,8 +68,8 @@ class Unit(ABC):
                     "a model wrote into its inputs, but only into some: what others saw of them is "
                     "not known; begin its forward pass with a copy, `x = x.clone()`"
                 )
-        logits = logits.detach().to("cpu", torch.float32)
-        if logits.isnan().any():
+        logits = logits.detach().cpu()
+        if logits.is_floating_point() and logits.isnan().any():
             raise MeasurementError("a model returned nan: its weights or its inputs are broken")
         return logits
 
@@ -79,7 +79,7 @@ class Unit(ABC):
         for step in batch.steps:
             if isinstance(step, JointIntervention):
                 inputs = step.perturb_all(
-                    *(self.own, inputs, batch.targets, batch.rows, batch.data),
+                    *(self._read(batch), inputs, batch.targets, batch.rows, batch.data),
                     whole=self.form.whole,
                 )
             elif isinstance(step, ModelIntervention):
@@ -88,6 +88,23 @@ class Unit(ABC):
                 changed = [step.apply(x.clone(), batch.rows, batch.data) for x in inputs]
                 inputs = torch.stack(changed)
         return inputs
+
+    def _read(self, batch: Batch) -> Model:
+        """Return what computes answers of each model's own inputs as the task reads them."""
+
+        def own(inputs: Tensor) -> Tensor:
+            given = self.own(inputs)
+            first = _as_read(given[0], batch)
+            if not batch.data.task.has_probabilities(first):
+                raise InterventionError(
+                    "an attack needs logits, and a candidate answers without: have it return "
+                    "logits, or measure it under an intervention that needs no model"
+                )
+            if first.shape == given[0].shape:
+                return given
+            return torch.stack([_as_read(each, batch) for each in given])
+
+        return own
 
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
         raise NotImplementedError(f"{step!r} attacks one model at a time")
@@ -108,7 +125,7 @@ class Alone(Unit):
 
     def shared(self, inputs: Tensor) -> Tensor:
         """Return logits [1, b, C]."""
-        return _shaped(self._outputs(self._met(inputs)), inputs)[None]
+        return tensor_of(self._outputs(self._met(inputs)), len(inputs))[None]
 
     def _outputs(self, inputs: Tensor) -> object:
         try:
@@ -137,7 +154,28 @@ class Alone(Unit):
 
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
         own = inputs[0].clone()
-        return step.perturb(self._model, own, batch.targets, batch.rows, batch.data)[None]
+        with torch.no_grad():
+            few = self._outputs(own[:2].clone())
+        given = tensor_of(few, len(own[:2]))
+        as_it_is = isinstance(few, Tensor) and _as_read(given, batch).shape == given.shape
+        model = self._model if as_it_is else Read(self._model, batch).eval()
+        return step.perturb(model, own, batch.targets, batch.rows, batch.data)[None]
+
+
+class Read(nn.Module):
+    """A model whose answers are as the task reads them, for attacks from elsewhere."""
+
+    def __init__(self, model: Model, batch: Batch) -> None:
+        super().__init__()
+        self.model, self._batch = model, batch
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the answers about inputs [b, ...]."""
+        return _as_read(tensor_of(self.model(inputs), len(inputs)), self._batch)
+
+
+def _as_read(given: Tensor, batch: Batch) -> Tensor:
+    return batch.data.task.read_answers(given, batch.data.targets, batch.data.name)
 
 
 class Abreast(Unit):
@@ -180,7 +218,7 @@ class Abreast(Unit):
 
     def _all(self, fused: Model, inputs: Tensor, of_one: Tensor) -> Tensor:
         outputs = fused(self._met(inputs))[: self.count]
-        _shaped(outputs[0], of_one)
+        tensor_of(outputs[0], len(of_one))
         return outputs
 
 
@@ -259,20 +297,3 @@ def _filled_up(inputs: Tensor, dim: int) -> Tensor:
         return inputs
     sizes = [missing if d == dim else -1 for d in range(inputs.ndim)]
     return torch.cat([inputs, inputs.narrow(dim, 0, 1).expand(sizes)], dim)
-
-
-def _shaped(output: object, inputs: Tensor) -> Tensor:
-    """Return the logits [b, C] of what a model returned: these, an array, or what has `.logits`."""
-    logits = getattr(output, "logits", output)  # as the classifiers of transformers return them
-    if isinstance(logits, np.ndarray):
-        logits = torch.as_tensor(logits, device=inputs.device)
-    if not isinstance(logits, Tensor):
-        raise MeasurementError(
-            f"a model returned {type(logits).__name__}: return a tensor of logits [batch, classes]"
-        )
-    if logits.ndim != 2 or len(logits) != len(inputs):
-        raise MeasurementError(
-            f"a model returned a tensor of shape {tuple(logits.shape)} for a batch of "
-            f"{len(inputs)}: return logits [batch, classes]"
-        )
-    return logits

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, as_new, named, watched
-from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.errors import MeasurementError, guarded
+from pytest_multiplicity.inference.answers import toward
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import size_of
-from pytest_multiplicity.inference.infer import BATCH, Infer
+from pytest_multiplicity.inference.infer import BATCH, Infer, Model
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer
 from pytest_multiplicity.inference.question import Asked
@@ -38,6 +39,7 @@ class Logits:
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
         self._forms: dict[int, str] = {}  # in which candidates were evaluated last
+        self._odd: dict[int, str] = {}  # what is said of the answers that were computed last
         self.searching = False
 
     @contextmanager
@@ -50,7 +52,7 @@ class Logits:
             self.searching = before
 
     def of(self, asked: Asked, indices: Sequence[int]) -> Reader:
-        """Return a reader of the candidates at `indices`: position -> logits `[n, C]` of `source`.
+        """Return a reader of the candidates at `indices`: position -> answers about `source`.
 
         All that are missing are computed now, together. Raises StalledError where candidates hang,
         with all others computed.
@@ -72,6 +74,7 @@ class Logits:
                 return computed[index]
             if (entry := self._store.get("logits", keys[index])) is not None:
                 self._models.note_maker("logits", entry.meta.get("machine"))
+                self._models.note_odd(index, entry.meta.get("odd"))
                 return entry.tensors["logits"]
             with as_new():
                 ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
@@ -81,7 +84,10 @@ class Logits:
 
     def _put(self, index: int, key: str, logits: Tensor) -> None:
         """Keep logits, with what computed them."""
-        meta = {"machine": str(self._machine.kind), "form": self._forms.get(index)}
+        meta: dict[str, str | None] = {"machine": str(self._machine.kind)}
+        meta["form"] = self._forms.get(index)
+        if index in self._odd:
+            meta["odd"] = self._odd[index]
         self._store.put("logits", key, {"logits": logits}, meta, run=self._made.run_of([index]))
 
     def _missing(self, keys: dict[int, str]) -> list[int]:
@@ -118,12 +124,27 @@ class Logits:
         self, chunk: Sequence[int], asked: Asked, what: str, advance: Callable[[int], None]
     ) -> list[Tensor]:
         with guarded(what):
-            models = [self._models.model(i) for i in chunk]
+            models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
-                logits = self._compute_all(models, asked.source, asked.under, noted)
+                given = self._compute_all(models, asked.source, asked.under, noted)
+        logits = [self._read(*each, asked) for each in zip(chunk, models, given, strict=True)]
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
         return logits
+
+    def _read(self, index: int, model: Model, given: Tensor, asked: Asked) -> Tensor:
+        """Return what a candidate gave as the task of the data reads it."""
+        data = asked.source
+        try:
+            answers = data.task.read_answers(given, data.targets, data.name)
+            odd = data.task.doubts_about(given, data.name, network=isinstance(model, nn.Module))
+        except MeasurementError as error:
+            raise MeasurementError(f"{self._models.design.ids[index]}: {error}") from None
+        self._odd.pop(index, None)
+        if odd is not None:
+            self._odd[index] = odd
+            self._models.note_odd(index, odd)
+        return answers
 
     def _hung(self, chunk: Sequence[int]) -> list[int]:
         """Candidates of a chunk that were computing when it was given up."""

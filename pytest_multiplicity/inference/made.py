@@ -18,6 +18,7 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreError
 from pytest_multiplicity.inference.choice import structure_of
+from pytest_multiplicity.inference.estimators import is_estimator
 from pytest_multiplicity.inference.given import frozen, is_compiled
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import Job, Recipe, Seeds, initial_module, training_rows
@@ -202,10 +203,10 @@ def _check(made: Any, family: str) -> None:
             "values: call a lazy module on a batch, load weights into one of the device 'meta' "
             "(to_empty), or return a pm.Recipe that trains it"
         )
-    if isinstance(made, Recipe | nn.Module) or callable(made):
+    if isinstance(made, Recipe | nn.Module) or is_estimator(made) or callable(made):
         return
     hint = "did you forget to return it? " if made is None else ""
     raise DefinitionError(
         f"family {family!r} returned {made!r} for a candidate: {hint}Return a pm.Recipe, "
-        "a torch.nn.Module, or a callable from a batch to logits"
+        "a torch.nn.Module, a fitted estimator, or a callable from a batch to logits"
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from pytest_multiplicity.compute import Machine, free_bytes
+from pytest_multiplicity.compute import Machine, free_bytes, named
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.inference.answers import answering
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import size_of
 from pytest_multiplicity.inference.given import Seal, apart, frozen
@@ -44,6 +45,7 @@ class Models:
         self.made = Made(name, definition, design, own, machine, run_id)
         self.counts = Counts()
         self.weights = Weights(self.made, self.counts)
+        self.odd: dict[str, set[int]] = {}  # what is said of answers -> of whose
         self.makers: dict[str, set[str]] = {}  # what other classes of machines made -> those
         self._held: dict[int, nn.Module] = {}
         self._room: float | None = None  # bytes, for what is held
@@ -61,16 +63,28 @@ class Models:
 
     @property
     def doubts(self) -> list[str]:
-        """What is said of results that another class of machine made."""
+        """What is said of odd answers, and of results that another class of machine made."""
         makers = dict(self.makers)
         if self.weights.others:
             makers["weights"] = set(self.weights.others.values())
-        return [
+        odd = [f"{self.name}: {each}" for each in self._odd()]
+        return odd + [
             f"{self.name}: {what} in the store were made by {'; '.join(sorted(machines))}, and "
             "this machine might compute other last bits: give --multiplicity-store another folder "
             "to have everything made here"
             for what, machines in makers.items()
         ]
+
+    def note_odd(self, index: int, what: str | None) -> None:
+        """Note what looks odd in the answers of a candidate."""
+        if what is not None:
+            self.odd.setdefault(what, set()).add(index)
+
+    def _odd(self) -> Iterator[str]:
+        """Yield what was noted, each once, with whom it is about."""
+        for what, positions in self.odd.items():
+            ids = named([self.design.ids[index] for index in sorted(positions)])
+            yield f"{ids}: {what}"
 
     def note_maker(self, what: str, maker: str | None) -> None:
         """Note the class of the machine that made what was found in the store."""
@@ -78,14 +92,14 @@ class Models:
             self.makers.setdefault(what, set()).add(maker)
 
     def model(self, index: int) -> Model:
-        """Return a frozen callable from a batch on the device to logits, not to be changed.
+        """Return a frozen callable from a batch on the device to answers, not to be changed.
 
         Raises:
             CandidateDiverged: its training diverged.
         """
         made = self.made.all[index]
         if not isinstance(made, Recipe | nn.Module):
-            return on_cpu(made)
+            return answering(made)
         if isinstance(made, nn.Module):
             return self._given(index, made)
         if index not in self._held:
@@ -130,21 +144,3 @@ class Models:
             self._room = SHARE * free_bytes(self.machine.device)
         if (size := size_of(module)) <= self._room:
             self._held[index], self._room = module, self._room - size
-
-
-def on_cpu(function: Callable[[Tensor], Any]) -> Model:
-    """Return a callable that sees batches on the CPU, whatever the device: sklearn, ONNX.
-
-    Gradients flow through it where it computes in torch; attacks tell where they don't.
-    """
-
-    def model(batch: Tensor) -> Any:
-        try:
-            logits = function(batch.cpu())
-        except RuntimeError:
-            if not batch.requires_grad:
-                raise
-            logits = function(batch.detach().cpu())  # numpy refuses what wants a gradient
-        return logits.to(batch.device) if isinstance(logits, Tensor) else logits
-
-    return model

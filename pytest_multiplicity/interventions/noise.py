@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import InputIntervention, OutputIntervention
 from pytest_multiplicity.interventions.randomness import Stream
@@ -92,6 +93,7 @@ class OutputNoise(OutputIntervention):
         """Return the logits with noise that was drawn; see `OutputIntervention.apply`."""
         if self.scale == 0:
             return logits
+        _check_logits(logits, repr(self))
         noise = Stream("OutputNoise", self.seed).exponential(rows, logits.shape[1:]).to(logits)
         return Classification().bounded(logits) + self.scale * noise
 
@@ -107,6 +109,7 @@ class OutputNoise(OutputIntervention):
             clean = Classification()
             right: Tensor = clean.right(clean.predictions(logits), targets)
             return right.double()
+        _check_logits(logits, repr(self))
         logits, targets = Classification().bounded(logits.cpu().double()), targets.cpu()
         weights = ((logits - logits.amax(dim=1, keepdim=True)) / self.scale).exp()  # a: [b, C]
         wins = weights.gather(1, targets[:, None])[:, 0]  # a_k: [b]
@@ -116,6 +119,14 @@ class OutputNoise(OutputIntervention):
         for column in others.T.contiguous():  # class by class: [q, b] stays in the cache
             product *= 1 - nodes[:, None] * column
         return wins * (shares @ product)
+
+
+def _check_logits(answers: Tensor, name: str) -> None:
+    if not answers.is_floating_point():
+        raise InterventionError(
+            f"{name} is noise on logits, and the candidates answer without: have them return "
+            "logits, log-probabilities, or an estimator that has predict_proba"
+        )
 
 
 def _gauss_legendre(classes: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
-"""One of several classes: answers are logits `[n, classes]`, targets class indices `[n]`."""
+"""One of several classes: answers are logits `[n, classes]` or labels, targets class indices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_multiplicity.errors import DataError, RecipeError
+from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
 from pytest_multiplicity.tasks.task import Loss
 
+SUMS_TO_1 = 1e-3  # how far rows of half precision are from it
 CERTAIN = float(np.finfo(np.float32).max)
 
 
@@ -24,9 +26,14 @@ def _lanes_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return each.mean(1)
 
 
+@dataclass(frozen=True)
 class Classification:
-    """A prediction is the most likely class, right where it is the target. See `Task`."""
+    """A prediction is the most likely class, right where it is the target. See `Task`.
 
+    `names` are those of the classes, in the order of their indices.
+    """
+
+    names: tuple[Any, ...] | None = None
     name: ClassVar = "classification"
     answers: ClassVar = "logits [batch, classes]"
     losses: ClassVar = MappingProxyType(
@@ -70,8 +77,136 @@ class Classification:
         """Return whether these are logits [n, C]."""
         return answers.ndim == 2 and len(answers) == samples
 
+    def read_answers(self, answers: Tensor, targets: Tensor, name: str) -> Tensor:
+        """Return logits [n, C], float32, or labels [n], int64.
+
+        One logit [n] or [n, 1] is that of the second of two classes: it becomes [0, z].
+        """
+        one_each = answers.ndim == 1 or (answers.ndim == 2 and answers.shape[1] == 1)
+        if not one_each:
+            if answers.ndim != 2:
+                raise MeasurementError(
+                    f"a model returned a tensor of shape {tuple(answers.shape)} for a batch of "
+                    f"{len(answers)} of {name!r}: return {self.answers}"
+                )
+            return answers.float()
+        answers = answers.reshape(-1)
+        if answers.is_floating_point():
+            if len(targets) and (top := int(targets.max())) > 1:
+                raise MeasurementError(
+                    f"a model returned one number for each sample of {name!r}, whose targets go up "
+                    f"to {top}: one logit tells two classes apart; return logits [batch, classes], "
+                    "labels as ints, or say task='regression' where it is a value"
+                )
+            return torch.stack([torch.zeros_like(answers), answers], dim=1).float()
+        labels = answers.to(torch.int64)
+        if len(labels) and (low := int(labels.min())) < 0:
+            raise MeasurementError(
+                f"a model returned the label {low} about {name!r}: labels are indices of classes "
+                "from 0; return them as the targets are, or return logits"
+            )
+        return labels
+
+    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+        """Return what makes answers about all samples look odd; None where nothing does.
+
+        Raises MeasurementError where they are probabilities, for which no logits can be taken. The
+        one logit of a `network` that learned little may lie in [0, 1], too: that is said only.
+        """
+        if len(given) < 2 or given.ndim > 2 or not given.is_floating_point():
+            return None
+        rows = given.reshape(len(given), -1)
+        if bool((rows == rows[:1]).all()):
+            return f"answers about {name!r} are the same for every sample"
+        if rows.min() < 0 or rows.max() > 1:
+            return None
+        hard = bool(((rows == 0) | (rows == 1)).all())
+        if rows.shape[1] == 1:
+            return self._doubts_about_one(rows, name, hard=hard, sure=not network)
+        if float((rows.double().sum(1) - 1).abs().max()) > SUMS_TO_1:
+            return None
+        if hard:
+            return (
+                f"answers about {name!r} are 0 and 1 alone: they are taken for logits, and if they "
+                "are labels they had better be ints, one for each sample"
+            )
+        most = np.e / (np.e + rows.shape[1] - 1)
+        raise MeasurementError(
+            f"answers about {name!r} are probabilities: rows lie in [0, 1] and sum to 1. Taken for "
+            f"logits they would bend every probability to at most {most:.2f}: return their "
+            "logarithm (predict_log_proba, torch.log(p)), the fitted estimator itself, or logits "
+            "from before the last softmax"
+        )
+
+    def _doubts_about_one(self, rows: Tensor, name: str, *, hard: bool, sure: bool) -> str | None:
+        if sure and not hard and rows.min() < 0.5 < rows.max():
+            raise MeasurementError(
+                f"answers about {name!r} are probabilities: one number for each sample, all in "
+                "[0, 1]. Taken for one logit they would all mean the second class: return "
+                "torch.logit(p), the fitted estimator itself, or the logit from before the last "
+                "sigmoid (as two columns, 0 and z, if these are logits after all)"
+            )
+        what = "0 and 1 alone" if hard else "all in [0, 1]"
+        return (
+            f"answers about {name!r} are {what}: they are taken for one logit, which above 0 means "
+            "the second class; labels had better be ints, and probabilities logits"
+        )
+
+    def columns(
+        self, answers: Tensor, classes: Sequence[Any], targets: Tensor, name: str
+    ) -> Tensor:
+        """Return logits whose columns a model has for its classes in the order of the targets'.
+
+        A class that it doesn't know gets minus infinity. Raises MeasurementError where a class
+        can't be matched.
+        """
+        if answers.ndim != 2 or answers.shape[1] != len(classes):
+            raise MeasurementError(
+                f"a model names {len(classes)} classes and answers about {name!r} with shape "
+                f"{tuple(answers.shape)}: return a column for each"
+            )
+        places = self.codes(classes, name)
+        known = len(self.names or ()), int(targets.max()) + 1, int(places.max()) + 1
+        found = torch.full((len(answers), max(known)), -torch.inf, dtype=answers.dtype)
+        found[:, places] = answers
+        return found
+
+    def codes(self, labels: Any, name: str) -> Tensor:
+        """Return the indices [n], int64, of the classes that labels name.
+
+        Raises MeasurementError for a label that no target of `name` has.
+        """
+        listed = np.asarray(labels).tolist()
+        known = self._known(list(dict.fromkeys(listed)))
+        for label in known:
+            if known[label] is not None:
+                continue
+            those = (
+                f"targets of {name!r} have no names: give pm.Data the labels themselves"
+                if self.names is None
+                else f"{name!r} has {', '.join(map(repr, self.names))}: give it the same names, "
+                "all of them as categories of a pandas Categorical where it lacks some"
+            )
+            raise MeasurementError(f"a model names a class {label!r}, and {those}")
+        return torch.tensor([known[label] for label in listed], dtype=torch.int64)
+
+    def _known(self, labels: Sequence[Any]) -> dict[Any, int | None]:
+        """Return the index of each label: all of them by name, else all as indices themselves."""
+        names = self.names or ()
+        for same in (_itself, str):
+            places = {same(each): index for index, each in enumerate(names)}
+            if names and all(same(label) in places for label in labels):
+                return {label: places[same(label)] for label in labels}
+        top = len(names) if names else np.inf
+        coded = all(isinstance(each, str) for each in names)
+        if coded and all(_is_index(label, top) for label in labels):
+            return {label: int(label) for label in labels}
+        return {label: names.index(label) if label in names else None for label in labels}
+
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where there are labels that the model has no logit for."""
+        if not answers.is_floating_point():
+            return
         classes, top = answers.shape[-1], int(targets.max())
         if top >= classes:
             count = int((targets >= classes).sum())
@@ -96,8 +231,8 @@ class Classification:
             )
 
     def predictions(self, answers: Tensor) -> Tensor:
-        """Return the most likely class, int64; of equals the first."""
-        return answers.argmax(dim=-1)
+        """Return the most likely class, int64, of equals the first; labels as they are."""
+        return answers.argmax(dim=-1) if answers.is_floating_point() else answers
 
     def right(self, predictions: Any, targets: Any) -> Any:
         """Return which classes are the target."""
@@ -117,8 +252,20 @@ class Classification:
         return torch.where(largest.isinf(), tied, answers)
 
     def probabilities(self, answers: Tensor) -> Tensor:
-        """Return the softmax of logits [..., C]."""
+        """Return the softmax of logits [..., C]. Raises MeasurementError for labels."""
+        self._need_logits(answers, "probabilities")
         return self.bounded(answers).softmax(dim=-1)
+
+    def has_probabilities(self, answers: Tensor) -> bool:
+        """Return whether these are logits."""
+        return answers.is_floating_point()
+
+    def _need_logits(self, answers: Tensor, what: str) -> None:
+        if not answers.is_floating_point():
+            raise MeasurementError(
+                f"{what} need logits, and the candidates answer with labels: return logits, "
+                "log-probabilities, or an estimator that has predict_proba"
+            )
 
     def vote(self, members: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Count votes; see `Task.vote`."""
@@ -139,6 +286,7 @@ class Classification:
         """
         from scipy import special  # takes a while, which training needs not
 
+        self._need_logits(torch.as_tensor(answers), "log-odds")
         rows = np.arange(len(targets))
         others = self.bounded(torch.tensor(answers)).numpy().astype(np.float64)
         sure = others[rows, targets]
@@ -149,3 +297,11 @@ class Classification:
     def shown(self, prediction: Any) -> str:
         """Return the index of a class."""
         return str(int(prediction))
+
+
+def _itself(label: Any) -> Any:
+    return label
+
+
+def _is_index(label: Any, top: float) -> bool:
+    return isinstance(label, int | float) and 0 <= label < top and int(label) == label

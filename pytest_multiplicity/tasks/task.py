@@ -56,6 +56,30 @@ class Task(Protocol):
     def fit(self, answers: Tensor, samples: int) -> bool:
         """Return whether answers have a shape that a model may give for so many samples."""
 
+    def read_answers(self, answers: Tensor, targets: Tensor, name: str) -> Tensor:
+        """Return what a model gave for all samples of `name`, `[n, ...]`, in the task's form.
+
+        Raises MeasurementError for a shape that a model can't have meant.
+        """
+
+    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+        """Return what looks odd in what a model gave for all samples, before it is read.
+
+        Raises MeasurementError where it is surely something else than what it is taken for: more
+        is sure of a function's than of a `network`'s.
+        """
+
+    def columns(
+        self, answers: Tensor, classes: Sequence[Any], targets: Tensor, name: str
+    ) -> Tensor:
+        """Return answers `[n, C]` about classes that a model names in the order of the data's."""
+
+    def codes(self, labels: Any, name: str) -> Tensor:
+        """Return labels in the form of targets. Raises MeasurementError for an unknown one."""
+
+    def has_probabilities(self, answers: Tensor) -> bool:
+        """Return whether `probabilities` can be made of answers."""
+
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where answers `[..., n, C]` can't be right about targets of `name`."""
 

@@ -315,7 +315,7 @@ def test_what_a_model_must_return(bench):
         (lambda batch: None, "returned NoneType"),
         (lambda batch: batch, r"shape \(40, 1, 2, 2\) for a batch of 40"),
         (lambda batch: batch.flatten(1) * torch.nan, "returned nan"),
-        (lambda batch: batch.flatten(1)[:, :1], "go up to 1 .* gives 1 logits"),
+        (lambda batch: batch.flatten(1)[:, :1], "are probabilities: one number for each sample"),
     ):
         with pytest.raises(pm.MultiplicityError, match=message):
             asked(model)
