@@ -8,6 +8,7 @@ MultiplicityError
 ├── ScoresError          a table of scores can't be a sheet (also a ValueError)
 ├── MeasurementError     a spec asked for a score that can't be had
 ├── CandidateDiverged    the candidate's training diverged: a rejection, not a failure
+├── CandidateSkipped     the candidate's function skipped it: neither judged nor failed
 ├── EvaluationError      something failed while candidates were trained or evaluated
 └── StoreError           the store can't be read or written
 """
@@ -56,6 +57,10 @@ class MeasurementError(MultiplicityError):
 
 class CandidateDiverged(MultiplicityError):  # noqa: N818 - a verdict on a candidate
     """The candidate has no model, since its training diverged: it is rejected by name."""
+
+
+class CandidateSkipped(MultiplicityError):  # noqa: N818 - no verdict on a candidate
+    """The candidate has no model, since its function called `pytest.skip`."""
 
 
 class EvaluationError(MultiplicityError):

@@ -24,6 +24,7 @@ STAGES = (
     "store",
     "compute",
     "training",
+    "keeping",
     "inference",
     "evaluation",
     "findings",

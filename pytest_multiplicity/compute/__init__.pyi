@@ -37,8 +37,8 @@ from .memory import free_bytes as free_bytes
 from .memory import keeping_pages as keeping_pages
 from .pools import Cluster as Cluster
 from .pools import Pool as Pool
-from .ray.parcel import Shared as Shared
 from .samples import Samples as Samples
+from .sharing import Shared as Shared
 from .sharing import UnsharableError as UnsharableError
 from .sharing import project_code_by_value as project_code_by_value
 from .stall import StalledError as StalledError

@@ -7,16 +7,18 @@ where the system has such a place) and every worker maps it. Writing changes the
 from __future__ import annotations
 
 import io
+import pickle
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cloudpickle  # type: ignore[import-untyped]
 import torch
@@ -28,6 +30,20 @@ from pytest_multiplicity.errors import MultiplicityError
 SMALLEST_SHARED = 1 << 16  # bytes; what is smaller travels in the message
 PREFIX, OWNED = "multiplicity-", "owned.lock"
 _MEMORY = Path("/dev/shm")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Shared(Generic[T]):
+    """A value that several tasks have in common; each gets a copy of its own."""
+
+    value: T
+
+    @cached_property
+    def pickled(self) -> bytes:
+        """The value as it travels; with the project's code, where that is asked for."""
+        pickled: bytes = cloudpickle.dumps(self.value)
+        return pickled
 
 
 class SharedFolder:
@@ -40,6 +56,7 @@ class SharedFolder:
         self._owned = FileLock(Path(self._folder.name) / OWNED)
         self._owned.acquire()
         self._files: dict[tuple[int, int], tuple[Path, torch.UntypedStorage]] = {}
+        self._values: dict[int, tuple[Path, Shared[Any]]] = {}
 
     def close(self) -> None:
         """Remove the shared files; who has mapped them keeps them."""
@@ -59,6 +76,16 @@ class SharedFolder:
             except Exception as error:
                 raise UnsharableError(f"{type(error).__name__}: {error}") from error
         return buffer.getvalue()
+
+    def pickle_of(self, shared: Shared[Any]) -> Path:
+        """Return the file that has a shared value's pickle, written on first use."""
+        if id(shared) not in self._values:
+            buffer = io.BytesIO()
+            _Pickler(self, buffer).dump(shared.value)
+            path = Path(self._folder.name) / f"{len(self._values)}.pickle"
+            path.write_bytes(buffer.getvalue())
+            self._values[id(shared)] = path, shared  # kept, so that its id isn't used again
+        return self._values[id(shared)][0]
 
     def file_of(self, storage: torch.UntypedStorage) -> Path:
         """Return the file that has a storage's content, written on first use."""
@@ -81,6 +108,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.sharing = sharing
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is Shared:
+            return _own_copy, (str(self.sharing.pickle_of(obj)),)
         if type(obj) is Tensor and _is_sharable(obj):
             storage = obj.untyped_storage()
             path = str(self.sharing.file_of(storage))
@@ -99,6 +128,12 @@ def _mapped(
 ) -> Tensor:
     storage = _mapping(path, size)
     return torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride)
+
+
+def _own_copy(path: str) -> Shared[Any]:
+    """Return a shared value for one task, which may write to it: what is mapped is mapped anew."""
+    _mapping.cache_clear()
+    return Shared(pickle.loads(Path(path).read_bytes()))
 
 
 @cache

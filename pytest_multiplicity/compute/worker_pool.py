@@ -25,12 +25,12 @@ class WorkerPool:
     """The workers for one device, a process on each of this machine's cores or a cluster's.
 
     `cuda` without a number is all GPUs of this machine: where there are several, each has a
-    worker.
+    worker, and with `one_a_device` so it is where there is one.
     No process exists before `workers` is asked to perform.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, *, one_a_device: bool = False) -> None:
+        self.machine, self._one_a_device = machine, one_a_device
         self._samples: dict[str, Samples] = {}
 
     @cached_property
@@ -53,7 +53,8 @@ class WorkerPool:
         """How many tasks are performed at once."""
         if self.machine.cluster is not None:
             return self.workers.count
-        return self.gpus if self.gpus > 1 else self.machine.cores
+        alone = self.gpus > 1 or (self.gpus and self._one_a_device)
+        return self.gpus if alone else self.machine.cores
 
     def __enter__(self) -> WorkerPool:
         return self

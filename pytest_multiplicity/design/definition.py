@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from pytest_multiplicity.design.design import Design, check_seeds, make_design, own_seeds
 from pytest_multiplicity.errors import DefinitionError
 
+RUN = "run"  # the parameter that tells a function of its training
+
 
 class Definition(Protocol):
     """A family as pytest sees it: a design, and the fixtures its candidates need."""
@@ -37,17 +39,25 @@ class Built:
     seeds: int | Iterable[int]
     kind: str | Iterable[Mapping[str, Any]]
     version: str | None = None
+    keep: bool = False
     _designs: dict[int | None, Design] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def takes_run(self) -> bool:
+        """Whether the function has a parameter `run`, which is ours to give."""
+        return RUN in inspect.signature(self.function).parameters
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """The function's parameters after `config`; those with defaults are its own."""
+        """The function's parameters that are fixtures: not `config`, `run`, or with a default."""
         others = list(inspect.signature(self.function).parameters.values())[1:]
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         return tuple(
             each.name
             for each in others
-            if each.default is inspect.Parameter.empty and each.kind not in variadic
+            if each.default is inspect.Parameter.empty
+            and each.kind not in variadic
+            and each.name != RUN
         )
 
     @property
@@ -83,4 +93,9 @@ class Built:
             raise DefinitionError(
                 f"the first parameter of {self.function.__name__} is "
                 f"{names[0] if names else 'missing'!r}: call it 'config'"
+            )
+        if self.takes_run and not self.keep:
+            raise DefinitionError(
+                f"{self.function.__name__} has a parameter 'run', which functions get that train "
+                "and are kept: say keep=True, or give the fixture another name"
             )

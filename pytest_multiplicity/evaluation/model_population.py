@@ -20,7 +20,7 @@ from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.population import Effort, Observer
 from pytest_multiplicity.evaluation.same_value import Content
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.inference import Asked, Models, Under, ask
+from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
 from pytest_multiplicity.training import Plan
 
 Screened = Callable[[], Collection[int]]
@@ -187,6 +187,10 @@ class ModelPopulation:
         """Return how the recipes that the store doesn't hold would be trained."""
         return self.models.weights.plan()
 
+    def foreseen(self) -> Foreseen | None:
+        """Return what calling a function that keeps would take; None for other families."""
+        return self.models.weights.foreseen()
+
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
         """From now on gates measure; enforced specs used these data sets (name -> fingerprint)."""
         self.role = GATE
@@ -254,9 +258,9 @@ class ModelPopulation:
     # --- what is remembered
 
     def _need(self, index: int) -> None:
-        """Raise CandidateDiverged when the candidate at `index` has no model."""
+        """Raise what the candidate at `index` has no model for, where it has none."""
         self.models.weights.ready()
-        self.models.weights.refuse_diverged(index)
+        self.models.weights.refuse(index)
 
     def _chosen(self, needed: Sequence[int]) -> list[int]:
         """Whom to measure: those who are needed, and all that have a model and aren't screened."""

@@ -13,7 +13,7 @@ from pytest_multiplicity.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.inference import Asked, Under
+    from pytest_multiplicity.inference import Asked, Foreseen, Under
     from pytest_multiplicity.training import Plan
 
 Observer = Callable[[Metric], None]
@@ -65,6 +65,9 @@ class Population(Measurer, Protocol):
 
     def plan(self) -> list[Plan]:
         """Return how what isn't trained yet would be."""
+
+    def foreseen(self) -> Foreseen | None:
+        """Return what calling a function that keeps would take; None for other families."""
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
         """From now on gates measure; enforced specs used these data sets (name -> fingerprint)."""

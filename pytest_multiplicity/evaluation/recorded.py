@@ -89,6 +89,9 @@ class RecordedPopulation:
     def facts_of_training(self) -> None:
         """Return nothing: recorded candidates were trained elsewhere."""
 
+    def foreseen(self) -> None:
+        """Return nothing: no function is called."""
+
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
         """Ignore the samples behind recorded scores: nothing is known of them."""
 

@@ -71,6 +71,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         trained=facts.trained,
+        stored=facts.stored,
         from_store=facts.stored,
         notes=[*_trained(family), *_screened(family), *_copies(family)],
     )

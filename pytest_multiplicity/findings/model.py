@@ -241,8 +241,9 @@ class FamilyReport:
     sheets: Sequence[SheetPair] = ()
     predictive: Sequence[Predictive] = ()
     trained: int = 0
-    from_store: int = 0
-    """`trained + from_store` may be less than the candidates: loaded, recorded or never built."""
+    stored: int = 0
+    """`trained + stored` may be less than the candidates: loaded, recorded or never built."""
+    from_store: int = 0  # `stored`, by its former name
     notes: Sequence[str] = ()
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
     agreement: Agreement | None = None

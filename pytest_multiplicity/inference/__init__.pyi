@@ -1,3 +1,4 @@
+from .called import Foreseen as Foreseen
 from .counts import Counts as Counts
 from .loaded import each_its_own as each_its_own
 from .logits import Logits as Logits

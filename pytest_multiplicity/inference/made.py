@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreE
 from pytest_multiplicity.inference.choice import structure_of
 from pytest_multiplicity.inference.estimators import is_estimator
 from pytest_multiplicity.inference.given import frozen, is_compiled
+from pytest_multiplicity.keeping import Given, check_fixtures
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
 from pytest_multiplicity.training import Job, Recipe, Seeds, initial_module, training_rows
 
@@ -44,13 +45,16 @@ class Made:
     name: str
     definition: Built
     design: Design
-    all: Sequence[Recipe | nn.Module | Callable[..., Any]]
+    all: Sequence[Recipe | nn.Module | Given | Callable[..., Any]]
     machine: Machine
     run_id: str
+    _commons: dict[str | None, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for made in self.all:
             _check(made, self.name)
+        if self.given is not None:
+            check_fixtures(self.given.fixtures, self.name)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -71,6 +75,11 @@ class Made:
     def recipes(self) -> list[int]:
         """The positions of those that are trained."""
         return [index for index, made in enumerate(self.all) if isinstance(made, Recipe)]
+
+    @property
+    def given(self) -> Given | None:
+        """What calls of the function have in common, where the family keeps."""
+        return self.all[0] if isinstance(self.all[0], Given) else None
 
     @property
     def data(self) -> list[Data]:
@@ -139,6 +148,9 @@ class Made:
         made = self.all[index]
         if isinstance(made, Recipe):
             return self._know_recipe(made, index, version)
+        if isinstance(made, Given):
+            common = self._common(made, version)
+            return Known(fingerprint(["kept", self.design.configs[index], common]))
         if isinstance(made, nn.Module) and not is_compiled(made):
             code = made if version is None else [version, made.state_dict()]
             key = fingerprint(["module", code, versions(self.machine.device)])
@@ -146,6 +158,15 @@ class Made:
         declared = getattr(made, "fingerprint", None)
         here = [*self.here, self.definition.where, index]
         return Known(fingerprint(["callable", declared or here]), lasting=bool(declared))
+
+    def _common(self, given: Given, version: str | None) -> str:
+        """Return what calls of a function depend on beside the configuration, hashed once."""
+        if version not in self._commons:
+            code = given.function if version is None else version
+            held = {name: _content(name, value) for name, value in given.fixtures.items()}
+            known = [code, held, versions(self.machine.device)]
+            self._commons[version] = fingerprint(known)
+        return self._commons[version]
 
     def _know_recipe(self, recipe: Recipe, index: int, version: str | None) -> Known:
         config = self.design.configs[index]
@@ -196,6 +217,14 @@ def versions(device: torch.device) -> list[str]:
     ]
 
 
+def _content(name: str, value: Any) -> str:
+    """Return the fingerprint of what a fixture holds."""
+    try:
+        return fingerprint(value)
+    except StoreError as error:
+        raise DefinitionError(f"the fixture {name!r}: {error}") from error
+
+
 def _check(made: Any, family: str) -> None:
     if isinstance(made, nn.Module) and any(is_lazy(p) or p.is_meta for p in made.parameters()):
         raise DefinitionError(
@@ -203,7 +232,7 @@ def _check(made: Any, family: str) -> None:
             "values: call a lazy module on a batch, load weights into one of the device 'meta' "
             "(to_empty), or return a pm.Recipe that trains it"
         )
-    if isinstance(made, Recipe | nn.Module) or is_estimator(made) or callable(made):
+    if isinstance(made, Recipe | nn.Module | Given) or is_estimator(made) or callable(made):
         return
     hint = "did you forget to return it? " if made is None else ""
     raise DefinitionError(

@@ -11,6 +11,7 @@ from pytest_multiplicity.compute import Machine, free_bytes, named
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.answers import answering
+from pytest_multiplicity.inference.called import Called
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import size_of
 from pytest_multiplicity.inference.given import Seal, apart, frozen
@@ -38,23 +39,29 @@ class Models:
         *,
         machine: Machine,
         run_id: str,
+        selected: Sequence[int] = (),
     ) -> None:
         self.name, self.design, self.machine = name, design, machine
         self._seals = {i: Seal(each) for i, each in enumerate(made) if isinstance(each, nn.Module)}
         own = [apart(each, weights=False) if isinstance(each, nn.Module) else each for each in made]
         self.made = Made(name, definition, design, own, machine, run_id)
         self.counts = Counts()
-        self.weights = Weights(self.made, self.counts)
+        everybody = range(len(made))
+        self.weights: Weights | Called = (
+            Weights(self.made, self.counts)
+            if self.made.given is None
+            else Called(self.made, self.counts, selected or everybody)
+        )
         self.odd: dict[str, set[int]] = {}  # what is said of answers -> of whose
         self.makers: dict[str, set[str]] = {}  # what other classes of machines made -> those
-        self._held: dict[int, nn.Module] = {}
+        self._held: dict[int, Model] = {}
         self._room: float | None = None  # bytes, for what is held
 
     @property
     def alive(self) -> list[int]:
-        """Positions of the candidates that have a model: all but the diverged ones."""
+        """Positions of the candidates that have a model in this run: most have."""
         self.weights.ready()
-        return [i for i in range(len(self.made.all)) if i not in self.weights.diverged]
+        return [i for i in range(len(self.made.all)) if i not in self.weights.absent]
 
     @property
     def history(self) -> dict[int, list[dict[str, float]]]:
@@ -68,7 +75,7 @@ class Models:
         if self.weights.others:
             makers["weights"] = set(self.weights.others.values())
         odd = [f"{self.name}: {each}" for each in self._odd()]
-        return odd + [
+        return [*self.weights.doubts, *odd] + [
             f"{self.name}: {what} in the store were made by {'; '.join(sorted(machines))}, and "
             "this machine might compute other last bits: give --multiplicity-store another folder "
             "to have everything made here"
@@ -98,12 +105,16 @@ class Models:
             CandidateDiverged: its training diverged.
         """
         made = self.made.all[index]
+        if isinstance(self.weights, Called):
+            return self._kept(self.weights, index)
         if not isinstance(made, Recipe | nn.Module):
             return answering(made)
         if isinstance(made, nn.Module):
             return self._given(index, made)
         if index not in self._held:
-            self._hold(index, self.module(index))
+            module = self.module(index)
+            self._hold(index, module, size_of(module))
+            return module
         return self._held[index]
 
     def module(self, index: int) -> nn.Module:
@@ -113,9 +124,13 @@ class Models:
 
     def _module(self, index: int) -> nn.Module:
         made = self.made.all[index]
+        if isinstance(self.weights, Called):
+            made = self.weights.load(index)
+            if isinstance(made, nn.Module):
+                return frozen(made, self.machine.device)
         if isinstance(made, nn.Module):
             return apart(self._given(index, made), weights=True)
-        if not isinstance(made, Recipe):
+        if not isinstance(made, Recipe) or isinstance(self.weights, Called):
             raise MeasurementError(
                 f"{self.design.ids[index]} is a {type(made).__name__}, no torch module: "
                 "it has logits, but neither weights nor gradients"
@@ -134,7 +149,19 @@ class Models:
             )
         return frozen(module, self.machine.device)
 
-    def _hold(self, index: int, module: nn.Module) -> None:
+    def _kept(self, called: Called, index: int) -> Model:
+        """Return what the family's function returned once, and was kept since."""
+        if index not in self._held:
+            with self.machine.as_new():
+                loaded = called.load(index)
+            model: Model = answering(loaded)
+            if isinstance(loaded, nn.Module):
+                model = frozen(loaded, self.machine.device)
+            self._hold(index, model, called.size(index))
+            return model
+        return self._held[index]
+
+    def _hold(self, index: int, module: Model, size: int) -> None:
         """Keep a module for the next question, where there is room.
 
         Questions go through the family in its order: those that came first are asked next, so what
@@ -142,5 +169,5 @@ class Models:
         """
         if self._room is None:
             self._room = SHARE * free_bytes(self.machine.device)
-        if (size := size_of(module)) <= self._room:
+        if size <= self._room:
             self._held[index], self._room = module, self._room - size

@@ -42,14 +42,24 @@ class Weights:
             CandidateDiverged: its training diverged.
         """
         self.ready()
-        self.refuse_diverged(index)
+        self.refuse(index)
         entry = self._store.get("weights", self._made.keys[index])
         if entry is not None:
             return entry.tensors
         self._ready = False  # lost since: a sick file was put aside, or somebody cleared the store
         return self.of(index)
 
-    def refuse_diverged(self, index: int) -> None:
+    @property
+    def absent(self) -> set[int]:
+        """Positions of the candidates that have no model."""
+        return set(self.diverged)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Nothing is said of weights but who made them."""
+        return []
+
+    def refuse(self, index: int) -> None:
         """Raise CandidateDiverged when the candidate at `index` has no model."""
         if index in self.diverged:
             raise CandidateDiverged(str(self.diverged[index]))
@@ -63,6 +73,9 @@ class Weights:
             with self._training, self._machine.as_new():
                 self._train()
             self._ready = True
+
+    def foreseen(self) -> None:
+        """Return nothing: no function trains; see `plan`."""
 
     def plan(self) -> list[Plan]:
         """Return how the recipes that the store doesn't hold would be trained; trains nothing."""

@@ -66,6 +66,13 @@ def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
             _note_pair(state, item, *found[0])
 
 
+def note_selected(items: list[pytest.Item]) -> None:
+    """Note which candidates the run is about, once it is known what is deselected."""
+    for item in items:
+        if (pair := item.stash.get(PAIR, None)) is not None:
+            pair.family.selected.add(pair.candidate)
+
+
 def bring_along(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under `--lf` select a family's pairs where a gate of it failed last."""
     state, failed = config.stash[STATE], compat.last_failed(config)

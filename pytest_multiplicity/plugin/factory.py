@@ -52,19 +52,26 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         return RecordedPopulation(family.definition, family.design)
     from pytest_multiplicity.evaluation import ModelPopulation
     from pytest_multiplicity.inference import Models, common_data, each_its_own
+    from pytest_multiplicity.keeping import Given
 
     assert isinstance(family.definition, Built)
     held = state.resources
-    with held.machine.as_new():
-        each = _made(family.definition, family, dependencies)
-        made = common_data(each_its_own(each, family.design.ids, family.name))
+    definition = family.definition
+    if definition.keep:
+        given = Given(definition.function, dependencies, definition.takes_run)
+        made = [given] * len(family.design.ids)
+    else:
+        with held.machine.as_new():
+            each = _made(definition, family, dependencies)
+            made = common_data(each_its_own(each, family.design.ids, family.name))
     models = Models(
         state.families.titles()[family.key],  # two of one name are told apart
-        family.definition,
+        definition,
         family.design,
         made,
         machine=held.machine,
         run_id=state.process.run_id,
+        selected=sorted(family.selected),
     )
     if not state.options.screen:
         return ModelPopulation(models, state.names, held.leakage)

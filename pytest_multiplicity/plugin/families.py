@@ -32,6 +32,8 @@ class Family:
     specs: dict[str, Spec] = field(default_factory=dict)
     picked: dict[str, set[int]] = field(default_factory=dict)
     """Spec's node id -> the candidates it is about, where its author picked some by id."""
+    selected: set[int] = field(default_factory=set)
+    """Candidates that a pair of this run is about, after deselection."""
     population: Population | None = None
     building: Attempt = field(init=False)
 

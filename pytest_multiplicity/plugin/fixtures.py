@@ -26,6 +26,7 @@ def family(
     design: str | Iterable[Mapping[str, Any]] = "star",
     *,
     version: str | None = None,
+    keep: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function into a family of candidate models: a fixture with a parameter per candidate.
 
@@ -42,6 +43,12 @@ def family(
             list of configurations is taken as it is. Configurations that each tell their `seed`
             are the candidates, and `seeds` is not used.
         version: known by this text in the store instead of by the content of its code.
+        keep: the function trains with code of its own. It is called once for each candidate that
+            is needed, in a worker process of one thread with the global generators seeded; the
+            module, estimator or callable that it returns is kept in the store. It is called again
+            when its configuration, its code or what its fixtures hold changes. A parameter `run`
+            gets `.seed`, `.device`, `.folder` (kept across an interruption),
+            `.progress(done, total)` and `.log(name, value)`.
     """
     # MKL reads it at its first product: without, last bits depend on where weights lie in memory,
     # and differ from those of worker processes (oneMKL's guide, "Conditional Numerical
@@ -50,7 +57,9 @@ def family(
 
     def decorate(function: Callable[..., Any]) -> Any:
         kind = design if isinstance(design, str) else list(design)
-        definition = Built(function, dict(default or {}), dict(vary or {}), seeds, kind, version)
+        definition = Built(
+            function, dict(default or {}), dict(vary or {}), seeds, kind, version, keep
+        )
         return _fixture(definition, function.__name__, function.__doc__)
 
     return decorate

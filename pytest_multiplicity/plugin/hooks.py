@@ -50,6 +50,7 @@ def pytest_collection_modifyitems(
     collection.note_items(config, items)
     collection.bring_along(config, items)
     yield
+    collection.note_selected(items)
     gates.order(config, items)
     screening.order(config, items)
     foresight.keep_one_of_each(config, items)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.errors import CandidateDiverged, MeasurementError
+from pytest_multiplicity.errors import CandidateDiverged, CandidateSkipped, MeasurementError
 from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import compat, gates, given, parts, screening
 from pytest_multiplicity.plugin.collection import PAIR, Pair
@@ -53,8 +53,11 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
     )
     item.repr_failure = _short_failures(item)  # type: ignore[method-assign]
     with recorder:
-        with given.prepared(item, pair, recorder):
-            yield
+        try:
+            with given.prepared(item, pair, recorder):
+                yield
+        except CandidateSkipped as skipped:
+            pytest.skip(str(skipped))
         if not recorder.metrics:
             raise MeasurementError(
                 f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "

@@ -65,6 +65,11 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
     count = len(family.design.ids)
     if isinstance(family.definition, Recorded) or family.population is None:
         return [f"{family.name}: {count} recorded candidates, nothing to train"]
+    if (foreseen := family.population.foreseen()) is not None:
+        head = f"{family.name}: {count} candidates, {foreseen.calls} to train by its own function"
+        if not foreseen.calls or foreseen.seconds is None:
+            return [head]
+        return [f"{head} in about {clock(foreseen.seconds)}"]
     planned_now = family.population.plan()
     groups = {plan: {job.key for job in plan.group.jobs} for plan in planned_now}
     plans = [plan for plan, keys in groups.items() if keys - planned]

@@ -1,7 +1,11 @@
+from .files import DTYPES as DTYPES
 from .fingerprint import fingerprint as fingerprint
 from .local import LocalStore as LocalStore
 from .local import StoreWarning as StoreWarning
 from .local import Usage as Usage
+from .names import closure_of as closure_of
+from .signing import Signer as Signer
+from .signing import signer as signer
 from .store import RESULTS_VERSION as RESULTS_VERSION
 from .store import Entry as Entry
 from .store import Item as Item

@@ -30,7 +30,7 @@ SUFFIX = ".safetensors"
 
 _LENGTH = 8  # bytes that state the header's length, little-endian
 _LONGEST_HEADER = 100_000_000  # the format's own limit
-_DTYPES = (
+DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.bool),
     *(torch.int64, torch.int32, torch.int16, torch.int8),
     *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
@@ -148,10 +148,10 @@ def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _plain(name: str, tensor: Tensor) -> Tensor:
     if name == "__metadata__":
         raise StoreError("a tensor can't be named '__metadata__': the file format uses that name")
-    if tensor.dtype not in _DTYPES or tensor.layout != torch.strided:
+    if tensor.dtype not in DTYPES or tensor.layout != torch.strided:
         raise StoreError(
             f"the store can't hold {name!r}, a {tensor.layout} tensor of {tensor.dtype}; "
-            f"convert it to a dense one of {', '.join(map(str, _DTYPES))}"
+            f"convert it to a dense one of {', '.join(map(str, DTYPES))}"
         )
     return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
 

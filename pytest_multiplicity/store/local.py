@@ -2,6 +2,7 @@
 
     <root>/v1/<kind>/<first two of key>/<key>.safetensors   entries, see `files`
     <root>/quarantine/                                      files that were found sick
+    <root>/unfinished/<name>/                               what a training left for its next try
     <root>/locks/, runs/, gate.lock                         who does what at this moment, see `runs`
 
 Another layout would live beside this one, in a folder of its own. Everything may be deleted
@@ -16,6 +17,7 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{4,128}")
 _LOCK_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TEMPORARY = ".tmp"
+UNFINISHED = "unfinished"
 
 _Read = TypeVar("_Read")
 
@@ -135,6 +138,16 @@ class LocalStore:
             if held:
                 lock.release()
 
+    def folder(self, name: str) -> Path:
+        """Return a folder for unfinished work; see `Store.folder`."""
+        if not _LOCK_NAME.fullmatch(name):
+            raise StoreError(f"{name!r} can't be a folder; use letters and digits")
+        return self.root / UNFINISHED / name
+
+    def drop_folder(self, name: str) -> None:
+        """Remove such a folder."""
+        shutil.rmtree(self.folder(name), ignore_errors=True)
+
     def entries(self, kind: str | None = None) -> list[Item]:
         """Return what lies in the store, of one kind or of all, least recently used first."""
         kinds = names_in(self._entries, _KIND) if kind is None else [_checked_kind(kind)]
@@ -184,6 +197,7 @@ class LocalStore:
             self._tidy()
             if kind is None:
                 self._drop_aside()
+                shutil.rmtree(self.root / UNFINISHED, ignore_errors=True)
             used_by_others = self._runs.in_use(self._runs.census().alive)
             return self._evict(self.entries(kind), used_by_others, float("inf"))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 RESULTS_VERSION = 1
@@ -79,6 +81,12 @@ class Store(Protocol):
         Gives True while it is held; False when another process holds it and `wait` is false. A
         process that holds it may enter again. A crash releases it.
         """
+
+    def folder(self, name: str) -> Path:
+        """Return a folder for unfinished work, not made yet; it stays until it is dropped."""
+
+    def drop_folder(self, name: str) -> None:
+        """Remove such a folder, and what is in it."""
 
     def end(self, run: str) -> None:
         """Remove what was put for this run only; its other processes have closed the store."""

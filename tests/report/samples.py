@@ -180,6 +180,7 @@ def paper_run(*, complete: bool = True) -> RunReport:
                 percent=False,
             ),
         ],
+        stored=45,
         from_store=45,
         notes=["recorded scores: nothing was trained"],
     )

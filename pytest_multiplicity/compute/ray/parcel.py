@@ -11,8 +11,7 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import torch
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_multiplicity.compute.samples import Samples
-from pytest_multiplicity.compute.sharing import UnsharableError, project_code_by_value
+from pytest_multiplicity.compute.sharing import Shared, UnsharableError, project_code_by_value
 
 DATA = {
     "pytest_multiplicity.data.dataset.Data",
@@ -28,20 +27,6 @@ DATA = {
     "pytest_multiplicity.data.inputs.Selected",
 }
 SMALLEST_PART = 1 << 16  # bytes; what is smaller travels in the pickle
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Shared(Generic[T]):
-    """A value that several tasks have in common; each gets a copy of its own."""
-
-    value: T
-
-    @cached_property
-    def pickled(self) -> bytes:
-        """The value as it travels; with the project's code, where that is asked for."""
-        pickled: bytes = cloudpickle.dumps(self.value)
-        return pickled
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,116 @@
+"""Calling a family's function for the candidates that aren't kept yet, in worker processes."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+
+from pytest_multiplicity.compute import (
+    Crashed,
+    Done,
+    Failed,
+    Machine,
+    Outcome,
+    Shared,
+    Stalled,
+    StalledError,
+    UnsharableError,
+    WorkerPool,
+    named,
+)
+from pytest_multiplicity.errors import DefinitionError, EvaluationError, MultiplicityError
+from pytest_multiplicity.keeping.calls import PARTS, Call, Given, Returned, Skipped
+from pytest_multiplicity.keeping.packing import culprit
+from pytest_multiplicity.keeping.work import task
+
+Result = tuple[Call, Returned | Skipped]
+ATTEMPTS = 2  # of a call whose process dies
+
+
+def train(calls: Sequence[Call], given: Given, machine: Machine, family: str) -> Iterator[Result]:
+    """Call the function for each candidate, and yield what it gives as soon as it is there.
+
+    Raises:
+        EvaluationError: the function failed for some, or their processes died; it names them.
+        StalledError: it makes no progress for some, which it names.
+        DefinitionError: it can't be sent to a process, or returned what can't be kept.
+
+    All others have been trained by then.
+    """
+    if not calls:
+        return
+    failed: list[tuple[Call, Exception]] = []
+    stalled: list[Call] = []
+    with WorkerPool(machine, one_a_device=True) as pool:
+        bar = machine.progress.task(f"training {family}", PARTS * len(calls))
+        with bar as shown:
+            for call, outcome in _performed(calls, given, pool, machine, shown.advance):
+                match outcome:
+                    case Done(value):
+                        yield call, value
+                    case Stalled():
+                        stalled.append(call)
+                    case Failed(UnsharableError() as error):
+                        raise DefinitionError(_unsharable(given, family, error)) from error
+                    case Failed(error):
+                        failed.append((call, error))
+                    case Crashed(why):
+                        died = f"its process died {ATTEMPTS} times ({why}): give it more memory"
+                        failed.append((call, EvaluationError(died)))
+    if failed:
+        raise _failure(failed)
+    if stalled:
+        what = f"training {named([call.id for call in stalled])}"
+        raise StalledError(what, machine.patience, stalled)
+
+
+def _performed(
+    calls: Sequence[Call],
+    given: Given,
+    pool: WorkerPool,
+    machine: Machine,
+    advance: Callable[[int], None],
+) -> Iterator[tuple[Call, Outcome]]:
+    """Yield what became of each call; one whose process dies has a second try."""
+    there = machine.device
+    if machine.cluster is not None or pool.gpus > 1:
+        there = torch.device(there.type)  # the only one a process sees, whatever its number
+    waiting, crashes = deque(calls), Counter[str]()
+    make = partial(task, Shared(given), device=there)
+    for call, outcome in pool.workers.perform(waiting, make, advance=advance):
+        if isinstance(outcome, Crashed):
+            crashes[call.id] += 1
+            if crashes[call.id] < ATTEMPTS:
+                waiting.append(call)
+                continue
+        yield call, outcome
+
+
+def _failure(failed: Sequence[tuple[Call, Exception]]) -> Exception:
+    """Return the error of the first that failed, which names all."""
+    call, error = failed[0]
+    also = f" ({named([each.id for each, _ in failed[1:]])} failed, too)" if failed[1:] else ""
+    ours = isinstance(error, MultiplicityError)
+    kind = DefinitionError if isinstance(error, DefinitionError) else EvaluationError
+    reason = str(error) if ours else f"{type(error).__name__}: {error}"
+    told = kind(f"training {call.id}: {reason}{also}")
+    told.__cause__ = error
+    return told
+
+
+def _unsharable(given: Given, family: str, error: Exception) -> str:
+    """Say what can't be sent to a worker: a fixture, or what the function captures."""
+    for name, value in given.fixtures.items():
+        if (part := culprit(value, name)) is not None:
+            return (
+                f"family {family!r}: its fixture {name!r} can't be sent to the process that trains:"
+                f" {part} can't be pickled; have the fixture return what is trained on"
+            )
+    part = culprit(given.function, given.function.__name__)
+    return (
+        f"family {family!r}: its function can't be sent to the process that trains: "
+        f"{part or error} can't be pickled; make it inside the function"
+    )

@@ -1,0 +1,114 @@
+"""Families that keep: their function is called once for each candidate that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAMILY = """
+    import pytest
+    import torch
+    from torch import nn
+
+    import pytest_multiplicity as pm
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
+
+        def forward(self, batch):
+            return self.layers(batch)
+
+    @pytest.fixture(scope="session")
+    def points():
+        rng = torch.Generator().manual_seed(1)
+        targets = torch.arange(60) % 2
+        inputs = (torch.rand(60, 4, generator=rng) + targets[:, None]) / 2
+        return pm.Data(inputs, targets, name="points")
+
+    @pytest.fixture(scope="session")
+    def settings():
+        return {"steps": 5}
+
+    @pm.family(default={"width": 4}, vary={"width": [8]}, seeds=2, keep=True)
+    def candidate(config, points, settings, run):
+        with open("calls.txt", "a") as stream:
+            print(config.width, config.seed, file=stream)
+        model = Net(config.width)
+        optimizer = torch.optim.Adam(model.parameters(), 0.05)
+        for step in range(settings["steps"]):
+            loss = nn.functional.cross_entropy(model(points.inputs), points.targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            run.progress(step + 1, settings["steps"])
+            run.log("loss", loss.item())
+        return model
+"""
+
+SPECS = """
+    def test_accuracy(candidate, points):
+        assert candidate.accuracy(points).within(0.5)
+
+    def test_somebody(survivors):
+        assert len(survivors) == 4
+"""
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def kept(project: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A project of ``FAMILY``, of which parts may be replaced."""
+    monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "a key of nobody in particular")
+
+    def make(*changes: tuple[str, str], specs: str = SPECS) -> Any:
+        family = FAMILY
+        for old, new in changes:
+            assert old in family
+            family = family.replace(old, new)
+        return project(specs, family)
+
+    return make
+
+
+def calls(project: Any) -> list[str]:
+    """Return the calls of the family's function so far, and forget them."""
+    path = Path(project.pytester.path / "calls.txt")
+    found = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return sorted(found)
+
+
+EVERYBODY = ["4 0", "4 1", "8 0", "8 1"]
+
+
+def test_a_function_is_called_once_and_what_it_returned_is_kept(kept):
+    project = kept()
+    result = project.run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(["candidate: 4 candidates, 4 to train by its own function"])
+    assert calls(project) == []
+
+    result, report = project.report("-k", "default-seed1")
+    assert calls(project) == ["4 1"]
+    (warning,) = report["warnings"]
+    assert "1 of 4 candidates were selected" in warning
+
+    _, first = project.report()
+    assert calls(project) == ["4 0", "8 0", "8 1"]
+    (family,) = first["families"]
+    assert (family["trained"], family["stored"]) == (3, 1)
+    assert len(family["candidates"][0]["history"]) == 5  # what was logged
+
+    result, second = project.report()
+    assert calls(project) == []
+    result.stdout.fnmatch_lines(["candidate  4 candidates: 0 trained, 4 from the store"])
+    assert second["families"][0]["sheets"] == first["families"][0]["sheets"]
+    assert second["gates"][0]["outcome"] == "passed"
+
+    result = project.run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(["candidate: 4 candidates, 0 to train by its own function"])
