@@ -1,5 +1,7 @@
+from .arguments import call_with_attributes as call_with_attributes
 from .arguments import call_with_targets as call_with_targets
 from .arguments import second_argument as second_argument
+from .arguments import takes_a_third as takes_a_third
 from .arguments import takes_targets_second as takes_targets_second
 from .config import Config as Config
 from .definition import Built as Built

@@ -10,6 +10,7 @@ _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KE
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 TARGETS = ("targets", "target", "labels", "label", "y")
+ATTRIBUTES = "attributes"
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -42,6 +43,28 @@ def call_with_targets(function: Callable[..., Any], first: object, targets: obje
     """
     args, kwargs = second_argument(function, targets, *TARGETS) or ((), {})
     return function(first, *args, **kwargs)
+
+
+def takes_a_third(function: Callable[..., object]) -> bool:
+    """Return whether a function needs a third value, or takes one that is named `attributes`."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    places = [each for each in parameters if each.kind in _PLACED]
+    third = [each for each in places[2:3] if each.default is inspect.Parameter.empty]
+    named = any(each.name == ATTRIBUTES for each in parameters if each.kind in _NAMED)
+    return bool(third) or named
+
+
+def call_with_attributes(
+    function: Callable[..., Any], first: object, targets: object, attributes: object
+) -> Any:
+    """Return what a function that `takes_a_third` gives: by its name, or in its place."""
+    named = inspect.signature(function).parameters.get(ATTRIBUTES)
+    if named is not None and named.kind in _NAMED:
+        return function(first, targets, attributes=attributes)
+    return function(first, targets, attributes)
 
 
 def takes_targets_second(function: Callable[..., object]) -> bool:

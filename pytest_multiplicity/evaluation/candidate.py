@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,8 @@ def ours() -> Iterator[None]:
 
 
 OURS = ours()
+RECENT: deque[tuple[Candidate, Tensor]] = deque(maxlen=8)
+"""What candidates told last, so that a measure is known that captures it."""
 
 
 class Measurer(Protocol):
@@ -47,14 +50,17 @@ class Measurer(Protocol):
     def measure(
         self,
         index: int,
-        fn: Measure,
+        fn: Measure | str,
         data: Data,
         under: Under,
         *,
         name: str | None,
-        higher_is_better: bool,
+        higher_is_better: bool | None,
     ) -> Score:
         """Return its value of `fn`."""
+
+    def consistency(self, index: int, data: Data, under: Under) -> Score:
+        """Return how many of its predictions an intervention leaves as they are."""
 
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool
@@ -92,16 +98,23 @@ class Candidate:
 
     @OURS
     def logits(self, data: Data, under: Under = None) -> Tensor:
-        """Logits `[n, classes]`, float32 on the CPU, in the order of `data`."""
-        return self._population.logits(self._index, data, under)
+        """Answers in the order of `data`, on the CPU: logits `[n, classes]`, float32.
+
+        Of candidates that answer without logits: labels, int64, or values in their dtype.
+        """
+        return self._told(self._population.logits(self._index, data, under))
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
         """Softmax of the logits, `[n, classes]`, float32 on the CPU."""
-        return data.task.probabilities(self.logits(data, under))
+        return self._told(data.task.probabilities(self.logits(data, under)))
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
         """Return the most likely class of every sample, `[n]`, int64 on the CPU."""
-        return data.task.predictions(self.logits(data, under))
+        return self._told(data.task.predictions(self.logits(data, under)))
+
+    def _told(self, answers: Tensor) -> Tensor:
+        RECENT.append((self, answers))
+        return answers
 
     @OURS
     def accuracy(self, data: Data, under: Under = None) -> Score:
@@ -111,20 +124,39 @@ class Candidate:
     @OURS
     def measure(
         self,
-        fn: Measure,
+        fn: Measure | str,
         data: Data,
         under: Under = None,
         *,
         name: str | None = None,
-        higher_is_better: bool = True,
+        higher_is_better: bool | None = None,
     ) -> Score:
-        """`fn(logits, targets)`, any number: a calibration error, an AUROC, an F1.
+        """`fn(answers, targets)`, any number: a calibration error, an AUROC, an F1.
 
-        A functional of torchmetrics fits. Raises MeasurementError when it returns no finite number.
+        Args:
+            fn: a function, such as a functional of torchmetrics; a third parameter gets the
+                attributes of the samples, a DataFrame. Or a name: "mae", "rmse", "r2", "f1",
+                "auroc", "ece", "iou" and more, as scikit-learn and torchmetrics compute them (of
+                two classes the second one's, of more the mean over classes).
+            data: what it is measured on.
+            under: an intervention.
+            name: what the sheets call it.
+            higher_is_better: known for names, else True.
+
+        Raises:
+            MeasurementError: it returns no finite number, or is about one candidate.
         """
         return self._population.measure(
             self._index, fn, data, under, name=name, higher_is_better=higher_is_better
         )
+
+    @OURS
+    def consistency(self, data: Data, under: Under = None) -> Score:
+        """Return the share of samples whose prediction an intervention leaves as it is.
+
+        No targets are needed. Under a group as well, those of the group's samples.
+        """
+        return self._population.consistency(self._index, data, under)
 
     @OURS
     def privacy(

@@ -12,11 +12,19 @@ from torch import Tensor
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
-from pytest_multiplicity.evaluation.measure import Measure, apply_measure, measure_name
+from pytest_multiplicity.evaluation.measure import (
+    Measure,
+    apply_measure,
+    as_measure,
+    is_higher_better,
+    measure_name,
+    with_attributes,
+)
 from pytest_multiplicity.evaluation.metric import Floats, Metric
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Under
 from pytest_multiplicity.store import fingerprint
+from pytest_multiplicity.tasks import Named
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -102,26 +110,29 @@ class Ensemble:
 
     def measure(
         self,
-        fn: Measure,
+        fn: Measure | str,
         data: Data,
         under: Under = None,
         *,
         name: str | None = None,
-        higher_is_better: bool = True,
+        higher_is_better: bool | None = None,
     ) -> Score:
         """`fn(logits, targets)` on the samples it answers; see `Candidate.measure`."""
         asked = self._population.ask(data, under)
         answers = torch.from_numpy(self._answered(data, under))
-        full = f"{measure_name(fn, name)} of the {self.id} on {asked.name}"
+        measure = as_measure(fn, data.task)
+        full = f"{measure_name(measure, name)} of the {self.id} on {asked.name}"
+        own = with_attributes(measure, asked.source, asked.rows[answers], full)
         scores = np.full(len(self._population.candidates) + 1, np.nan)
         for index in [*self._population.alive, -1]:
             each = self if index == -1 else self._population.candidates[index]
             logits, targets = each.logits(data, under)[answers], asked.targets[answers]
-            scores[index] = apply_measure(fn, logits, targets, full, each.id)
+            scores[index] = apply_measure(own, logits, targets, full, each.id)
         like = replace(
             self._population.accuracies(data, under).of_everybody(),
             proportion=False,
-            higher_is_better=higher_is_better,
+            unit=measure.unit if isinstance(measure, Named) else "",
+            higher_is_better=is_higher_better(measure, higher_is_better),
         )
         return self._score(like, scores, full, None)
 

@@ -62,6 +62,7 @@ class MetricRecord(Wired):
     key: str | None = None
     searched: bool = False
     proportion: bool = True
+    unit: str = ""
     whole: bool = True
     logits: Mapping[int, str] = field(default_factory=dict)
     portable: str | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
-from pytest_multiplicity.design import call_with_targets
+from pytest_multiplicity.data import Data
+from pytest_multiplicity.design import call_with_attributes, call_with_targets, takes_a_third
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.statistics import (
     PERMUTATIONS_OF_VALUES,
@@ -18,8 +21,9 @@ from pytest_multiplicity.statistics import (
     Noise,
     noise_of_metric,
 )
+from pytest_multiplicity.tasks import Named, Task, measure_named
 
-Measure = Callable[[torch.Tensor, torch.Tensor], Any]
+Measure = Callable[..., Any]
 
 NOISE_CALLS = 1000
 """Calls of a measure that its noise floor may cost: a second or two for most."""
@@ -27,11 +31,48 @@ FEWEST_PERMUTATIONS = 40
 """Enough for a p-value below 5% and a 95% point."""
 
 
+@dataclass(frozen=True)
+class WithAttributes:
+    """A measure that also gets the attributes of the samples, a row for each."""
+
+    fn: Measure
+    attributes: pd.DataFrame
+
+    def __call__(self, answers: torch.Tensor, targets: torch.Tensor) -> Any:
+        """Return its value."""
+        return call_with_attributes(self.fn, answers, targets, self.attributes)
+
+
+def as_measure(fn: Measure | str, task: Task) -> Measure:
+    """Return a measure itself, or the one that a name means for a task."""
+    return measure_named(fn, task) if isinstance(fn, str) else fn
+
+
+def is_higher_better(fn: Measure, said: bool | None) -> bool:
+    """Return what was said; else what is known of a named measure, and True of any other."""
+    known = fn.higher_is_better if isinstance(fn, Named) else True
+    return known if said is None else said
+
+
+def with_attributes(fn: Measure, data: Data, rows: torch.Tensor, name: str) -> Measure:
+    """Return a measure of answers and targets alone; attributes of the rows go with it."""
+    if not takes_a_third(fn):
+        return fn
+    if data.attributes is None:
+        raise MeasurementError(
+            f"{name}: the third parameter of a measure gets the attributes of the samples, and "
+            f"{data.name!r} has none: pm.Data(inputs, targets, attributes=frame), or give the "
+            "parameter a default"
+        )
+    return WithAttributes(fn, data.attributes.iloc[rows.numpy()].reset_index(drop=True))
+
+
 def measure_name(fn: Measure, name: str | None) -> str:
     """Return the name under which a measure stands in sheets: given, or the function's own."""
     if not callable(fn):
         raise MeasurementError(
-            f"{fn!r} is no measure: give a function of logits and targets that returns a number"
+            f"{fn!r} is no measure: give a function of logits and targets that returns a number, "
+            'or a name such as "auroc"'
         )
     own = getattr(fn, "__name__", None) or type(fn).__name__
     if name is None and own in ("<lambda>", "partial"):

@@ -17,13 +17,16 @@ from pytest_multiplicity.evaluation.measure import (
     apply_measure,
     bounded_noise,
     noise_of_measure,
+    with_attributes,
 )
 from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.inference import Asked, Logits, Models, Reader
+from pytest_multiplicity.interventions import chain
 from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import fingerprint
+from pytest_multiplicity.tasks import Named
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,10 +89,43 @@ class Measuring:
             logits=self.logits.keys(asked, chosen) if asked.plain else {},
         )
 
+    def consistencies(self, asked: Asked, chosen: Sequence[int]) -> Metric:
+        """Return the share of each candidate's predictions that the intervention leaves alone."""
+        key = fingerprint(["consistency", self._outcomes_key(asked, chosen)])
+        name = f"consistency on {asked.name}"
+        if (entry := self._store.get("scores", key)) is None:
+            same = self._left_alone(asked, chosen)
+            meta = {"name": name, "machine": str(self._models.machine.kind)}
+            run = self._models.made.run_of(self.alive)
+            self._store.put("scores", key, {"expected": same}, meta, run=run)
+        else:
+            same = entry.tensors["expected"]
+            self._models.note_maker("scores", entry.meta.get("machine"))
+        outcomes = same.numpy().T
+        means = outcomes.mean(axis=0, dtype=np.float64)
+        scores = self._of_all(chosen, lambda index: float(means[index]))
+        return self._metric(name, scores, asked, n=len(outcomes), key=key, outcomes=outcomes)
+
+    def _left_alone(self, asked: Asked, chosen: Sequence[int]) -> Tensor:
+        """Return where predictions are the same as without intervention: `[K, n]`, 0 or 1."""
+        task, clean = asked.data.task, asked._replace(under=chain(None))
+        before, after = self.logits.of(clean, chosen), self.logits.of(asked, chosen)
+        same = torch.zeros(len(self._models.made.all), len(asked.rows))
+        for index in chosen:
+            said = [
+                task.predictions(_answer(read, index, each))
+                for read, each in ((before, clean), (after, asked))
+            ]
+            differ = task.differ(*said)
+            same[index] = 1 - differ.reshape(len(differ), -1).double().mean(dim=1).float()
+        return same
+
     def measured(
         self, fn: Measure, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
     ) -> Metric:
-        """`fn` of each candidate's logits and the targets."""
+        """`fn` of each candidate's answers and the targets."""
+        unit = fn.unit if isinstance(fn, Named) else ""
+        fn = with_attributes(fn, asked.source, asked.rows, name)
         read, ids = self.logits.of(asked, chosen), self._models.design.ids
 
         def score(index: int) -> float:
@@ -109,6 +145,7 @@ class Measuring:
             asked,
             higher_is_better=higher_is_better,
             proportion=False,
+            unit=unit,
             noise_of=noise,
             portable=self._portable(fn, asked, chosen),
         )

@@ -33,6 +33,7 @@ class Metric:
     None where a score is no mean over samples; `key` is what the store knows them by. Where there
     are none, `noise_of` gives the test-set noise between the candidates at some positions.
     `n` is the number of samples, None where unknown. `proportion`: a share, shown as percent.
+    Where it is none, `unit` says what scores are in, in words.
     `whole` is False for a view of a data set. `searched` marks the worst scores that a search
     over interventions found so far. `logits` holds, on a whole data set without intervention,
     what the store knows each candidate's logits by. `complete` measures the candidates that were
@@ -56,6 +57,7 @@ class Metric:
     logits: Mapping[int, str] = field(default_factory=dict, repr=False)
     noise_of: NoiseOf | None = field(default=None, repr=False)
     proportion: bool = True
+    unit: str = ""
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
     portable: Callable[[], str | None] | None = field(default=None, repr=False)
@@ -149,6 +151,7 @@ class Metric:
             key=self.key,
             searched=self.searched,
             proportion=self.proportion,
+            unit=self.unit,
             whole=self.whole,
             logits=dict(self.logits),
             portable=self.portable() if far and self.portable else None,

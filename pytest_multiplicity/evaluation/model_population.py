@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError, guarded
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.closures import INSTEAD, check_captured
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
-from pytest_multiplicity.evaluation.measure import Measure, measure_name
+from pytest_multiplicity.evaluation.measure import (
+    Measure,
+    as_measure,
+    is_higher_better,
+    measure_name,
+)
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.population import Effort, Observer
@@ -103,23 +109,40 @@ class ModelPopulation:
     def measure(
         self,
         index: int,
-        fn: Measure,
+        fn: Measure | str,
         data: Data,
         under: Under,
         *,
         name: str | None,
-        higher_is_better: bool,
+        higher_is_better: bool | None,
     ) -> Score:
         """One candidate's value of `fn`, after measuring it for the family."""
         self._need(index)
         asked = self.ask(data, under)
-        full = f"{measure_name(fn, name)} on {asked.name}"
-        if not self._is_unique(full, [fn, higher_is_better]):
+        measure = as_measure(fn, asked.data.task)
+        check_captured(measure, name, self.candidates[index])
+        full = f"{measure_name(measure, name)} on {asked.name}"
+        better = is_higher_better(measure, higher_is_better)
+        if not self._is_unique(full, [measure, better]):
             raise MeasurementError(
-                f"two different measures are named {full!r}: tell them apart with name="
+                f"two different measures are named {full!r}: tell them apart with name=, or, where "
+                f"it captures what differs from candidate to candidate, write it anew. {INSTEAD}"
             )
-        of = partial(self._measuring.measured, fn, name=full, higher_is_better=higher_is_better)
+        of = partial(self._measuring.measured, measure, name=full, higher_is_better=better)
         return self._observed(self._metric(self._each_group(full, asked, of), [index]), index)
+
+    def consistency(self, index: int, data: Data, under: Under) -> Score:
+        """One candidate's consistency, after measuring it for the family."""
+        self._need(index)
+        asked = self.ask(data, under)
+        if not (asked.under.inputs or asked.under.outputs):
+            raise MeasurementError(
+                "consistency is the share of predictions that an intervention leaves as they are: "
+                f"give one that changes inputs or outputs, under=pm.InputNoise(0.1); got {under!r}"
+            )
+        full = f"consistency on {asked.name}"
+        measurement = self._each_group(full, asked, self._measuring.consistencies)
+        return self._observed(self._metric(measurement, [index]), index)
 
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool

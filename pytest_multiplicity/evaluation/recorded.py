@@ -104,4 +104,4 @@ class RecordedPopulation:
             "this family was recorded: it has scores, read by candidate.score(name), and no models"
         )
 
-    ask = module = logits = accuracy = measure = privacy = _no_models
+    ask = module = logits = accuracy = measure = consistency = privacy = _no_models

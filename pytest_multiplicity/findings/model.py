@@ -158,6 +158,8 @@ class SheetPair:
     show `before` is then unknown."""
     percent: bool = True
     """Scores are fractions shown as percent. False: shown as they are (a loss, an error)."""
+    unit: str = "percent"
+    """What scores and deltas are in as they are shown: a number, the unit of the target, ..."""
     higher_is_better: bool = True
 
 

@@ -42,6 +42,7 @@ def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
         sources="" if screened else _sources(before),
         optimistic=enforced,
         percent=metric.proportion,
+        unit="percent" if metric.proportion else metric.unit or "number",
         higher_is_better=metric.higher_is_better,
     )
 
@@ -100,8 +101,9 @@ def _definition(metric: Metric) -> str:
         return f"{metric.name}, as recorded" + (f" on {metric.n} samples" if metric.n else "")
     samples = f", {metric.n:,} samples" if metric.n else ""
     measure = metric.name.removeprefix("worst ").partition(" on ")[0]
-    own = measure in ("accuracy", "membership privacy")
+    own = measure in ("accuracy", "consistency", "membership privacy")
     text = DEFINITIONS[measure] if own else f"{measure} of the logits and targets"
+    text += f", in the {metric.unit}" if metric.unit not in ("", "number") else ""
     if metric.searched:
         return f"the worst that a search found; of one example: {text}"
     return f"{text}; on {metric.data}{samples}"

@@ -23,6 +23,8 @@ from pytest_multiplicity.report.text import number, plural
 TRAINING = "training"
 """The name under which diverged candidates are rejected."""
 
+PLAIN_UNITS = ("percent", "number")
+
 SEEDS_SHOWN, OPTIONS_SHOWN = 30, 24
 """Rows and columns of a table before the rest is only counted: the JSON report has them all."""
 
@@ -133,6 +135,18 @@ def marks(pair: SheetPair) -> tuple[str, ...]:
     missed = (screened(pair),) if pair.screened else ()
     optimistic = ("optimistic",) if pair.optimistic and narrowed(pair) else ()
     return noise + missed + optimistic
+
+
+def unit(pair: SheetPair) -> str:
+    """Return what the metric's numbers are in: `in the unit of the target`; "" for plain ones."""
+    return "" if pair.unit in PLAIN_UNITS else f"in the {pair.unit}"
+
+
+def units(family: FamilyReport) -> str:
+    """Return what the numbers of a table of metrics are in."""
+    others = [pair.unit for pair in family.sheets if pair.unit not in PLAIN_UNITS[:1]]
+    named = " or ".join(dict.fromkeys("plain" if u == "number" else f"in the {u}" for u in others))
+    return "in points of percent" + (f"; of what is no share, {named}" if named else "")
 
 
 def definitions(family: FamilyReport) -> dict[str, list[str]]:

@@ -113,7 +113,9 @@ def _multiplicity(family: FamilyReport) -> str:
     headings = ("metric", "range after", "Δ before", "Δ after", "by chance", "")
     rows = [_metric(pair) for pair in family.sheets]
     rows += [_predictive(row) for row in family.predictive]
-    legend = "Δ: largest minus smallest, in points of percent; by chance: as many random candidates"
+    legend = (
+        f"Δ: largest minus smallest, {facts.units(family)}; by chance: as many random candidates"
+    )
     return _table(headings, rows) + f"\n{legend}\n"
 
 
@@ -122,7 +124,7 @@ def _metric(pair: SheetPair) -> tuple[str, ...]:
     deltas = (before.delta_all, after.delta_all, after.expected_delta_all)
     numbers = [number(value, percent=pair.percent) for value in deltas]
     kind = ["unforeseen"] if pair.kind == "unforeseen" else []
-    notes = ", ".join([*kind, *facts.marks(pair)])
+    notes = ", ".join(filter(None, [*kind, facts.unit(pair), *facts.marks(pair)]))
     low_high = interval(after.low, after.high, percent=pair.percent)
     return (_code(pair.metric), low_high, numbers[0], f"**{numbers[1]}**", numbers[2], notes)
 

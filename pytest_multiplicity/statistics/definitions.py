@@ -8,6 +8,9 @@ DEFINITIONS: dict[str, str] = {
         "share of the samples whose target is the class with the largest output under the "
         "intervention"
     ),
+    "consistency": (
+        "share of the samples whose prediction is the same under the intervention as without it"
+    ),
     "membership privacy": (
         "one minus the balanced accuracy of an attacker who takes a sample for one of the training "
         "set when the candidate is surer of its class than a threshold, cross-fitted over two "

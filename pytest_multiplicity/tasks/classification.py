@@ -238,6 +238,10 @@ class Classification:
         """Return which classes are the target."""
         return predictions == targets
 
+    def differ(self, some: Any, others: Any) -> Any:
+        """Return where two predictions are of different classes."""
+        return some != others
+
     def bounded(self, answers: Tensor) -> Tensor:
         """Return logits [..., C] of which the largest is a number, and that mean the same.
 

@@ -95,6 +95,9 @@ class Task(Protocol):
     def right(self, predictions: Any, targets: Any) -> Any:
         """Return which predictions are right, of tensors or arrays that broadcast."""
 
+    def differ(self, some: Any, others: Any) -> Any:
+        """Return where two predictions disagree, of tensors or arrays that broadcast."""
+
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return answers as probabilities of what may be predicted."""
 

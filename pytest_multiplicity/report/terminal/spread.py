@@ -85,7 +85,7 @@ def _optimistic(pair: SheetPair) -> bool:
 
 def _legend(page: Page, family: FamilyReport) -> RenderableType:
     pairs = family.sheets
-    notes = [f"{page.delta}: largest minus smallest, in points of percent"]
+    notes = [f"{page.delta}: largest minus smallest, {facts.units(family)}"]
     notes += ["chance: as many random candidates"]
     if any(pair.before.within_noise for pair in pairs):
         notes += [f"{page.noise} within test-set noise"]
