@@ -171,7 +171,11 @@ class Called:
             kinds.setdefault(kept.kind, index)
         if len(kinds) > 1:
             ids = self._made.design.ids
-            told = ", ".join(f"a {kind} for {ids[index]}" for kind, index in kinds.items())
+            told = ", ".join(f"{_a(kind)} for {ids[index]}" for kind, index in kinds.items())
             raise DefinitionError(
                 f"family {self._made.name!r} returned {told}: return models of one kind"
             )
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -59,6 +59,14 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A call that raised: what, and the function's own part of the traceback."""
+
+    what: str
+    trace: str
+
+
+@dataclass(frozen=True)
 class Run:
     """What a function's parameter `run` has: its seed and device, a folder, progress and a log."""
 

@@ -20,9 +20,10 @@ from pytest_multiplicity.compute import (
     UnsharableError,
     WorkerPool,
     named,
+    project_code_by_value,
 )
 from pytest_multiplicity.errors import DefinitionError, EvaluationError, MultiplicityError
-from pytest_multiplicity.keeping.calls import PARTS, Call, Given, Returned, Skipped
+from pytest_multiplicity.keeping.calls import PARTS, Broken, Call, Given, Returned, Skipped
 from pytest_multiplicity.keeping.packing import culprit
 from pytest_multiplicity.keeping.work import task
 
@@ -49,6 +50,9 @@ def train(calls: Sequence[Call], given: Given, machine: Machine, family: str) ->
         with bar as shown:
             for call, outcome in _performed(calls, given, pool, machine, shown.advance):
                 match outcome:
+                    case Done(Broken(what, trace)):
+                        failed.append((call, EvaluationError(what)))
+                        failed[-1][1].add_note(trace)
                     case Done(value):
                         yield call, value
                     case Stalled():
@@ -61,7 +65,7 @@ def train(calls: Sequence[Call], given: Given, machine: Machine, family: str) ->
                         died = f"its process died {ATTEMPTS} times ({why}): give it more memory"
                         failed.append((call, EvaluationError(died)))
     if failed:
-        raise _failure(failed)
+        raise _failure(sorted(failed, key=lambda each: calls.index(each[0])))
     if stalled:
         what = f"training {named([call.id for call in stalled])}"
         raise StalledError(what, machine.patience, stalled)
@@ -97,19 +101,22 @@ def _failure(failed: Sequence[tuple[Call, Exception]]) -> Exception:
     kind = DefinitionError if isinstance(error, DefinitionError) else EvaluationError
     reason = str(error) if ours else f"{type(error).__name__}: {error}"
     told = kind(f"training {call.id}: {reason}{also}")
-    told.__cause__ = error
+    for note in () if kind is DefinitionError else getattr(error, "__notes__", ()):
+        told.add_note(note)
     return told
 
 
 def _unsharable(given: Given, family: str, error: Exception) -> str:
     """Say what can't be sent to a worker: a fixture, or what the function captures."""
-    for name, value in given.fixtures.items():
-        if (part := culprit(value, name)) is not None:
+    with project_code_by_value():
+        parts = {name: culprit(value, name) for name, value in given.fixtures.items()}
+        part = culprit(given.function, given.function.__name__)
+    for name, found in parts.items():
+        if found is not None:
             return (
                 f"family {family!r}: its fixture {name!r} can't be sent to the process that trains:"
-                f" {part} can't be pickled; have the fixture return what is trained on"
+                f" {found} can't be pickled; have the fixture return what is trained on"
             )
-    part = culprit(given.function, given.function.__name__)
     return (
         f"family {family!r}: its function can't be sent to the process that trains: "
         f"{part or error} can't be pickled; make it inside the function"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import project_code_by_value
 from pytest_multiplicity.errors import DefinitionError
 from pytest_multiplicity.store import DTYPES, closure_of
+from pytest_multiplicity.training import Recipe
 
 MODULE, ESTIMATOR, CALLABLE = "torch module", "estimator", "callable"
 ANSWERING = ("predict_log_proba", "predict_proba", "decision_function", "predict")
@@ -51,6 +52,10 @@ def pack(model: Any) -> Packed:
         DefinitionError: it is no model, or can't be pickled, which names the part that can't.
     """
     kind = kind_of(model)
+    if isinstance(model, Recipe):
+        raise DefinitionError(
+            "the function returned a pm.Recipe, which is trained once as it is: leave keep=True out"
+        )
     if kind is None:
         hint = "did you forget to return it? " if model is None else ""
         raise DefinitionError(
@@ -97,7 +102,10 @@ def eager(module: nn.Module) -> nn.Module:
 
 
 def culprit(value: Any, label: str) -> str | None:
-    """Name the innermost part of a value that can't be pickled, as `model.head.lock`; or None."""
+    """Name the innermost part of a value that can't be pickled, as `model.head.lock`; or None.
+
+    Ask inside `project_code_by_value`.
+    """
     if _can_be_pickled(value):
         return None
     for _ in range(DEPTH):
@@ -129,8 +137,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _can_be_pickled(value: Any) -> bool:
     try:
-        with project_code_by_value():
-            cloudpickle.dumps(value)
+        cloudpickle.dumps(value)
     except Exception:
         return False
     return True

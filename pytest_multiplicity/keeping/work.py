@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
@@ -15,8 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pytest_multiplicity.compute import Reporter, Shared, Work, preserved_rng, seed_everything
-from pytest_multiplicity.errors import EvaluationError
-from pytest_multiplicity.keeping.calls import PARTS, Call, Given, Returned, Run, Skipped
+from pytest_multiplicity.keeping.calls import PARTS, Broken, Call, Given, Returned, Run, Skipped
 from pytest_multiplicity.keeping.output import bounded
 from pytest_multiplicity.keeping.packing import pack
 
@@ -31,7 +31,7 @@ def task(given: Shared[Given], call: Call, device: torch.device) -> Work:
 
 def _perform(
     given: Shared[Given], call: Call, device: torch.device, reporter: Reporter
-) -> Returned | Skipped:
+) -> Returned | Skipped | Broken:
     _alone()
     process = os.getpid()
     signs = _Signs(reporter)
@@ -41,14 +41,11 @@ def _perform(
     try:
         with _surroundings(call.config.seed):
             model = given.value.function(call.config, **own)
-    except Exception:
-        _end_copy(process)
-        raise
     except BaseException as error:
         _end_copy(process)
-        if type(error).__module__ == "_pytest.outcomes" and type(error).__name__ == "Skipped":
+        if type(error).__name__ == "Skipped" and hasattr(error, "allow_module_level"):  # pytest's
             return Skipped(str(error))
-        raise EvaluationError(_ended(error)) from error
+        return _broken(error)
     _end_copy(process)
     signs.end()
     return Returned(pack(model), time.perf_counter() - begun, run._logged)
@@ -72,10 +69,14 @@ class _Signs:
         self._reporter(PARTS - self._parts)
 
 
-def _ended(error: BaseException) -> str:
+def _broken(error: BaseException) -> Broken:
+    own = error.__traceback__ and error.__traceback__.tb_next  # without the frame above
+    trace = "".join(traceback.format_exception(type(error), error, own))
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}): return the model, or raise an error"
-    return f"{type(error).__name__}: {error}"
+        return Broken(f"it called sys.exit({error.code!r}): return the model, or raise", trace)
+    if isinstance(error, EOFError):
+        return Broken("it asks for input, and nobody can answer where it runs", trace)
+    return Broken(f"{type(error).__name__}: {error}", trace)
 
 
 def _end_copy(process: int) -> None:

@@ -41,7 +41,11 @@ def _alone(
     if not isinstance(excinfo.value, MultiplicityError):
         return report
     cause = excinfo.value.__cause__
-    if cause is not None and _users(pytest.ExceptionInfo.from_exception(cause), item):
+    if (
+        cause is not None
+        and cause.__traceback__
+        and _users(pytest.ExceptionInfo.from_exception(cause), item)
+    ):
         return report
     users = _users(excinfo, item)
     if users:
