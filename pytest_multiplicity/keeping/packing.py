@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pytest_multiplicity.compute import project_code_by_value
 from pytest_multiplicity.errors import DefinitionError
@@ -165,6 +166,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             named = (*model.named_parameters(), *model.named_buffers())
             self._names = {_place(t): name for name, t in named if _is_plain(t)}
 
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, nn.Module) and parametrize.is_parametrized(obj):
+            return _parametrized, (type(obj).__base__, vars(obj))
+        return super().reducer_override(obj)
+
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is not Tensor or not _is_plain(obj):
             return None
@@ -175,6 +181,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             self.tensors[name] = obj.detach().clone()
             self._seen[id(obj)] = name, obj  # held, so that its id isn't used again
         return self._seen[id(obj)][0]
+
+
+def _parametrized(cls: type[nn.Module], state: dict[str, Any]) -> nn.Module:
+    """Make a parametrized module, which torch refuses to pickle: its class is made for it alone."""
+    module = cls.__new__(cls)
+    vars(module).update(state)
+    parametrize._inject_new_class(module)
+    for name in module.parametrizations:  # type: ignore[union-attr]
+        parametrize._inject_property(module, name)
+    return module
 
 
 class _Unpickler(pickle.Unpickler):

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.kept_forged import bomb
+
+from pytest_multiplicity.keeping.entries import KIND, PICKLE
+from pytest_multiplicity.store.files import encode, read
 
 FAMILY = """
     import pytest
@@ -84,9 +88,6 @@ def calls(project: Any) -> list[str]:
     return sorted(found)
 
 
-EVERYBODY = ["4 0", "4 1", "8 0", "8 1"]
-
-
 def test_a_function_is_called_once_and_what_it_returned_is_kept(kept):
     project = kept()
     result = project.run("--multiplicity-plan")
@@ -112,3 +113,90 @@ def test_a_function_is_called_once_and_what_it_returned_is_kept(kept):
 
     result = project.run("--multiplicity-plan")
     result.stdout.fnmatch_lines(["candidate: 4 candidates, 0 to train by its own function"])
+
+
+def test_forged_and_damaged_entries_are_trained_again_with_one_warning(kept):
+    project = kept()
+    project.run()
+    calls(project)
+    fired = Path(project.pytester.path / "fired")
+    entries = sorted(Path(project.pytester.path).glob(".multiplicity/v1/kept/*/*"))
+    assert len(entries) == 4
+    for path in entries:
+        entry = read(path, KIND, path.stem)
+        meta = {**entry.meta, "signature": "0" * 64}
+        path.write_bytes(encode(KIND, path.stem, {**entry.tensors, PICKLE: bomb(fired)}, meta))
+    _, report = project.report()
+    assert len(calls(project)) == 4
+    (warning,) = report["warnings"]
+    assert "4 kept models in the store had no signature of this user's key" in warning
+    assert not fired.exists()
+    _, report = project.report()
+    assert calls(project) == []
+    assert report["families"][0]["stored"] == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(9, -9), (2, 2)], ids=["kill -9", "Ctrl-C"])
+def test_what_was_finished_is_not_called_again(kept, number, code):
+    dies = f"""
+        Path(run.folder, "was here").touch()
+        stored = len(list(Path(".multiplicity/v1/kept").glob("*/*")))
+        if stored >= 2 and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getppid(), {number})
+            time.sleep(60)
+        model = Net("""
+    project = kept(
+        ("\n        model = Net(", dies),
+        (
+            "import pytest\n",
+            "import os\n    import time\n    from pathlib import Path\n    import pytest\n",
+        ),
+    )
+    result = project.pytester.runpytest_subprocess("-p", "no:randomly")
+    assert result.ret == code
+    before = calls(project)
+    left = list(Path(project.pytester.path / ".multiplicity" / "unfinished").iterdir())
+    assert 1 <= len(left) <= 2  # those in flight, in a worker each
+    assert len(before) - len(left) >= 2
+    result = project.pytester.runpytest_subprocess("-p", "no:randomly")
+    assert result.ret == 0
+    after = calls(project)
+    assert len(after) == 4 - (len(before) - len(left))
+    assert not list(Path(project.pytester.path / ".multiplicity" / "unfinished").iterdir())
+
+
+def test_a_candidate_that_its_function_skips_is_skipped(kept):
+    skips = (
+        "model = Net(config.width)",
+        "if config.seed: pytest.skip('no GPU')\n        model = Net(config.width)",
+    )
+    result, report = kept(skips).report("-rs")
+    result.assert_outcomes(passed=2, skipped=3)
+    result.stdout.fnmatch_lines(["SKIPPED * no GPU"])
+    assert not report["complete"]
+    assert report["gates"][0]["outcome"] == "not evaluated"
+
+
+def test_functions_that_fail_are_named_and_the_others_kept(kept):
+    fails = (
+        "model = Net(config.width)",
+        "assert config.seed == 0, 'no convergence'\n        model = Net(config.width)",
+    )
+    project = kept(fails)
+    result = project.run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "*EvaluationError: training default-seed1: AssertionError: no convergence",
+            "*width8-seed1 failed, too*",
+        ]
+    )
+    calls(project)
+    project.run()
+    assert calls(project) == ["4 1", "8 1"]
+
+
+def test_run_is_for_families_that_keep(kept):
+    result = kept((", keep=True", "")).run()
+    result.stdout.fnmatch_lines(["*has a parameter 'run'*say keep=True*"])
