@@ -12,6 +12,7 @@ import pandas as pd
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.choice import Choice, choose
+from pytest_multiplicity.evaluation.copies import distinct
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.statistics import Sheet, expected_range, predictive, rashomon_capacity
@@ -28,6 +29,8 @@ class Survivors(Sequence[Candidate]):
 
     Every method takes `under=`, an intervention; what it says of samples is in the order of the
     data. A method that needs a pair of candidates raises MeasurementError when there is none left.
+    Copies, whose answers on the data are equal, are all there, and count once in what is said of
+    the data.
     """
 
     def __init__(self, population: Population, indices: Sequence[int]) -> None:
@@ -114,8 +117,10 @@ class Survivors(Sequence[Candidate]):
     def expected_spread(self, data: Data | str, under: Under = None) -> float:
         """Return the mean spread of as many candidates drawn at random from the family."""
         self._need(1)
-        scores = self._population.accuracies(data, under).of_everybody().scores
-        drawn = expected_range(scores[~np.isnan(scores)], len(self))
+        metric = self._population.accuracies(data, under).of_everybody()
+        everyone = np.flatnonzero(~np.isnan(metric.scores)).tolist()
+        scores = metric.scores[self._once(everyone, metric, data, under)]
+        drawn = expected_range(scores, len(self._once(self._indices, metric, data, under)))
         return float(drawn.high - drawn.low)
 
     def sheet(self, data: Data | str, under: Under = None) -> Sheet:
@@ -131,7 +136,7 @@ class Survivors(Sequence[Candidate]):
 
         Columns: `target`, the data's attributes, and each survivor's prediction under its id.
         """
-        predictions = self._predictions(data, under)
+        predictions = self._said(data, under)
         rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
         said = {c.id: predictions[i, rows] for i, c in enumerate(self)}
         asked = self._population.ask(data, under)
@@ -186,7 +191,7 @@ class Survivors(Sequence[Candidate]):
         targets = self._population.ask(data, under).targets.numpy()
         return targets if label is None else np.full(len(targets), label)
 
-    def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
+    def _said(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
         """`[survivors, n]`."""
         self._need(1)
         known = self._population.accuracies(data, under).predictions
@@ -194,7 +199,26 @@ class Survivors(Sequence[Candidate]):
             return known[self._indices].astype(np.int64)
         return np.stack([candidate.predictions(data, under).numpy() for candidate in self])
 
+    def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
+        """`[distinct survivors, n]`."""
+        said = self._said(data, under)
+        return said[distinct(said, lambda position: self[position].logits(data, under))]
+
     def _probabilities(self, data: Data, under: Under) -> npt.NDArray[np.float32]:
-        """`[survivors, n, classes]`."""
+        """`[distinct survivors, n, classes]`."""
         self._need(1)
-        return np.stack([candidate.probabilities(data, under).numpy() for candidate in self])
+        said = np.stack([candidate.probabilities(data, under).numpy() for candidate in self])
+        return said[distinct(said, lambda position: self[position].logits(data, under))]
+
+    def _once(
+        self, indices: Sequence[int], metric: Metric, data: Data | str, under: Under
+    ) -> Sequence[int]:
+        """Return these candidates of the family, of copies the first; of recorded scores all."""
+        if metric.predictions is None or isinstance(data, str):
+            return indices
+        candidates = self._population.candidates
+        kept = distinct(
+            metric.predictions[indices],
+            lambda position: candidates[indices[position]].logits(data, under),
+        )
+        return [indices[position] for position in kept]

@@ -91,9 +91,10 @@ def _copies(family: FamilyFindings) -> list[str]:
         if measured.sum() < family.alive.sum():
             idle = seed_has_no_effect(first, family.seen.design)
             notes.append(
-                f"copies: {family.alive.sum()} candidates, {measured.sum()} distinct on {data}; "
+                ("the seed has no effect: " if idle else "copies: ")
+                + f"{family.alive.sum()} candidates, {measured.sum()} distinct on {data}; "
                 "equal answers count once in statistics"
-                + ("; the seed has no effect: draw from config.seed, or say seeds=1" * idle)
+                + ("; draw from config.seed, or say seeds=1" * idle)
             )
     return notes
 

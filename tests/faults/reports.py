@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PATHS = ("json", "html", "markdown", "store")  # settings that may differ between two runs
-WORK = ("trained", "from_store")  # what was done anew is no result
+WORK = ("trained", "stored", "from_store")  # what was done anew is no result
 
 
 def comparable(report: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_a_second_run_searches_alike_and_computes_nothing(searched):
     assert (work["intervened"], work["inferred"]) == (0, 0)
     assert second.parseoutcomes() == first.parseoutcomes()
     for report in (before, after):
-        for key in ("trained", "from_store"):
+        for key in ("trained", "stored", "from_store"):
             report["families"][0].pop(key)
         report["settings"].pop("json")
     assert before == after

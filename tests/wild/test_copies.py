@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from support.bench import bench
 from support.recorded_suite import run, verdicts
+
+import pytest_multiplicity as pm
+
+__all__ = ["bench"]
 
 FAMILY = """
 import random
@@ -66,9 +73,8 @@ def test_who_draws_from_the_global_generators_gets_the_seed_s_numbers(pytester, 
 @pytest.mark.parametrize("body", SAME.values(), ids=SAME)
 def test_copies_are_told_and_count_once(pytester, body):
     family, said = report_of(pytester, body)
-    text = "copies: 6 candidates, 1 distinct on d"
-    assert text in said
-    assert "the seed has no effect: draw from config.seed, or say seeds=1" in said
+    assert "the seed has no effect: 6 candidates, 1 distinct on d; equal answers count once" in said
+    assert "draw from config.seed, or say seeds=1" in said
     (sheet,) = family["sheets"]
     assert (sheet["before"]["count"], sheet["before"]["delta_all"]) == (6, 0.0)
     assert (sheet["before"]["noise_floor"], sheet["before"]["p_value"]) == (0.0, 1.0)
@@ -93,3 +99,26 @@ def test_equal_predictions_are_no_copies(pytester):
         "w = torch.tensor([[0.0, 1 + config.seed]] * 4) + config.idle; return lambda x: x @ w",
     )
     assert not [each for each in family["notes"] if each.startswith("copies")]
+
+
+def test_survivors_count_copies_once_and_keep_them_all(bench):
+    def made(config):
+        torch.manual_seed(config.seed)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+
+    def copied(config):
+        return made(SimpleNamespace(seed=config.seed // 3 if config.seed < 6 else config.seed))
+
+    several = bench.family(copied, vary={}, seeds=9)  # 0, 0, 0, 1, 1, 1, 6, 7, 8
+    few = bench.family(made, vary={}, design=[{"lr": 0.1, "seed": s} for s in (0, 1, 6, 7, 8)])
+    some, others = pm.Survivors(several, range(9)), pm.Survivors(few, range(5))
+    assert len(some) == 9
+    assert some.disagreement(bench.test) == others.disagreement(bench.test) > 0
+    for name in ("self_consistency", "rashomon_capacity", "score_variance"):
+        left, right = (getattr(each, name)(bench.test) for each in (some, others))
+        assert (left == right).all()
+    assert some[1:7].expected_spread(bench.test) == pytest.approx(
+        pm.Survivors(few, range(3)).expected_spread(bench.test)
+    )
+    assert some[:3].disagreement(bench.test) == 0
+    assert [*some.conflicts(bench.test)][-9:] == [each.id for each in some]
