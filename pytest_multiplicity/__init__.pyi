@@ -11,6 +11,7 @@ from .interventions import InputNoise as InputNoise
 from .interventions import OutputNoise as OutputNoise
 from .interventions import intervention as intervention
 from .interventions import strategies as strategies
+from .plugin.fixtures import answers as answers
 from .plugin.fixtures import family as family
 from .plugin.fixtures import recorded as recorded
 from .statistics import Sheet as Sheet

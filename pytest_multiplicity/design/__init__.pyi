@@ -1,3 +1,6 @@
+from .answered import Answered as Answered
+from .answered import AnswerTable as AnswerTable
+from .answered import Told as Told
 from .arguments import call_with_attributes as call_with_attributes
 from .arguments import call_with_targets as call_with_targets
 from .arguments import second_argument as second_argument

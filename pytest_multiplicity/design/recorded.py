@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_multiplicity.design.config import Config
 from pytest_multiplicity.design.design import Design, Kind
 from pytest_multiplicity.design.ids import configuration_ids, seed_texts
+from pytest_multiplicity.design.tables import read_table
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Recorded:
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        table = self._read()
+        table = read_table(self.scores, self.where, "scores")
         missing = [c for c in (*self.default, self.seed) if c not in table.columns]
         if missing:
             raise ScoresError(
@@ -127,23 +127,6 @@ class Recorded:
         self._check_metrics(table)
         self._check_repeats(table)
         return table
-
-    def _read(self) -> pd.DataFrame:
-        import pandas as pd
-
-        if isinstance(self.scores, pd.DataFrame):
-            return self.scores.reset_index(drop=True)
-        path = Path(self.scores)
-        if not path.is_absolute():
-            path = Path(self.where.rsplit(":", 1)[0]).parent / path
-        try:
-            return pd.read_csv(path)
-        except OSError as error:
-            raise ScoresError(f"can't read the scores {str(path)!r}: {error.strerror}") from None
-        except (ValueError, pd.errors.ParserError) as error:
-            raise ScoresError(
-                f"{str(path)!r} is no table of comma-separated values: {error}"
-            ) from None
 
     def _check_seeds(self, table: pd.DataFrame) -> None:
         for value in table[self.seed].tolist():

@@ -8,3 +8,4 @@ from .models import Models as Models
 from .question import Asked as Asked
 from .question import Under as Under
 from .question import ask as ask
+from .told import ToldAnswers as ToldAnswers

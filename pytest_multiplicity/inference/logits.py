@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, as_new, named, watched
-from pytest_multiplicity.errors import MeasurementError, guarded
+from pytest_multiplicity.errors import DataError, MeasurementError, guarded
 from pytest_multiplicity.inference.answers import toward
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import size_of
@@ -17,6 +17,7 @@ from pytest_multiplicity.inference.infer import BATCH, Infer, Model
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer
 from pytest_multiplicity.inference.question import Asked
+from pytest_multiplicity.inference.told import ToldAnswers
 from pytest_multiplicity.store import fingerprint
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
@@ -123,6 +124,8 @@ class Logits:
     def _inferred(
         self, chunk: Sequence[int], asked: Asked, what: str, advance: Callable[[int], None]
     ) -> list[Tensor]:
+        if any(isinstance(self._made.all[i], ToldAnswers) for i in chunk):
+            return [self._looked_up(i, asked) for i in chunk]
         with guarded(what):
             models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
@@ -131,6 +134,16 @@ class Logits:
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
         return logits
+
+    def _looked_up(self, index: int, asked: Asked) -> Tensor:
+        """Return what a candidate of a table said."""
+        told = self._made.all[index]
+        assert isinstance(told, ToldAnswers)
+        try:
+            given = told.about(asked.source, asked.under)
+        except DataError as error:
+            raise DataError(f"{self._models.design.ids[index]}: {error}") from None
+        return self._read(index, told, given, asked)
 
     def _read(self, index: int, model: Model, given: Tensor, asked: Asked) -> Tensor:
         """Return what a candidate gave as the task of the data reads it."""

@@ -1,16 +1,16 @@
-"""`pm.family` and `pm.recorded`: functions and tables that become fixtures."""
+"""`pm.family`, `pm.recorded` and `pm.answers`: functions and tables that become fixtures."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.design import Built, Definition, Recorded
+from pytest_multiplicity.design import Answered, AnswerTable, Built, Config, Definition, Recorded
 from pytest_multiplicity.plugin import factory
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
@@ -86,6 +86,54 @@ def recorded(
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     definition = Recorded(scores, dict(default or {}), seed, unit, dict(n or {}), where)
     return _fixture(definition, "recorded", None)
+
+
+def answers(
+    table: Any,
+    default: Mapping[str, Any] | None = None,
+    *,
+    id: str,
+    candidate: str | None = None,
+    predict: str | Sequence[str] | None = None,
+    probabilities: bool | str | Sequence[str] | Mapping[Any, str] | None = None,
+    seed: str = "seed",
+    task: str | None = None,
+) -> Any:
+    """Make a family from a table of answers: `candidate = pm.answers("said.csv", id="question")`.
+
+    What can be measured on answers works: accuracies, groups, measures, predictive multiplicity,
+    gates. What needs the model (gradients, changed inputs) says so.
+
+    Args:
+        table: a CSV or parquet file (relative to the file that calls) or a DataFrame. With
+            `candidate`, or columns for the axes in `default`, a row for each sample and candidate;
+            else a row for each sample and a column for each candidate.
+        default: the default configuration. Its keys are the columns that are axes; without, who
+            answers is the one axis.
+        id: the column that names samples, as the data's attribute of the same name does.
+        candidate: the column that names who answers. Several of one configuration are its seeds,
+            where there is no column of seeds.
+        predict: the column of labels or values (of a table with a column per candidate: those
+            columns); not needed where only one is left.
+        probabilities: instead, the column with the probability of the second class, or a column
+            for each class, `{"no": "p_no", "yes": "p_yes"}`, or a list of them: named as the
+            classes, or in their order. True where there is a column per
+            candidate.
+        seed: the column with the seeds.
+        task: what the answers are for; data of another task are refused.
+    """
+    caller = sys._getframe(1)
+    where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    known = AnswerTable(table, default, id, candidate, predict, probabilities, seed, task, where)
+
+    def tell(config: Config) -> Any:
+        from pytest_multiplicity.inference import ToldAnswers
+
+        return ToldAnswers(known.told(config), id, task)
+
+    return _fixture(
+        Answered(tell, dict(default or {}), {}, 1, "star", table=known), "answers", None
+    )
 
 
 def _fixture(definition: Definition, name: str, doc: str | None) -> Any:

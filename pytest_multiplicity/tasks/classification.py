@@ -171,6 +171,23 @@ class Classification:
         found[:, places] = answers
         return found
 
+    def of_probabilities(
+        self, sure: Tensor, classes: Sequence[Any] | None, targets: Tensor, name: str
+    ) -> Tensor:
+        """Return probabilities as logits; one for each sample is that of the second class."""
+        one = sure.ndim == 1 or sure.shape[1] == 1
+        rows = torch.stack([1 - sure.flatten(), sure.flatten()], dim=1) if one else sure
+        off = (rows < 0) | (rows > 1)
+        if bool(off.any()) or float((rows.sum(dim=1) - 1).abs().max()) > SUMS_TO_1:
+            odd = off.any(dim=1) | ((rows.sum(dim=1) - 1).abs() > SUMS_TO_1)
+            row = sure[int(odd.nonzero()[0])].reshape(-1).tolist()
+            raise MeasurementError(
+                f"{row} are no probabilities of a sample of {name!r}: they lie in [0, 1], and "
+                "those of all classes sum to 1"
+            )
+        logits = rows.log()
+        return logits if classes is None else self.columns(logits, classes, targets, name)
+
     def codes(self, labels: Any, name: str) -> Tensor:
         """Return the indices [n], int64, of the classes that labels name.
 

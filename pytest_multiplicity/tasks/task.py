@@ -74,6 +74,11 @@ class Task(Protocol):
     ) -> Tensor:
         """Return answers `[n, C]` about classes that a model names in the order of the data's."""
 
+    def of_probabilities(
+        self, sure: Tensor, classes: Sequence[Any] | None, targets: Tensor, name: str
+    ) -> Tensor:
+        """Return probabilities as answers. Raises MeasurementError where they are none."""
+
     def codes(self, labels: Any, name: str) -> Tensor:
         """Return labels in the form of targets. Raises MeasurementError for an unknown one."""
 
