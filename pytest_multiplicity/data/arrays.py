@@ -26,6 +26,10 @@ def as_tensor(values: Any, what: str) -> Tensor:
             f"{what} are {odd}: give a dense tensor with its values (.to_dense(), "
             ".to_padded_tensor(0) or .dequantize())"
         )
+    if tensor.dtype is torch.uint64 and tensor.numel():
+        most = int(tensor.detach().cpu().numpy().max())
+        if most >= 2**63:
+            raise DataError(f"{what} go up to {most}, beyond 64 bits: give smaller ones")
     return tensor.to(torch.int64) if tensor.dtype in _UNSIGNED else tensor
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pytest_multiplicity.data.arrays import as_tensor
 from pytest_multiplicity.errors import DataError
-from pytest_multiplicity.tasks import Task
+from pytest_multiplicity.tasks import Task, of_targets
 
 Bounds = tuple[float, float]
 
@@ -34,12 +34,22 @@ def check_inputs(inputs: Any, name: str) -> Tensor:
     return tensor.to("cpu", torch.float32)
 
 
-def check_targets(targets: Any, n: int, task: Task, name: str) -> Tensor:
-    """Return the targets as a CPU tensor [n, ...] in the form of a task."""
-    tensor = task.check_targets(as_tensor(targets, f"targets of {name!r}").detach(), name)
+def check_targets(
+    targets: Any,
+    n: int,
+    name: str,
+    *,
+    task: str | Task | None = None,
+    tolerance: float | None = None,
+    ignore: int = -100,
+) -> tuple[Task, Tensor]:
+    """Return the task of the targets, and these as a CPU tensor [n, ...] in its form."""
+    found, tensor = of_targets(targets, task, tolerance, ignore, name=name, as_tensor=as_tensor)
+    if tensor is None:
+        return found, torch.zeros(n, dtype=torch.int64)
     if len(tensor) != n:
         raise DataError(f"{name!r} has {n} inputs but {len(tensor)} targets: give one per input")
-    return tensor
+    return found, tensor
 
 
 def check_attributes(attributes: Any, n: int, name: str) -> pd.DataFrame | None:

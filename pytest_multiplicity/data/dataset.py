@@ -13,7 +13,7 @@ from pytest_multiplicity.data.inputs import Dataset, InMemory, Selected, Source
 from pytest_multiplicity.data.query import matching_rows
 from pytest_multiplicity.data.reading import read_dataset
 from pytest_multiplicity.errors import DataError
-from pytest_multiplicity.tasks import Classification, Task
+from pytest_multiplicity.tasks import Task
 
 
 class Split(NamedTuple):
@@ -32,12 +32,17 @@ class Data:
     Args:
         inputs: floats [n, ...], a tensor or an array. Images are in [0, 1]; models normalise
             inside, as RobustBench's do.
-        targets: class indices [n], from 0.
+        targets: class indices, text or categories [n], values [n] or [n, k], several labels [n, k]
+            of 0 and 1, dense labels [n, ...], or None where only agreement is measured.
         attributes: a DataFrame, or what makes one, with a row per sample; see `where`.
         name: how reports call the data set. Two of one name and different content are an error.
         bounds: what inputs range between; attacks and noise are clamped to them. None for inputs
             without bounds.
         fingerprint: what identifies the inputs, instead of a hash of them.
+        task: "classification", "regression", "multilabel" or "dense", where the targets alone would
+            say another.
+        tolerance: the distance up to which a value is right, of a regression.
+        ignore: the target of positions that don't count, of dense labels.
 
     Its `task` says what depends on what is asked of a model: which predictions are right, and more.
 
@@ -54,13 +59,15 @@ class Data:
         name: str = "data",
         bounds: tuple[float, float] | None = (0, 1),
         fingerprint: str | None = None,
+        task: str | Task | None = None,
+        tolerance: float | None = None,
+        ignore: int = -100,
     ) -> None:
         if not (isinstance(name, str) and name):
             raise DataError(f"the name of a data set is text that reports can show: got {name!r}")
         if not isinstance(fingerprint, str | None):
             raise DataError(f"the fingerprint of {name!r} is {fingerprint!r}: give text, or None")
         self.name = name
-        self.task: Task = Classification()
         self.bounds = checks.check_bounds(bounds, name)
         self.source = inputs if isinstance(inputs, Source) else self._in_memory(inputs)
         if fingerprint is not None:
@@ -68,7 +75,9 @@ class Data:
             self.source.readable = not self.source.streamed
         self._root: Data | None = None
         self.rows = torch.arange(len(self))
-        self.targets = checks.check_targets(targets, len(self), self.task, name)
+        self.task, self.targets = checks.check_targets(
+            targets, len(self), name, task=task, tolerance=tolerance, ignore=ignore
+        )
         self.attributes = checks.check_attributes(attributes, len(self), name)
 
     def _in_memory(self, inputs: Any) -> InMemory:
@@ -87,6 +96,9 @@ class Data:
         targets: Any = None,
         fingerprint: str | None = None,
         stream: bool | None = None,
+        task: str | Task | None = None,
+        tolerance: float | None = None,
+        ignore: int = -100,
     ) -> Data:
         """Make a data set from a map-style dataset of (input, target) pairs, as torchvision's are.
 
@@ -99,9 +111,12 @@ class Data:
             attributes: as for `Data`.
             name: as for `Data`.
             bounds: as for `Data`.
-            targets: class indices [n], instead of the dataset's own.
+            targets: as for `Data`, instead of the dataset's own.
             fingerprint: identifies the inputs of a dataset that is too big to be read for a hash.
             stream: True reads samples as they are needed, False all at once; None decides by size.
+            task: as for `Data`, with `tolerance` and `ignore`.
+            tolerance: as for `Data`.
+            ignore: as for `Data`.
 
         Raises:
             DataError: as for `Data`; or the dataset has no samples, inputs of several shapes, or
@@ -115,7 +130,15 @@ class Data:
             stream=stream,
         )
         return cls(
-            source, read_targets, attributes, name=name, bounds=bounds, fingerprint=fingerprint
+            source,
+            read_targets,
+            attributes,
+            name=name,
+            bounds=bounds,
+            fingerprint=fingerprint,
+            task=task,
+            tolerance=tolerance,
+            ignore=ignore,
         )
 
     def __deepcopy__(self, memo: object) -> Data:
@@ -179,6 +202,7 @@ class Data:
             hashing.hash_rows(self.targets),
             hashing.hash_frame(self.attributes),
             self.bounds,
+            *self.task.identity,
         )
 
     def where(self, query: str) -> Data:
@@ -216,4 +240,5 @@ class Data:
             attributes,
             name=name,
             bounds=self.bounds,
+            task=self.task,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,28 +24,13 @@ from pytest_multiplicity.evaluation.metric import Floats, Metric
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Under
 from pytest_multiplicity.store import fingerprint
-from pytest_multiplicity.tasks import Named
+from pytest_multiplicity.tasks import Named, Vote
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.population import Population
-    from pytest_multiplicity.tasks import Task
 
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Vote:
-    """What the members say of `n` samples."""
-
-    probabilities: Tensor  # [n, C], the mean of the members'
-    said: Tensor  # [n], what has the most votes; of equals the more probable
-    agreement: Tensor  # [n], the share of members that say it
-
-    @classmethod
-    def of(cls, members: Sequence[Tensor], task: Task) -> Vote:
-        """Count the votes of the members' probabilities: [n, C] each."""
-        return cls(torch.stack(list(members)).mean(dim=0), *task.vote(members))
 
 
 class Ensemble:
@@ -76,16 +61,26 @@ class Ensemble:
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
         """Return the mean of the members' probabilities, `[n, classes]`, also where it abstains."""
-        return self._vote(data, under).probabilities
+        vote = self._vote(data, under)
+        if vote.probabilities is None:
+            return data.task.probabilities(vote.answers)
+        return vote.probabilities
 
     def logits(self, data: Data, under: Under = None) -> Tensor:
-        """Return the logarithm of `probabilities`."""
-        return self.probabilities(data, under).clamp_min(torch.finfo(torch.float32).tiny).log()
+        """Return what one model would answer that says what the ensemble does.
+
+        Of classes the logarithm of `probabilities`, of values their mean.
+        """
+        return self._vote(data, under).answers
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
-        """Return what most members say of each sample, `[n]`, int64; -1 where it abstains."""
+        """Return what most members say of each sample, int64; -1 where it abstains.
+
+        Of values their mean, and nan.
+        """
         vote = self._vote(data, under)
-        return torch.where(self._answers(vote), vote.said, data.task.no_prediction)
+        answered = self._answers(vote).reshape(-1, *[1] * (vote.said.ndim - 1))
+        return torch.where(answered, vote.said, data.task.no_prediction)
 
     def coverage(self, data: Data, under: Under = None) -> float:
         """Return the share of samples that it answers."""
@@ -168,6 +163,6 @@ class Ensemble:
         asked = self._population.ask(data, under)
         key = asked.data.fingerprint, fingerprint(list(asked.under.steps))
         if key not in self._votes:
-            members = [each.probabilities(data, under) for each in self.members]
-            self._votes[key] = Vote.of(members, data.task)
+            members = [each.logits(data, under) for each in self.members]
+            self._votes[key] = data.task.vote(members)
         return self._votes[key]

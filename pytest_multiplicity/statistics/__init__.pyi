@@ -16,6 +16,11 @@ from .noise import noise_of_metric as noise_of_metric
 from .pairs import Pairs as Pairs
 from .pairs import upper_quantile as upper_quantile
 from .predictive import agreement as agreement
+from .said import Codes as Codes
+from .said import Said as Said
+from .said import Values as Values
+from .said import mean_by as mean_by
+from .said import within_samples as within_samples
 from .sheet import Sheet as Sheet
 from .sheet import table_counts as table_counts
 from .votes import most_voted as most_voted

@@ -1,5 +1,13 @@
+from .accuracy import share_right as share_right
+from .choice import of_targets as of_targets
 from .classification import Classification as Classification
+from .dense import Dense as Dense
 from .measures import Named as Named
 from .measures import measure_named as measure_named
+from .multilabel import Multilabel as Multilabel
+from .nothing import Nothing as Nothing
+from .plain import Plain as Plain
+from .regression import Regression as Regression
 from .task import Loss as Loss
 from .task import Task as Task
+from .task import Vote as Vote

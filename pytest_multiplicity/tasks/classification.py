@@ -14,15 +14,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
-from pytest_multiplicity.tasks.task import Loss
+from pytest_multiplicity.statistics import Codes
+from pytest_multiplicity.tasks import doubts, matching
+from pytest_multiplicity.tasks.labels import BOOLS
+from pytest_multiplicity.tasks.plain import check_whole
+from pytest_multiplicity.tasks.task import Loss, Vote
 
-SUMS_TO_1 = 1e-3  # how far rows of half precision are from it
 CERTAIN = float(np.finfo(np.float32).max)
 
 
-def _lanes_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def _logits(answers: Tensor, targets: Tensor) -> Tensor:
+    """Return logits; of one `[...]` or `[..., 1]`, that of the second of two classes, [0, z]."""
+    answers = answers if answers.ndim > targets.ndim else answers[..., None]
+    if answers.shape[-1] != 1:
+        return answers
+    return torch.cat([torch.zeros_like(answers), answers], dim=-1)
+
+
+def _cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(_logits(answers, targets), targets)
+
+
+def _lanes_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
     # Over [K, C, b]: with few classes this is three times quicker than over rows.
-    each = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+    logits = _logits(answers, targets).transpose(1, 2)
+    each = F.cross_entropy(logits, targets, reduction="none")
+    return each.mean(1)
+
+
+def _binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
+    one = answers.reshape(targets.shape)
+    return F.binary_cross_entropy_with_logits(one, targets.to(answers.dtype))
+
+
+def _lanes_binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
+    one = answers.reshape(targets.shape)
+    each = F.binary_cross_entropy_with_logits(one, targets.to(answers.dtype), reduction="none")
     return each.mean(1)
 
 
@@ -37,25 +64,25 @@ class Classification:
     name: ClassVar = "classification"
     answers: ClassVar = "logits [batch, classes]"
     losses: ClassVar = MappingProxyType(
-        {"cross_entropy": Loss(F.cross_entropy, _lanes_cross_entropy)}
+        {
+            "cross_entropy": Loss(_cross_entropy, _lanes_cross_entropy, (F.cross_entropy,)),
+            "binary_cross_entropy": Loss(_binary_cross_entropy, _lanes_binary_cross_entropy),
+        }
     )
     no_prediction: ClassVar = -1
+    kept_as: ClassVar = torch.int32
+    has_accuracy: ClassVar = True
+    views: ClassVar = ("",)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """The names, where they are more than the indices."""
+        return () if self.names in (None, BOOLS) else ("classes", self.names)
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as a CPU int64 tensor [n] of class indices."""
-        one_each = targets.ndim > 0 and targets.numel() == len(targets)
-        if one_each and (targets.is_floating_point() or targets.is_complex()):
-            raise DataError(
-                f"targets of {name!r} are {targets.dtype}: this is for classification, not "
-                "regression; give one class index per sample (targets.long() if they are indices "
-                "already)"
-            )
-        several = targets.ndim == 2 and int((targets != 0).sum(1).amax()) > 1
-        if several and bool(((targets == 0) | (targets == 1)).all()):
-            raise DataError(
-                f"targets of {name!r} have several labels for a sample: give one class index per "
-                "sample, and each label a data set of its own (a column of these)"
-            )
+        if targets.is_complex() or targets.is_floating_point():
+            targets = check_whole(targets, name, "class indices")
         if targets.ndim != 1:
             raise DataError(
                 f"targets of {name!r} have shape {tuple(targets.shape)}: give one class index per "
@@ -71,11 +98,11 @@ class Classification:
 
     def describe(self, targets: Tensor) -> str:
         """Say how many classes there are."""
-        return f"{int(targets.max()) + 1} classes"
+        return f"{len(self.names or ()) or int(targets.max()) + 1} classes"
 
     def fit(self, answers: Tensor, samples: int) -> bool:
-        """Return whether these are logits [n, C]."""
-        return answers.ndim == 2 and len(answers) == samples
+        """Return whether these are logits [n, C], or one logit [n]."""
+        return answers.ndim in (1, 2) and len(answers) == samples
 
     def read_answers(self, answers: Tensor, targets: Tensor, name: str) -> Tensor:
         """Return logits [n, C], float32, or labels [n], int64.
@@ -113,44 +140,7 @@ class Classification:
         Raises MeasurementError where they are probabilities, for which no logits can be taken. The
         one logit of a `network` that learned little may lie in [0, 1], too: that is said only.
         """
-        if len(given) < 2 or given.ndim > 2 or not given.is_floating_point():
-            return None
-        rows = given.reshape(len(given), -1)
-        if bool((rows == rows[:1]).all()):
-            return f"answers about {name!r} are the same for every sample"
-        if rows.min() < 0 or rows.max() > 1:
-            return None
-        hard = bool(((rows == 0) | (rows == 1)).all())
-        if rows.shape[1] == 1:
-            return self._doubts_about_one(rows, name, hard=hard, sure=not network)
-        if float((rows.double().sum(1) - 1).abs().max()) > SUMS_TO_1:
-            return None
-        if hard:
-            return (
-                f"answers about {name!r} are 0 and 1 alone: they are taken for logits, and if they "
-                "are labels they had better be ints, one for each sample"
-            )
-        most = np.e / (np.e + rows.shape[1] - 1)
-        raise MeasurementError(
-            f"answers about {name!r} are probabilities: rows lie in [0, 1] and sum to 1. Taken for "
-            f"logits they would bend every probability to at most {most:.2f}: return their "
-            "logarithm (predict_log_proba, torch.log(p)), the fitted estimator itself, or logits "
-            "from before the last softmax"
-        )
-
-    def _doubts_about_one(self, rows: Tensor, name: str, *, hard: bool, sure: bool) -> str | None:
-        if sure and not hard and rows.min() < 0.5 < rows.max():
-            raise MeasurementError(
-                f"answers about {name!r} are probabilities: one number for each sample, all in "
-                "[0, 1]. Taken for one logit they would all mean the second class: return "
-                "torch.logit(p), the fitted estimator itself, or the logit from before the last "
-                "sigmoid (as two columns, 0 and z, if these are logits after all)"
-            )
-        what = "0 and 1 alone" if hard else "all in [0, 1]"
-        return (
-            f"answers about {name!r} are {what}: they are taken for one logit, which above 0 means "
-            "the second class; labels had better be ints, and probabilities logits"
-        )
+        return doubts.about_logits(given, name, network=network)
 
     def columns(
         self, answers: Tensor, classes: Sequence[Any], targets: Tensor, name: str
@@ -175,17 +165,7 @@ class Classification:
         self, sure: Tensor, classes: Sequence[Any] | None, targets: Tensor, name: str
     ) -> Tensor:
         """Return probabilities as logits; one for each sample is that of the second class."""
-        one = sure.ndim == 1 or sure.shape[1] == 1
-        rows = torch.stack([1 - sure.flatten(), sure.flatten()], dim=1) if one else sure
-        off = (rows < 0) | (rows > 1)
-        if bool(off.any()) or float((rows.sum(dim=1) - 1).abs().max()) > SUMS_TO_1:
-            odd = off.any(dim=1) | ((rows.sum(dim=1) - 1).abs() > SUMS_TO_1)
-            row = sure[int(odd.nonzero()[0])].reshape(-1).tolist()
-            raise MeasurementError(
-                f"{row} are no probabilities of a sample of {name!r}: they lie in [0, 1], and "
-                "those of all classes sum to 1"
-            )
-        logits = rows.log()
+        logits = matching.logits_of(sure, name)
         return logits if classes is None else self.columns(logits, classes, targets, name)
 
     def codes(self, labels: Any, name: str) -> Tensor:
@@ -193,32 +173,7 @@ class Classification:
 
         Raises MeasurementError for a label that no target of `name` has.
         """
-        listed = np.asarray(labels).tolist()
-        known = self._known(list(dict.fromkeys(listed)))
-        for label in known:
-            if known[label] is not None:
-                continue
-            those = (
-                f"targets of {name!r} have no names: give pm.Data the labels themselves"
-                if self.names is None
-                else f"{name!r} has {', '.join(map(repr, self.names))}: give it the same names, "
-                "all of them as categories of a pandas Categorical where it lacks some"
-            )
-            raise MeasurementError(f"a model names a class {label!r}, and {those}")
-        return torch.tensor([known[label] for label in listed], dtype=torch.int64)
-
-    def _known(self, labels: Sequence[Any]) -> dict[Any, int | None]:
-        """Return the index of each label: all of them by name, else all as indices themselves."""
-        names = self.names or ()
-        for same in (_itself, str):
-            places = {same(each): index for index, each in enumerate(names)}
-            if names and all(same(label) in places for label in labels):
-                return {label: places[same(label)] for label in labels}
-        top = len(names) if names else np.inf
-        coded = all(isinstance(each, str) for each in names)
-        if coded and all(_is_index(label, top) for label in labels):
-            return {label: int(label) for label in labels}
-        return {label: names.index(label) if label in names else None for label in labels}
+        return matching.codes_of(labels, self.names, name)
 
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where there are labels that the model has no logit for."""
@@ -234,22 +189,47 @@ class Classification:
 
     def check_trainable(self, answers: object, batch: Tensor, targets: Tensor) -> None:
         """Raise RecipeError for what isn't logits [b, C], or fewer classes than targets have."""
-        if not isinstance(answers, Tensor) or not self.fit(answers, len(batch)):
+        top = int(targets.max())
+        fits = isinstance(answers, Tensor) and self.fit(answers, len(batch))
+        if not isinstance(answers, Tensor) or not fits or (answers.ndim == 1 and top > 1):
             shape = tuple(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
             raise RecipeError(
                 f"the model gives {shape} for a batch of {len(batch)} samples: "
                 f"it must give logits of shape ({len(batch)}, classes)"
             )
-        top = int(targets.max())
-        if answers.shape[1] <= top:
+        classes = 1 if answers.ndim == 1 else answers.shape[1]
+        if max(classes, 2) <= top:
             raise RecipeError(
-                f"the model gives {answers.shape[1]} classes, but the data has a target {top}: "
+                f"the model gives {classes} classes, but the data has a target {top}: "
                 f"give the model at least {top + 1} outputs, or number the classes from 0"
             )
 
     def predictions(self, answers: Tensor) -> Tensor:
         """Return the most likely class, int64, of equals the first; labels as they are."""
         return answers.argmax(dim=-1) if answers.is_floating_point() else answers
+
+    def predictions_in_training(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the most likely class of logits, or of one logit."""
+        return self.predictions(_logits(answers, targets))
+
+    def by_sample(self, right: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what is right as it is."""
+        return right, None
+
+    def said(
+        self,
+        predictions: npt.NDArray[Any],
+        targets: npt.NDArray[Any] | None = None,
+        view: str = "",
+    ) -> Codes:
+        """Return the classes."""
+        return Codes(predictions)
+
+    def channels(
+        self, answers: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the probabilities and the targets."""
+        return self.probabilities(answers), targets, None
 
     def right(self, predictions: Any, targets: Any) -> Any:
         """Return which classes are the target."""
@@ -281,6 +261,10 @@ class Classification:
         """Return whether these are logits."""
         return answers.is_floating_point()
 
+    def has_logits(self, answers: Tensor) -> bool:
+        """Return whether these are logits."""
+        return answers.is_floating_point()
+
     def _need_logits(self, answers: Tensor, what: str) -> None:
         if not answers.is_floating_point():
             raise MeasurementError(
@@ -288,14 +272,23 @@ class Classification:
                 "log-probabilities, or an estimator that has predict_proba"
             )
 
-    def vote(self, members: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def vote(self, members: Sequence[Tensor]) -> Vote:
         """Count votes; see `Task.vote`."""
-        mean = torch.stack(list(members)).mean(dim=0)
+        if not self.has_probabilities(members[0]):
+            return self._vote_of_labels(torch.stack(list(members)))
+        sure = [self.probabilities(each) for each in members]
+        mean = torch.stack(sure).mean(dim=0)
         votes = torch.stack(
-            [F.one_hot(self.predictions(each), each.shape[-1]) for each in members]
+            [F.one_hot(self.predictions(each), each.shape[-1]) for each in sure]
         ).sum(dim=0)
         said = (votes + mean / 2).argmax(dim=1)  # a mean probability is worth less than a vote
-        return said, votes.gather(1, said[:, None])[:, 0] / len(members)
+        share = votes.gather(1, said[:, None])[:, 0] / len(members)
+        return Vote(mean.clamp_min(torch.finfo(mean.dtype).tiny).log(), said, share, mean)
+
+    def _vote_of_labels(self, said: Tensor) -> Vote:
+        votes = F.one_hot(said).sum(dim=0)
+        share, most = votes.max(dim=1)
+        return Vote(most, most, share / len(said))
 
     def sureness(
         self, answers: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]
@@ -316,13 +309,10 @@ class Classification:
         return found.clip(-CERTAIN, CERTAIN)
 
     def shown(self, prediction: Any) -> str:
-        """Return the index of a class."""
-        return str(int(prediction))
+        """Return the name of a class, or its index."""
+        return str(self.told(prediction))
 
-
-def _itself(label: Any) -> Any:
-    return label
-
-
-def _is_index(label: Any, top: float) -> bool:
-    return isinstance(label, int | float) and 0 <= label < top and int(label) == label
+    def told(self, prediction: Any) -> Any:
+        """Return the name of a class, or its index; an index that has no name as it is."""
+        index = int(prediction)
+        return self.names[index] if self.names and 0 <= index < len(self.names) else index

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
     from torch import Tensor
+
+    from pytest_multiplicity.statistics import Said
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,22 @@ class Loss:
     """Answers `[b, ...]` and targets `[b]` of a batch -> a scalar."""
     of_lanes: Callable[[Tensor, Tensor], Tensor]
     """Answers `[K, b, ...]` and targets `[K, b]` of K models -> their losses `[K]`."""
+    alike: tuple[Callable[[Tensor, Tensor], Tensor], ...] = ()
+    """Functions of a batch that compute the same wherever they can."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What several candidates say of `n` samples together."""
+
+    answers: Tensor
+    """As one model would answer: `[n, ...]`."""
+    said: Tensor
+    """The prediction that most of them make; of equals the likelier. Of values the mean."""
+    agreement: Tensor
+    """The share of them that says it, `[n]`."""
+    probabilities: Tensor | None = None
+    """The mean of theirs, where they have any."""
 
 
 class Task(Protocol):
@@ -41,8 +60,28 @@ class Task(Protocol):
         """The losses that fit, by name; the first is the default."""
 
     @property
-    def no_prediction(self) -> int:
+    def names(self) -> tuple[Any, ...] | None:
+        """The names of the classes, in the order of their indices; None where they have none."""
+
+    @property
+    def no_prediction(self) -> int | float:
         """What stands in the place of a prediction where there is none."""
+
+    @property
+    def kept_as(self) -> torch.dtype | None:
+        """What predictions are stored as; None: in their dtype."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What models' answers depend on beside the targets; nothing for classes by index."""
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether predictions can be right."""
+
+    @property
+    def views(self) -> Sequence[str]:
+        """Ways to compare what candidates said, the first the usual: "", "by label"."""
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets of the data set `name` in the form that `Data` keeps.
@@ -85,6 +124,9 @@ class Task(Protocol):
     def has_probabilities(self, answers: Tensor) -> bool:
         """Return whether `probabilities` can be made of answers."""
 
+    def has_logits(self, answers: Tensor) -> bool:
+        """Return whether these are logits of which each sample's largest is its prediction."""
+
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where answers `[..., n, C]` can't be right about targets of `name`."""
 
@@ -97,20 +139,45 @@ class Task(Protocol):
     def predictions(self, answers: Tensor) -> Tensor:
         """Return what answers predict, one for each sample."""
 
+    def predictions_in_training(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return what a module's answers about a batch predict, which nobody has read yet."""
+
     def right(self, predictions: Any, targets: Any) -> Any:
-        """Return which predictions are right, of tensors or arrays that broadcast."""
+        """Return which predictions are right, of tensors or arrays that broadcast.
+
+        Raises MeasurementError where none can be, see `has_accuracy`.
+        """
+
+    def by_sample(self, right: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return each sample's share of what is right, `[K, n]`, and how much it counts `[n]`.
+
+        None: all count alike.
+        """
 
     def differ(self, some: Any, others: Any) -> Any:
-        """Return where two predictions disagree, of tensors or arrays that broadcast."""
+        """Return where two predictions of the same samples differ."""
+
+    def said(
+        self,
+        predictions: npt.NDArray[Any],
+        targets: npt.NDArray[Any] | None = None,
+        view: str = "",
+    ) -> Said:
+        """Return what K candidates said, `[K, n, ...]`, to be compared with each other."""
 
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return answers as probabilities of what may be predicted."""
 
-    def vote(self, members: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what most members say and the share of them that says it, `[n]` each.
+    def channels(
+        self, answers: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return probabilities `[units, C]`, the targets `[units]`, and whose units they are.
 
-        `members` are their `probabilities`; of predictions with as many votes it is the likelier.
+        The last is None where each sample is one. Raises MeasurementError as `probabilities` does.
         """
+
+    def vote(self, members: Sequence[Tensor]) -> Vote:
+        """Return what members say together, by their answers."""
 
     def sureness(
         self, answers: npt.NDArray[np.floating], targets: npt.NDArray[np.integer]
@@ -119,3 +186,6 @@ class Task(Protocol):
 
     def shown(self, prediction: Any) -> str:
         """Return a prediction, or a target, as reports show it."""
+
+    def told(self, prediction: Any) -> Any:
+        """Return a prediction, or a target, as frames hold it: a name, a number, a text."""

@@ -16,6 +16,7 @@ from pytest_multiplicity.compute import (
     preserved_rng,
     stack,
 )
+from pytest_multiplicity.tasks import Loss
 from pytest_multiplicity.training.augment import augment_batch, augmentation
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
@@ -90,6 +91,11 @@ def train_fused(
         return [training.result(lane, way, modules[lane]) for lane in range(len(jobs))]
 
 
+def _is(own: object, loss: Loss) -> bool:
+    """Return whether a recipe's loss is one that tasks know how to compute for lanes."""
+    return any(own is each for each in (loss.of_batch, *loss.alike))
+
+
 class FusedTraining:
     """Candidates in training, side by side."""
 
@@ -112,8 +118,8 @@ class FusedTraining:
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
         self.losses = [loss_function(job.recipe) for job in jobs]
         known = self.recipe.data.task.losses.values()
-        fit = (loss for loss in known if all(own is loss.of_batch for own in self.losses))
-        self.loss = next(fit, None)
+        same = (loss for loss in known if all(_is(own, loss) for own in self.losses))
+        self.loss = next(same, None)
         self.augments = [augmentation(job.recipe) for job in jobs]
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
@@ -146,16 +152,19 @@ class FusedTraining:
         for block in torch.split(orders, steps * size, dim=1):
             rows = block.T.flatten()
             inputs, targets = self.feed.take(rows), self.feed.targets[rows.to(self.device)]
-            inputs, targets = inputs.view(-1, count, *inputs.shape[1:]), targets.view(-1, count)
+            inputs = inputs.view(-1, count, *inputs.shape[1:])
+            targets = targets.view(-1, count, *targets.shape[1:])
             for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
-                yield x.transpose(0, 1), y.T
+                yield x.transpose(0, 1), y.transpose(0, 1)
 
     def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""
         losses, logits = self.forward(epoch, step, inputs, targets)
         grads = torch.autograd.grad(losses.sum(), self.params)
         self.optimizer.step(grads, self._lrs(epoch * self.steps_per_epoch + step))
-        return losses.detach(), self.recipe.data.task.predictions(logits.detach())
+        rows = logits.detach().flatten(0, 1), targets.flatten(0, 1)
+        predicted = self.recipe.data.task.predictions_in_training(*rows)
+        return losses.detach(), predicted.reshape(targets.shape)
 
     def forward(
         self, epoch: int, step: int, inputs: Tensor, targets: Tensor

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.compute import preserved_rng, seed_everything
 from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.tasks import share_right
 from pytest_multiplicity.training.handed import own_weights
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (
@@ -115,12 +116,11 @@ def epoch_row(
     """Sum up an epoch (counted from 0): losses [steps], predictions and targets [n], last lr."""
     sizes = torch.full((len(losses),), recipe.batch_size, dtype=torch.float64)
     sizes[-1] = len(targets) - float(sizes[:-1].sum())
-    return {
-        "epoch": epoch + 1,
-        "loss": float((losses.double() * sizes).sum() / sizes.sum()),
-        "accuracy": float(recipe.data.task.right(predicted, targets).double().mean()),
-        "lr": lr,
-    }
+    task = recipe.data.task
+    row = {"epoch": epoch + 1, "loss": float((losses.double() * sizes).sum() / sizes.sum())}
+    if task.has_accuracy:
+        row["accuracy"] = share_right(task, predicted, targets)
+    return {**row, "lr": lr}
 
 
 def divergence(epoch: int, losses: Tensor) -> Diverged | None:

@@ -193,7 +193,8 @@ class PlainTraining:
         loss.backward()  # type: ignore[no-untyped-call]
         self._set_lr(epoch * self.steps_per_epoch + step)
         self.update()
-        return loss.detach(), self.job.recipe.data.task.predictions(logits.detach())
+        task = self.job.recipe.data.task
+        return loss.detach(), task.predictions_in_training(logits.detach(), targets)
 
     def forward(
         self, epoch: int, step: int, inputs: Tensor, targets: Tensor

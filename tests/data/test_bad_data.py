@@ -22,12 +22,10 @@ def data():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((INPUTS, [0.5, 1.0, 2.5, 1.0]), "torch.float64: this is for classification, not regr"),
-        ((INPUTS, torch.rand(4, 1)), "this is for classification"),
-        ((INPUTS, torch.eye(4).long()), r"shape \(4, 4\).*argmax\(1\) of one-hot"),
+        ((INPUTS, [0.0, 1.0, 1.0, 1.0]), "are floats, and all 0 or 1: say task="),
+        ((INPUTS, torch.ones(4, 1).long()), r"shape \(4, 1\).*squeeze\(1\) of a column"),
         ((INPUTS, [0, 1, 0]), "4 inputs but 3 targets"),
         ((INPUTS, [0, -1, 0, 1]), "target -1 of sample 1 of 'data' is out of range"),
-        ((INPUTS, ["cat", "dog", "cat", "dog"]), "an array of .*class names as indices"),
         ((INPUTS, TARGETS, FRAME[:3]), "4 inputs but 3 rows of attributes"),
         ((INPUTS, TARGETS, pd.DataFrame([[1, 2]] * 4)), r"names that are text.*got \[0, 1\]"),
         ((INPUTS * 255, TARGETS), r"range from .* outside their bounds \(0, 1\): scale images"),

@@ -155,7 +155,6 @@ def random_crop(image):
     [
         (Images(transform=random_crop), "gives other inputs when it is read again"),
         ([(torch.rand(2), 0), (torch.rand(3), 0)], r"sample 1 .* shape \(3,\), the first has \(2,"),
-        ([(torch.rand(2), 0.5)], "classification, not regression"),
         ([(torch.tensor([1, 2]), 0)], "sample 0 of 'data' is torch.int64: give 8-bit images"),
         ([("text", 0)], "sample 0 of 'data' is str"),
         ([(torch.tensor([0.0, 7.0]), 0)], "outside their bounds"),

@@ -14,7 +14,6 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.ensemble import Vote
 from pytest_multiplicity.evaluation.recorded import RecordedPopulation
 from pytest_multiplicity.evaluation.survivors import Survivors
 from pytest_multiplicity.tasks import Classification
@@ -155,7 +154,7 @@ def test_nobody_makes_no_ensemble(three: Survivors) -> None:
 )
 def test_votes_against_a_slow_count(said: list[list[int]]) -> None:
     members = [nn.functional.one_hot(torch.tensor(row), 4).float() for row in said]
-    vote = Vote.of(members, Classification())
+    vote = Classification().vote(members)
     for sample in range(6):
         votes = [sum(row[sample] == klass for row in said) for klass in range(4)]
         assert votes[int(vote.said[sample])] == max(votes)
@@ -163,8 +162,8 @@ def test_votes_against_a_slow_count(said: list[list[int]]) -> None:
 
 
 def test_of_equal_votes_the_more_probable_wins() -> None:
-    members = [torch.tensor([[0.6, 0.4, 0.0]]), torch.tensor([[0.1, 0.9, 0.0]])]
-    assert Vote.of(members, Classification()).said.tolist() == [1]
+    members = [torch.tensor([[0.6, 0.4, 0.0]]).log(), torch.tensor([[0.1, 0.9, 0.0]]).log()]
+    assert Classification().vote(members).said.tolist() == [1]
 
 
 # --- pick

@@ -64,9 +64,9 @@ def test_predictions_are_the_most_likely_classes_of_any_number_of_models() -> No
 def test_the_loss_of_lanes_is_that_of_each_batch() -> None:
     logits = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(4, (3, 7), generator=torch.Generator().manual_seed(1))
-    (loss,) = TASK.losses.values()
-    assert loss.of_batch is F.cross_entropy
-    alone = [loss.of_batch(z, y) for z, y in zip(logits, targets, strict=True)]
+    loss = TASK.losses["cross_entropy"]
+    alone = [F.cross_entropy(z, y) for z, y in zip(logits, targets, strict=True)]
+    assert [loss.of_batch(z, y) for z, y in zip(logits, targets, strict=True)] == alone
     torch.testing.assert_close(loss.of_lanes(logits, targets), torch.stack(alone))
 
 
@@ -82,11 +82,13 @@ def test_answers_that_cannot_be_right() -> None:
 
 
 def test_votes_are_counted_and_equals_fall_to_the_likelier() -> None:
-    members = torch.tensor([[[0.9, 0.1]], [[0.4, 0.6]], [[0.3, 0.7]]])
-    said, share = TASK.vote(list(members))
-    assert said.tolist() == [1]
-    assert share.tolist() == pytest.approx([2 / 3])
-    said, share = TASK.vote(list(members[:2]))
-    assert said.tolist() == [0]
-    assert share.tolist() == [0.5]
+    members = torch.tensor([[[0.9, 0.1]], [[0.4, 0.6]], [[0.3, 0.7]]]).log()
+    vote = TASK.vote(list(members))
+    assert vote.said.tolist() == [1]
+    assert vote.agreement.tolist() == pytest.approx([2 / 3])
+    assert vote.answers.softmax(1).tolist() == [pytest.approx([1.6 / 3, 1.4 / 3])]
+    vote = TASK.vote(list(members[:2]))
+    assert vote.said.tolist() == [0]
+    assert vote.agreement.tolist() == [0.5]
+    assert TASK.vote([torch.tensor([2]), torch.tensor([0]), torch.tensor([2])]).said.tolist() == [2]
     assert TASK.shown(np.int64(7)) == "7"

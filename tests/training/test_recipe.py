@@ -61,7 +61,7 @@ def test_has_the_signature_of_the_contract() -> None:
         ({"optimizer": "SGD"}, "optimizer is 'SGD': give 'sgd', 'adam', 'adamw' or a factory"),
         ({"optimizer": None}, "optimizer is None"),
         ({"schedule": "linear"}, "schedule is 'linear': give 'cosine', 'constant' or a callable"),
-        ({"loss": "mse"}, "loss is 'mse': give 'cross_entropy' or a callable"),
+        ({"loss": "mse"}, "loss is 'mse': give 'cross_entropy', 'binary_cross_entropy' or a"),
         ({"precision": "fp16"}, "precision is 'fp16': give 'float32', 'tf32', 'bf16'"),
         ({"augment": "auto"}, "augment is 'auto': give 'rand', 'trivial' or a torchvision"),
         ({"augment": "rand"}, "is for images of 1 or 3 channels in [0, 1]"),
