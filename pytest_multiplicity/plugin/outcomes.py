@@ -61,7 +61,8 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
         if not recorder.metrics:
             raise MeasurementError(
                 f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "
-                "as candidate.accuracy(data), itself or by a fixture of its own (scope function)"
+                "as candidate.accuracy(data), itself or by a fixture of its own (scope function); "
+                "how far predictions stay the same is candidate.consistency(data, under=...)"
             )
 
 

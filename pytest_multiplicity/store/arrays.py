@@ -47,15 +47,25 @@ def _torch(value: Any) -> Description | None:
     return None
 
 
+def _kept_of(module: torch.nn.Module) -> dict[str, Any]:
+    """Return what a module keeps when it is copied; all where it refuses to be."""
+    try:
+        state: Any = module.__getstate__()  # type: ignore[no-untyped-call]
+    except Exception:
+        return vars(module)
+    return state if isinstance(state, dict) else vars(module)
+
+
 def _describe_module(module: torch.nn.Module) -> Description:
     """Architecture and weights: the class's code, hyperparameters, parameters, buffers, children.
 
-    Neither the mode (train or eval) nor the device belongs to what a module is.
+    Neither the mode (train or eval) nor the device belongs to what a module is, and neither does
+    what it leaves behind when it is copied, as Lightning's leave their trainer.
     """
     import torch
 
     ordinary = vars(torch.nn.Module())
-    attributes = {k: v for k, v in vars(module).items() if k not in ordinary}
+    attributes = {k: v for k, v in _kept_of(module).items() if k not in ordinary}
     if "_orig_mod" in module._modules:  # compiled: what surrounds the original is machinery
         attributes = {}
     parts: list[Part] = [("class", type(module))]

@@ -13,6 +13,7 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.given import apart, is_compiled
+from pytest_multiplicity.store import fingerprint
 
 __all__ = ["bench"]
 
@@ -202,3 +203,34 @@ def test_what_is_compiled_is_told_from_what_is_not():
     module = network().eval()
     assert not is_compiled(module)
     assert not is_compiled(torch.fx.symbolic_trace(module))
+
+
+class Trainer:
+    """Nobody can tell what it is: it holds a generator."""
+
+    def __init__(self):
+        self.steps = (each for each in range(3))
+
+
+class WithTrainer(nn.Module):
+    """As Lightning's modules, which leave their trainer behind when they are copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self._trainer = nn.Linear(4, 2), None
+
+    def __getstate__(self):
+        return {**vars(self), "_trainer": None}
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def test_a_module_that_leaves_its_trainer_behind_is_taken_as_it_is(bench):
+    module = WithTrainer()
+    known = fingerprint(module)
+    expected = module(bench.test.inputs)
+    module._trainer = Trainer()
+    assert fingerprint(module) == known
+    candidate = bench.family(lambda config: module, seeds=1, vary={}).candidates[0]
+    torch.testing.assert_close(candidate.logits(bench.test), expected.detach())
