@@ -66,6 +66,7 @@ ATTACKS = (
     ),
     *("idna", "certifi", "charset-normalizer", "six", "tqdm", "setuptools<81"),
 )
+KEPT = ("xgboost", "lightgbm", "catboost", "skorch", "lightning", "transformers")
 LIBRARIES = ("lightning", "timm", "transformers", "onnx", "onnxruntime")
 FAULTS = sorted(
     path.stem
@@ -166,6 +167,13 @@ def ways_in(session: nox.Session) -> None:
     """Run the examples of docs/ways_in.md with the libraries that they are about."""
     beside(session, *LIBRARIES)
     session.run("python", "-m", "pytest", "tests/docs", "-q", "-rs", *session.posargs)
+
+
+@nox.session
+def libraries(session: nox.Session) -> None:
+    """Keep models of ten libraries, and read them back: the same answers, bit for bit."""
+    beside(session, *KEPT)
+    session.run("python", "-m", "pytest", "tests/libraries", "-q", "-rs", *session.posargs)
 
 
 @nox.session(python=False)

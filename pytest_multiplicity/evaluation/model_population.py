@@ -211,7 +211,7 @@ class ModelPopulation:
         return self.models.weights.plan()
 
     def foreseen(self) -> Foreseen | None:
-        """Return what calling a function that keeps would take; None for other families."""
+        """Return what calling a family's function would take; None for families of recipes."""
         return self.models.weights.foreseen()
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:

@@ -67,7 +67,7 @@ class Population(Measurer, Protocol):
         """Return how what isn't trained yet would be."""
 
     def foreseen(self) -> Foreseen | None:
-        """Return what calling a function that keeps would take; None for other families."""
+        """Return what calling a family's function would take; None for families of recipes."""
 
     def prepare_gates(self, selected_on: dict[str, str]) -> None:
         """From now on gates measure; enforced specs used these data sets (name -> fingerprint)."""

@@ -1,5 +1,5 @@
-from .called import Foreseen as Foreseen
 from .counts import Counts as Counts
+from .counts import Foreseen as Foreseen
 from .loaded import each_its_own as each_its_own
 from .logits import Logits as Logits
 from .logits import Reader as Reader

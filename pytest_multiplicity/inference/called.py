@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_multiplicity.errors import (
@@ -13,29 +13,23 @@ from pytest_multiplicity.errors import (
     DefinitionError,
     guarded,
 )
-from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.counts import Counts, Foreseen
 from pytest_multiplicity.inference.made import Made
 from pytest_multiplicity.keeping import Call, Entries, Kept, Skipped, train
+from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.training import Diverged, Plan
-
-
-@dataclass(frozen=True)
-class Foreseen:
-    """What calling a function would take: how many calls, and seconds where that is known."""
-
-    calls: int
-    seconds: float | None
 
 
 class Called:
     """Has the function called for the selected candidates, together; see `Weights`.
 
-    `selected` are the positions of those that specs of this run judge.
+    `selected` are the positions of those that specs of this run judge. `again`: the function is
+    called twice for the first of them.
     """
 
     def __init__(self, made: Made, counts: Counts, selected: Sequence[int]) -> None:
         self._made, self._counts, self._selected = made, counts, list(selected)
-        self._machine = made.machine
+        self._machine, self.again = made.machine, False
         self._entries = Entries(made.machine.store)
         self._kept: dict[int, Kept] = {}
         self._training = Attempt(f"training {made.name}")
@@ -89,6 +83,13 @@ class Called:
             return self.load(index)
         return model
 
+    def twin(self, index: int) -> Any:
+        """Return what a second call gave for a candidate; None where there was none."""
+        if not self.again or index != self._selected[0]:
+            return None
+        kept = self._entries.look(self._twin.key)
+        return self._entries.load(kept) if isinstance(kept, Kept) else None
+
     def size(self, index: int) -> int:
         """Return the bytes of a kept model, about."""
         return self._kept[index].size
@@ -114,37 +115,50 @@ class Called:
         return Foreseen(len(missing), rounds * sum(took) / max(1, len(took)))
 
     def _train(self) -> None:
-        missing = [i for i in self._selected if not self._recall(i)]
-        if missing:
+        if self._lacking():
             with self._machine.alone():
-                missing = [i for i in missing if not self._recall(i)]  # another process was faster
-                self._train_missing(missing)
+                self._call(self._lacking())  # fewer, where another process was faster
         self._counts.stored = len(self._kept.keys() - self._own)
         self._check_kinds()
 
-    def _train_missing(self, missing: Sequence[int]) -> None:
-        made, store = self._made, self._machine.store
+    def _lacking(self) -> list[Call]:
+        """Return the calls that are to be made."""
+        calls = [self._call_of(i) for i in self._selected if not self._recall(i)]
+        if self.again and self._entries.look(self._twin.key) is None:
+            calls.append(self._twin)
+        return calls
+
+    def _call(self, calls: Sequence[Call]) -> None:
+        made, kind = self._made, str(self._machine.kind)
         assert made.given is not None
-        positions, calls = {made.keys[i]: i for i in missing}, list(self._calls(missing))
+        positions = {made.keys[i]: i for i in self._selected}
         with guarded("training"):
             for call, result in train(calls, made.given, self._machine, made.name):
                 if isinstance(result, Skipped):
                     self._entries.put_skipped(call.key, result, made.run_id)
                 else:
-                    kind = str(self._machine.kind)
                     self._entries.put(call.key, result, machine=kind, run=made.here)
+                    self._machine.store.drop_folder(call.key)
+                if call.key not in positions:
+                    continue
+                if not isinstance(result, Skipped):
                     self._counts.trained += 1
                     self._own.add(positions[call.key])
                     self.trained_now.add(positions[call.key])
-                    store.drop_folder(call.key)
                 self._recall(positions[call.key])
 
-    def _calls(self, indices: Sequence[int]) -> Iterator[Call]:
-        made = self._made
-        for i in indices:
-            key = made.keys[i]
-            folder = self._machine.store.folder(key)
-            yield Call(made.design.ids[i], key, made.design.configs[i], folder)
+    def _call_of(self, index: int) -> Call:
+        made, key = self._made, self._made.keys[index]
+        folder = self._machine.store.folder(key)
+        return Call(made.design.ids[index], key, made.design.configs[index], folder)
+
+    @property
+    def _twin(self) -> Call:
+        """The first selected candidate's call, to be made once more."""
+        first = self._call_of(self._selected[0])
+        key = fingerprint(["again", first.key])
+        folder = self._machine.store.folder(key)
+        return replace(first, id=f"{first.id} again", key=key, folder=folder)
 
     def _recall(self, index: int) -> bool:
         found = self._entries.look(self._made.keys[index])

@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What calling a function would take: how many calls, and seconds where that is known.
+
+    `kept`: it is called once; otherwise in every run.
+    """
+
+    calls: int
+    seconds: float | None
+    kept: bool = True
+
+
 @dataclass
 class Counts:
     """Counts since the family was built; they are never part of a result.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, as_new, named, watched
@@ -21,6 +22,10 @@ from pytest_multiplicity.inference.told import ToldAnswers
 from pytest_multiplicity.store import fingerprint
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
+OTHERWISE = (
+    "its function was called again with the same configuration, and gave a model that answers "
+    "otherwise: have it draw all that is random from config.seed"
+)
 KEPT_BYTES = 1 << 28  # logits that need not be read back from the store
 
 Reader = Callable[[int], Tensor]
@@ -130,10 +135,9 @@ class Logits:
             models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
                 given = self._compute_all(models, asked.source, asked.under, noted)
-        logits = [self._read(*each, asked) for each in zip(chunk, models, given, strict=True)]
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
-        return logits
+        return [self._read(*each, asked) for each in zip(chunk, models, given, strict=True)]
 
     def _looked_up(self, index: int, asked: Asked) -> Tensor:
         """Return what a candidate of a table said."""
@@ -153,6 +157,10 @@ class Logits:
             odd = data.task.doubts_about(given, data.name, network=isinstance(model, nn.Module))
         except MeasurementError as error:
             raise MeasurementError(f"{self._models.design.ids[index]}: {error}") from None
+        if (twin := self._models.twin(index)) is not None:
+            model = toward(twin, data)
+            (other,) = self._compute_all([model], data, asked.under, lambda steps: None)
+            odd = odd if torch.equal(other, given) else OTHERWISE
         self._odd.pop(index, None)
         if odd is not None:
             self._odd[index] = odd

@@ -52,6 +52,7 @@ class Models:
             if self.made.given is None
             else Called(self.made, self.counts, selected or everybody)
         )
+        self._again: Any = None  # what another call gave for the first
         self.odd: dict[str, set[int]] = {}  # what is said of answers -> of whose
         self.makers: dict[str, set[str]] = {}  # what other classes of machines made -> those
         self._held: dict[int, Model] = {}
@@ -160,6 +161,24 @@ class Models:
             self._hold(index, model, called.size(index))
             return model
         return self._held[index]
+
+    def check(self, again: Any = None) -> None:
+        """From now on compare what the first answers with what another call gave, or will give."""
+        self._again = again
+        if isinstance(self.weights, Called):
+            self.weights.again = True
+
+    def twin(self, index: int) -> Model | None:
+        """Return the model that another call of the function gave for a candidate, if any did."""
+        if isinstance(self.weights, Called):
+            other = self.weights.twin(index)
+        else:
+            other = None if index else self._again
+        if other is None or isinstance(other, Recipe):
+            return None
+        if isinstance(other, nn.Module):
+            return frozen(other, self.machine.device)
+        return answering(other)
 
     def _hold(self, index: int, module: Model, size: int) -> None:
         """Keep a module for the next question, where there is room.

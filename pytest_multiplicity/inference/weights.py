@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pytest_multiplicity.errors import Attempt, CandidateDiverged, guarded
-from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.counts import Counts, Foreseen
 from pytest_multiplicity.inference.made import Made
 from pytest_multiplicity.training import Declared, Diverged, Plan, Trained, engine
 
@@ -74,8 +74,9 @@ class Weights:
                 self._train()
             self._ready = True
 
-    def foreseen(self) -> None:
-        """Return nothing: no function trains; see `plan`."""
+    def foreseen(self) -> Foreseen | None:
+        """Return that a function is called in every run; None for recipes: see `plan`."""
+        return None if self._made.recipes else Foreseen(len(self._made.all), None, kept=False)
 
     def plan(self) -> list[Plan]:
         """Return how the recipes that the store doesn't hold would be trained; trains nothing."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,14 @@ import pytest
 from pytest_multiplicity.design import Built, Definition, Recorded
 from pytest_multiplicity.plugin import screening
 from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
 
 if TYPE_CHECKING:
+    from pytest_multiplicity.compute import Machine
     from pytest_multiplicity.evaluation import Candidate, Population, Survivors
+
+PATIENCE = 10.0  # seconds that a run may wait for a function without a remark
 
 
 def candidate(
@@ -57,13 +62,18 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
     assert isinstance(family.definition, Built)
     held = state.resources
     definition = family.definition
+    check, again = state.options.check is Check.ON, None
     if definition.keep:
         given = Given(definition.function, dependencies, definition.takes_run)
         made = [given] * len(family.design.ids)
     else:
+        begun = time.monotonic()
         with held.machine.as_new():
-            each = _made(definition, family, dependencies)
+            each = _made(definition, family, dependencies, planned=state.options.plan)
             made = common_data(each_its_own(each, family.design.ids, family.name))
+        if check:
+            again = _again(held.machine, definition, family, dependencies)
+        _remark(state, family, made, time.monotonic() - begun)
     models = Models(
         state.families.titles()[family.key],  # two of one name are told apart
         definition,
@@ -73,20 +83,48 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         run_id=state.process.run_id,
         selected=sorted(family.selected),
     )
+    if check:
+        models.check(again)
     if not state.options.screen:
         return ModelPopulation(models, state.names, held.leakage)
     screened = partial(screening.of(state).screened, family)
     return ModelPopulation(models, state.names, held.leakage, screened)
 
 
-def _made(definition: Built, family: Family, dependencies: Mapping[str, Any]) -> Iterator[Any]:
-    """Call a family's function for every candidate, global generators seeded with its seed."""
+def _remark(state: State, family: Family, made: Sequence[Any], seconds: float) -> None:
+    """Say so where a run waited long for what could have been kept."""
+    from pytest_multiplicity.training import Recipe
+
+    if seconds > PATIENCE and not any(isinstance(each, Recipe) for each in made):
+        state.warnings.append(
+            f"{family.name}: every run waits for its function ({seconds:.0f} s in this one); with "
+            "keep=True it would be called once, and what it returns be kept"
+        )
+
+
+def _again(machine: Machine, definition: Built, family: Family, given: Mapping[str, Any]) -> Any:
+    """Call the function for the first candidate once more."""
+    with machine.as_new():
+        return next(_made(definition, family, given, planned=False))
+
+
+def _made(
+    definition: Built, family: Family, dependencies: Mapping[str, Any], *, planned: bool
+) -> Iterator[Any]:
+    """Call a family's function for every candidate, global generators seeded with its seed.
+
+    Where this is only for a plan, the first that isn't a recipe stands for all.
+    """
     from pytest_multiplicity.compute import preserved_rng, seed_everything
 
     with preserved_rng():
         for config in family.design.configs:
             seed_everything(config.seed % 2**63)
-            yield definition.function(config, **dependencies)
+            made = definition.function(config, **dependencies)
+            if planned and type(made).__name__ != "Recipe":
+                yield from [made] * len(family.design.ids)
+                return
+            yield made
 
 
 def _selected_on(state: State, family: Family) -> dict[str, str]:

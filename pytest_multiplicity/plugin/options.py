@@ -47,6 +47,13 @@ class Undecided(Enum):
     FAIL = "fail"
 
 
+class Check(Enum):
+    """Whether a family's function is called twice for one candidate, and the answers compared."""
+
+    OFF = "off"
+    ON = "on"
+
+
 class Independence(Enum):
     """Whether candidates that are trained side by side are first checked not to mind each other."""
 
@@ -225,6 +232,9 @@ class Options:
         _choice(Independence),
         "check",
         "of candidates that are trained side by side, before they are: check or trust",
+    )
+    check: Check = setting(
+        _choice(Check), "off", "call one candidate's function twice and compare: on or off"
     )
     lock_tolerance: float = setting(
         _fraction, "0.005", "how far a score may drift from the lock, a fraction"

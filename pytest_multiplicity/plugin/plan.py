@@ -18,6 +18,7 @@ from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report import clock
 
 if TYPE_CHECKING:
+    from pytest_multiplicity.inference import Foreseen
     from pytest_multiplicity.training import Plan
 
 PLANS = pytest.StashKey[list[str]]()
@@ -66,10 +67,7 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
     if isinstance(family.definition, Recorded) or family.population is None:
         return [f"{family.name}: {count} recorded candidates, nothing to train"]
     if (foreseen := family.population.foreseen()) is not None:
-        head = f"{family.name}: {count} candidates, {foreseen.calls} to train by its own function"
-        if not foreseen.calls or foreseen.seconds is None:
-            return [head]
-        return [f"{head} in about {clock(foreseen.seconds)}"]
+        return [f"{family.name}: {count} candidates, {_called(foreseen)}"]
     planned_now = family.population.plan()
     groups = {plan: {job.key for job in plan.group.jobs} for plan in planned_now}
     plans = [plan for plan, keys in groups.items() if keys - planned]
@@ -80,6 +78,16 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
         return [head]
     seconds = sum(plan.seconds for plan in plans)
     return [f"{head} in about {clock(seconds)}", *(f"  {_group(plan)}" for plan in plans)]
+
+
+def _called(foreseen: Foreseen) -> str:
+    """Say what calling a function would take."""
+    if not foreseen.kept:
+        return "which its function returns in every run; keep=True would call it once for each"
+    head = f"{foreseen.calls} to train by its own function"
+    if not foreseen.calls or foreseen.seconds is None:
+        return head
+    return f"{head} in about {clock(foreseen.seconds)}"
 
 
 def _group(plan: Plan) -> str:

@@ -2,7 +2,7 @@
 
 The header's metadata hold the layout, kind, key, the names of the tensors in order, the caller's
 own metadata as JSON, a SHA-256 of the tensors, and one of these metadata, so that they can be read
-alone. Nothing in a file is trusted before that, and nothing is unpickled here: see `keeping`
+alone. Nothing in a file is trusted before that, and nothing is unpickled here.
 """
 
 from __future__ import annotations

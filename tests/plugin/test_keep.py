@@ -200,3 +200,40 @@ def test_functions_that_fail_are_named_and_the_others_kept(kept):
 def test_run_is_for_families_that_keep(kept):
     result = kept((", keep=True", "")).run()
     result.stdout.fnmatch_lines(["*has a parameter 'run'*say keep=True*"])
+
+
+IN_EVERY_RUN = (
+    ("points, settings, run", "points, settings"),
+    (", keep=True", ""),
+    ('run.progress(step + 1, settings["steps"])', "pass"),
+    ('run.log("loss", loss.item())', "pass"),
+)
+
+
+def test_a_plan_calls_a_function_that_does_not_keep_once(kept):
+    project = kept(*IN_EVERY_RUN)
+    result = project.run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(
+        ["candidate: 4 candidates, which its function returns in every run; keep=True *"]
+    )
+    assert len(calls(project)) == 1
+
+
+def test_a_run_that_waits_long_for_a_function_says_what_keeping_would_do(kept, monkeypatch):
+    monkeypatch.setattr("pytest_multiplicity.plugin.factory.PATIENCE", 0.0)
+    _, report = kept(*IN_EVERY_RUN).report()
+    assert any("with keep=True it would be called once" in each for each in report["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("line", "differs"), [("", False), ("torch.manual_seed(os.getpid() + time.time_ns())", True)]
+)
+def test_a_function_that_gives_another_model_when_called_again_is_named(kept, line, differs):
+    few = ("seeds=2", "seeds=1")
+    moody = ("model = Net(", f"import os, time; {line}; model = Net(" if line else "model = Net(")
+    project = kept(few, moody)
+    _, report = project.report("-o", "multiplicity_check=on")
+    assert sum("answers otherwise" in each for each in report["warnings"]) == differs
+    assert report["families"][0]["trained"] == 2
+    project.run("-o", "multiplicity_check=on")
+    assert calls(project) == ["4 0", "4 0", "8 0"]

@@ -207,3 +207,41 @@ def test_screened_by_workers_the_same_survive(trained):
         assert all(each["judged"] + each["screened"] == 6 for each in specs)
         for pair in shared["families"][0]["sheets"]:
             assert pair["before"]["count"] + pair["screened"] == 6
+
+
+KEEPS = """
+    import pandas as pd
+    import pytest
+    import torch
+    from sklearn.tree import DecisionTreeClassifier
+
+    import pytest_multiplicity as pm
+
+    X = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+    Y = (X[:, 0] > 0.5).long()
+
+    @pytest.fixture(scope="session")
+    def points():
+        return pm.Data(X, Y, name="points", bounds=None)
+
+    @pm.family(seeds=4, keep=True)
+    def candidate(config):
+        with open("calls.txt", "a") as stream:
+            print(config.seed, file=stream)
+        if config.seed == 3:
+            pytest.skip("not this one")
+        return DecisionTreeClassifier(max_depth=1, max_features=1).fit(X.numpy(), Y.numpy())
+"""
+ON_POINTS = """
+    def test_accuracy(candidate, points):
+        assert candidate.accuracy(points).within(1)
+"""
+
+
+def test_a_function_that_keeps_is_called_once_for_each_candidate(pytester, monkeypatch):
+    monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "a key of nobody in particular")
+    pytester.makeconftest(KEEPS)
+    pytester.makepyfile(test_specs=ON_POINTS)
+    result = pytester.runpytest_subprocess("-n2", "-p", "no:randomly")
+    result.assert_outcomes(passed=3, skipped=1)
+    assert sorted((pytester.path / "calls.txt").read_text().split()) == ["0", "1", "2", "3"]
