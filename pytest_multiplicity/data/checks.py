@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,26 +12,21 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.data.arrays import as_tensor
+from pytest_multiplicity.data.kinds import FRAME, LIST, NAMES, Batch, tensors
 from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.tasks import Task, of_targets
 
 Bounds = tuple[float, float]
+AUTO = "auto"
+IMAGE_DIMS = 3
 
 
-def check_inputs(inputs: Any, name: str) -> Tensor:
-    """Return the inputs as a CPU float32 tensor [n, ...], of the same memory where possible."""
-    tensor = as_tensor(inputs, f"inputs of {name!r}").detach()
-    if not tensor.is_floating_point():
-        raise DataError(
-            f"inputs of {name!r} are {tensor.dtype}: give floats, images as values in [0, 1] "
-            "(divide 8-bit ones by 255), anything else with .float() and its bounds"
-        )
-    if tensor.ndim < 2 or tensor.numel() == 0:
-        raise DataError(
-            f"inputs of {name!r} have shape {tuple(tensor.shape)}: give at least one sample, "
-            "samples first, as in (n, channels, height, width) or (n, features)"
-        )
-    return tensor.to("cpu", torch.float32)
+class Described(Protocol):
+    """What bounds depend on."""
+
+    kind: str
+    shape: torch.Size
+    floats: bool
 
 
 def check_targets(
@@ -73,10 +68,20 @@ def check_attributes(attributes: Any, n: int, name: str) -> pd.DataFrame | None:
     return frame
 
 
-def check_bounds(bounds: Any, name: str) -> Bounds | None:
-    """Return (low, high) as floats, or None for inputs without bounds."""
+def check_bounds(bounds: Any, name: str, *, of: Described) -> Bounds | None:
+    """Return (low, high) as floats, or None for inputs without bounds.
+
+    "auto" is (0, 1) for floats of three dimensions a sample, which are images, else None.
+    """
+    if isinstance(bounds, str) and bounds == AUTO:
+        bounds = (0, 1) if of.floats and len(of.shape) == IMAGE_DIMS else None
     if bounds is None:
         return None
+    if of.kind in (FRAME, LIST):
+        raise DataError(
+            f"bounds={bounds!r} of {name!r}: its inputs are {NAMES[of.kind]}, which has no bounds: "
+            "leave them out"
+        )
     try:
         low, high = (float(bound) for bound in bounds)
     except (TypeError, ValueError):
@@ -88,20 +93,24 @@ def check_bounds(bounds: Any, name: str) -> Bounds | None:
     return low, high
 
 
-def check_values(inputs: Tensor, bounds: Bounds | None, name: str) -> None:
-    """Raise where inputs [b, ...] are not finite or leave their bounds. Allocates nothing."""
-    if inputs.numel() == 0:
-        return
+def check_values(inputs: Batch, bounds: Bounds | None, name: str) -> None:
+    """Raise where floats are not finite or leave their bounds. Allocates nothing."""
+    for part, tensor in tensors(inputs).items():
+        if tensor.is_floating_point() and tensor.numel():
+            _check_floats(tensor, bounds, f"inputs{part} of {name!r}")
+
+
+def _check_floats(inputs: Tensor, bounds: Bounds | None, what: str) -> None:
     low, high = (float(value) for value in torch.aminmax(inputs))
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = ~torch.isfinite(inputs.flatten(1)).all(1)
+        bad = ~torch.isfinite(inputs.reshape(len(inputs), -1)).all(1)
         raise DataError(
-            f"inputs of {name!r} contain nan or infinity, in {int(bad.sum())} of {len(bad)} "
+            f"{what} contain nan or infinity, in {int(bad.sum())} of {len(bad)} "
             "samples: drop or impute them first, and scale what is beyond float32"
         )
     if bounds is not None and not (bounds[0] <= low and high <= bounds[1]):
         raise DataError(
-            f"inputs of {name!r} range from {low:.6g} to {high:.6g}, outside their bounds "
+            f"{what} range from {low:.6g} to {high:.6g}, outside their bounds "
             f"({bounds[0]:g}, {bounds[1]:g}): scale images to [0, 1] and normalise inside the "
             "model, or state bounds=(low, high), or bounds=None"
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pytest_multiplicity.data import checks, hashing
+from pytest_multiplicity.data.given import as_inputs
 from pytest_multiplicity.data.inputs import Dataset, InMemory, Selected, Source
+from pytest_multiplicity.data.kinds import Batch
 from pytest_multiplicity.data.query import matching_rows
 from pytest_multiplicity.data.reading import read_dataset
 from pytest_multiplicity.errors import DataError
@@ -30,14 +32,17 @@ class Data:
     shared, not copied (inputs that are float32 on the CPU, that is).
 
     Args:
-        inputs: floats [n, ...], a tensor or an array. Images are in [0, 1]; models normalise
-            inside, as RobustBench's do.
+        inputs: a tensor or an array [n, ...] of any dtype; a dict or a tuple of them; a DataFrame,
+            also with missing values; a sequence of objects, such as texts or paths. A model gets a
+            batch of the same kind, a module a dict as keywords. Images are in [0, 1]; models
+            normalise inside, as RobustBench's do.
         targets: class indices, text or categories [n], values [n] or [n, k], several labels [n, k]
             of 0 and 1, dense labels [n, ...], or None where only agreement is measured.
         attributes: a DataFrame, or what makes one, with a row per sample; see `where`.
         name: how reports call the data set. Two of one name and different content are an error.
-        bounds: what inputs range between; attacks and noise are clamped to them. None for inputs
-            without bounds.
+        bounds: what floats range between; attacks and noise are clamped to them. None for inputs
+            without bounds. By default (0, 1) for floats of three dimensions a sample, which are
+            images, and None for anything else.
         fingerprint: what identifies the inputs, instead of a hash of them.
         task: "classification", "regression", "multilabel" or "dense", where the targets alone would
             say another.
@@ -57,7 +62,7 @@ class Data:
         attributes: Any = None,
         *,
         name: str = "data",
-        bounds: tuple[float, float] | None = (0, 1),
+        bounds: tuple[float, float] | Literal["auto"] | None = "auto",
         fingerprint: str | None = None,
         task: str | Task | None = None,
         tolerance: float | None = None,
@@ -68,8 +73,10 @@ class Data:
         if not isinstance(fingerprint, str | None):
             raise DataError(f"the fingerprint of {name!r} is {fingerprint!r}: give text, or None")
         self.name = name
-        self.bounds = checks.check_bounds(bounds, name)
-        self.source = inputs if isinstance(inputs, Source) else self._in_memory(inputs)
+        whole = None if isinstance(inputs, Source) else as_inputs(inputs, name)
+        self.source = inputs if isinstance(inputs, Source) else InMemory(whole, name)
+        self.bounds = checks.check_bounds(bounds, name, of=self.source)
+        checks.check_values(whole, self.bounds, name)
         if fingerprint is not None:
             self.source.fingerprint = hashing.combine("given", fingerprint)
             self.source.readable = not self.source.streamed
@@ -80,11 +87,6 @@ class Data:
         )
         self.attributes = checks.check_attributes(attributes, len(self), name)
 
-    def _in_memory(self, inputs: Any) -> InMemory:
-        tensor = checks.check_inputs(inputs, self.name)
-        checks.check_values(tensor, self.bounds, self.name)
-        return InMemory(tensor)
-
     @classmethod
     def from_dataset(
         cls,
@@ -92,7 +94,7 @@ class Data:
         *,
         attributes: Any = None,
         name: str = "data",
-        bounds: tuple[float, float] | None = (0, 1),
+        bounds: tuple[float, float] | Literal["auto"] | None = "auto",
         targets: Any = None,
         fingerprint: str | None = None,
         stream: bool | None = None,
@@ -125,7 +127,7 @@ class Data:
         source, read_targets = read_dataset(
             dataset,
             name=name,
-            bounds=checks.check_bounds(bounds, name),
+            bounds=bounds,
             targets=targets,
             stream=stream,
         )
@@ -157,18 +159,23 @@ class Data:
 
     def __repr__(self) -> str:
         return (
-            f"Data({self.name!r}, {len(self):,} samples of {tuple(self.shape)}, "
+            f"Data({self.name!r}, {len(self):,} samples of {self.source.described}, "
             f"{self.task.describe(self.targets)})"
         )
 
     @property
     def shape(self) -> torch.Size:
-        """Shape of one input."""
+        """Shape of one input; () for inputs that are no tensor."""
         return self.source.shape
 
     @property
-    def inputs(self) -> Tensor:
-        """All inputs [n, ...], CPU float32. Read them, don't write to them.
+    def kind(self) -> str:
+        """What its inputs are: "tensor", "dict", "tuple", "frame" or "list"."""
+        return self.source.kind
+
+    @property
+    def inputs(self) -> Batch:
+        """All inputs, on the CPU, floats as float32. Read them, don't write to them.
 
         They are what was given where that was a tensor, and are read or gathered for this call
         where it was a dataset or where this is a part of a data set.
@@ -182,8 +189,8 @@ class Data:
         """Whether inputs are read from a dataset each time they are needed."""
         return self.source.streamed
 
-    def take(self, rows: Tensor) -> Tensor:
-        """Return a copy of the inputs at these positions of this data set [b, ...], CPU float32."""
+    def take(self, rows: Tensor) -> Batch:
+        """Return a copy of the inputs at these positions of this data set, on the CPU."""
         return self.source.take(rows)
 
     @property

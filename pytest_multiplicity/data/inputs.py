@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pytest_multiplicity.data import content, kinds
 from pytest_multiplicity.data.arrays import as_tensor
-from pytest_multiplicity.data.checks import Bounds, check_values
+from pytest_multiplicity.data.checks import check_bounds, check_values
 from pytest_multiplicity.data.hashing import combine, hash_rows, raw
+from pytest_multiplicity.data.kinds import Batch
 from pytest_multiplicity.errors import DataError
 
 BLOCK_BYTES = 32 * 2**20
@@ -31,9 +33,11 @@ class Dataset(Protocol):
 
 
 class Source(ABC):
-    """Samples of one shape, by position."""
+    """Samples of one kind, by position; see `kinds`."""
 
-    shape: torch.Size  # of one sample
+    kind: str = kinds.TENSOR
+    shape: torch.Size  # of one sample; () for what is no tensor
+    floats: bool = True  # whether there are floats in its tensors
     streamed: bool = False  # whether samples are read from a dataset each time they are needed
     readable: bool = True  # False: too big to be read for hashes of its samples
 
@@ -41,8 +45,18 @@ class Source(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def take(self, rows: Tensor) -> Tensor:
-        """Return the samples at these positions [b, ...], CPU float32."""
+    def take(self, rows: Tensor) -> Batch:
+        """Return the samples at these positions, on the CPU, of the kind that was given."""
+
+    @property
+    def described(self) -> str:
+        """What a sample is, in words: its shape, its columns."""
+        return str(tuple(self.shape))
+
+    @property
+    def sample_bytes(self) -> int:
+        """About how many bytes a sample has."""
+        return 4 * self.shape.numel()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -56,18 +70,44 @@ class Source(ABC):
 
 
 class InMemory(Source):
-    """A tensor of samples [n, ...], shared with whoever made it."""
+    """A batch of all samples, shared with whoever made it."""
 
-    def __init__(self, inputs: Tensor) -> None:
+    def __init__(self, inputs: Batch, name: str = "data") -> None:
         self.inputs = inputs
-        self.shape = inputs.shape[1:]
+        self.name = name
+        self.kind = kinds.kind(inputs)
+        self.shape = kinds.shape(inputs)
+        self.floats = kinds.has_floats(inputs)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return kinds.length(self.inputs)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def take(self, rows: Tensor) -> Batch:
         """Return a copy of these rows."""
-        return self.inputs[rows]
+        return kinds.take(self.inputs, rows)
+
+    @property
+    def described(self) -> str:
+        """What a sample is, in words: its shape, its columns."""
+        return kinds.described(self.inputs)
+
+    @property
+    def sample_bytes(self) -> int:
+        """About how many bytes a sample has."""
+        return kinds.sample_bytes(self.inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all samples; of floats [n, ...] the same as of a stream of them."""
+        if isinstance(self.inputs, Tensor) and self.inputs.dtype is torch.float32:
+            return hash_inputs(self)
+        whole = kinds.tensors(self.inputs)
+        return content.hash_whole(self.inputs, None if whole else self.digests)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """A hash of every sample [n]."""
+        return content.hash_each(self.inputs, self.name)
 
 
 class Selected(Source):
@@ -76,16 +116,28 @@ class Selected(Source):
     def __init__(self, source: Source, rows: Tensor) -> None:
         self.source = source
         self.rows = rows
+        self.kind = source.kind
         self.shape = source.shape
+        self.floats = source.floats
         self.streamed = source.streamed
         self.readable = source.readable
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def take(self, rows: Tensor) -> Batch:
         """Return these rows of the selected ones."""
         return self.source.take(self.rows[rows])
+
+    @property
+    def described(self) -> str:
+        """What a sample is, in words: its shape, its columns."""
+        return self.source.described
+
+    @property
+    def sample_bytes(self) -> int:
+        """About how many bytes a sample has."""
+        return self.source.sample_bytes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -104,12 +156,12 @@ class Streamed(Source):
 
     streamed = True
 
-    def __init__(self, dataset: Dataset, bounds: Bounds | None, name: str) -> None:
+    def __init__(self, dataset: Dataset, bounds: Any, name: str) -> None:
         self.dataset = dataset
-        self.bounds = bounds
         self.name = name
         self.declared: Tensor | None = None  # targets [n] that were believed without reading
         self.shape = self._sample(0)[0].shape
+        self.bounds = check_bounds(bounds, name, of=self)
         if self.shape.numel() == 0 or not self.shape:
             raise DataError(
                 f"sample 0 of {name!r} has shape {tuple(self.shape)}: give values in at least one "
@@ -119,7 +171,7 @@ class Streamed(Source):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def take(self, rows: Tensor) -> Batch:
         """Read these samples, one after the other."""
         return self.read(rows)[0]
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.data.arrays import as_tensor
-from pytest_multiplicity.data.checks import Bounds
 from pytest_multiplicity.data.inputs import (
     Dataset,
     InMemory,
@@ -24,7 +23,7 @@ PROBED = 4  # samples that are read twice: enough to notice nearly every random 
 
 
 def read_dataset(
-    dataset: Dataset, *, name: str, bounds: Bounds | None, targets: Any, stream: bool | None
+    dataset: Dataset, *, name: str, bounds: Any, targets: Any, stream: bool | None
 ) -> tuple[Source, Any]:
     """Return the inputs as a source, and the targets, unchecked: given, declared or read."""
     streamed = _open(dataset, name, bounds)
@@ -42,7 +41,7 @@ def read_dataset(
     return streamed, targets
 
 
-def _open(dataset: Dataset, name: str, bounds: Bounds | None) -> Streamed:
+def _open(dataset: Dataset, name: str, bounds: Any) -> Streamed:
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise DataError(
             f"{type(dataset).__name__} can't be read by position: give a map-style dataset, "

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.data import Data
+from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.estimators import ByClass, Estimator, is_estimator
 
@@ -38,7 +38,7 @@ def on_cpu(function: Callable[[Any], Any]) -> Model:
 
     def model(batch: Any) -> Any:
         if not isinstance(batch, Tensor):
-            return function(batch)
+            return function(kinds.to(batch, "cpu"))
         try:
             given = function(batch.cpu())
         except RuntimeError:
@@ -59,7 +59,7 @@ def toward(model: Model, data: Data) -> Model:
         return model
 
     def answer(batch: Any) -> Tensor:
-        given = tensor_of(model(batch), len(batch), data)
+        given = tensor_of(model(batch), kinds.length(batch), data)
         return given.to(batch.device) if isinstance(batch, Tensor) else given
 
     return answer

@@ -78,7 +78,7 @@ class Forms:
     def of(self, model: Model, batch: Batch, demand: Demand) -> Form:
         """Return the form for models of a structure on inputs of a shape."""
         known = self.structure(model)
-        if known is None or not demand.joint:
+        if known is None or not demand.joint or not isinstance(batch.inputs, Tensor):
             return _in_turn(model, batch.inputs, demand)
         assert isinstance(model, nn.Module)
         key = known, batch.inputs.shape[1:], batch.inputs.dtype, demand
@@ -116,7 +116,7 @@ def _in_turn(model: Model, inputs: Tensor, demand: Demand) -> Form:
     Only attacks by gradients leave samples out: who isn't asked for any needn't be looked at.
     """
     if not (demand.gradients and demand.joint):
-        return IN_TURN
+        return IN_TURN  # as for whatever is no tensor: no attack acts on it
     try:
         with preserved_rng():
             return replace(IN_TURN, whole=_samples_interact(model, inputs))
@@ -256,7 +256,7 @@ def _drawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
 
 def _drawn_inputs(batch: Batch, generator: torch.Generator) -> Tensor:
     """Return inputs as the batch's, drawn where they aren't words: those have to be known."""
-    inputs = batch.inputs
+    inputs: Tensor = batch.inputs
     if not inputs.is_floating_point():
         repeated = torch.arange(max(SIZES)) % len(inputs)
         return inputs[repeated.to(inputs.device)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import FusedModule, Unfusable, copied, out_of_memory
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError, MeasurementError
 from pytest_multiplicity.inference.answers import tensor_of
 from pytest_multiplicity.inference.folding import folded
@@ -33,8 +34,8 @@ class Unit(ABC):
         self.form = form
 
     @abstractmethod
-    def shared(self, inputs: Tensor) -> Tensor:
-        """Return logits [K, b, C] of inputs that the models have in common, [b, ...]."""
+    def shared(self, inputs: kinds.Batch) -> Tensor:
+        """Return logits [K, b, C] of inputs that the models have in common."""
 
     @abstractmethod
     def own(self, inputs: Tensor) -> Tensor:
@@ -57,13 +58,13 @@ class Unit(ABC):
         Raises MeasurementError where a model returns something else, or nan, or writes into its
         inputs, which others compute on.
         """
-        before = _version(batch.inputs)
+        before = kinds.versions(batch.inputs)
         try:
             inputs = self._changed(batch) if batch.steps else batch.inputs
             with torch.no_grad():
                 logits = self.own(inputs) if batch.steps else self.shared(inputs)
         finally:
-            if _version(batch.inputs) != before:
+            if kinds.versions(batch.inputs) != before:
                 raise MeasurementError(
                     "a model wrote into its inputs, but only into some: what others saw of them is "
                     "not known; begin its forward pass with a copy, `x = x.clone()`"
@@ -75,7 +76,7 @@ class Unit(ABC):
 
     def _changed(self, batch: Batch) -> Tensor:
         """Return inputs of each model's own, [K, b, ...]."""
-        inputs = batch.inputs.expand(self.count, *batch.inputs.shape)
+        inputs: Tensor = batch.inputs.expand(self.count, *batch.inputs.shape)
         for step in batch.steps:
             if isinstance(step, JointIntervention):
                 inputs = step.perturb_all(
@@ -109,9 +110,9 @@ class Unit(ABC):
     def _attacked(self, step: ModelIntervention, inputs: Tensor, batch: Batch) -> Tensor:
         raise NotImplementedError(f"{step!r} attacks one model at a time")
 
-    def _met(self, inputs: Tensor) -> Tensor:
+    def _met(self, inputs: kinds.Batch) -> kinds.Batch:
         """Return what a model may do as it likes with."""
-        return inputs.clone() if self.form.copies else inputs
+        return kinds.copied(inputs) if self.form.copies else inputs
 
 
 class Alone(Unit):
@@ -123,13 +124,13 @@ class Alone(Unit):
         super().__init__(form)
         self._model = model
 
-    def shared(self, inputs: Tensor) -> Tensor:
+    def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return logits [1, b, C]."""
-        return tensor_of(self._outputs(self._met(inputs)), len(inputs))[None]
+        return tensor_of(self._outputs(self._met(inputs)), kinds.length(inputs))[None]
 
-    def _outputs(self, inputs: Tensor) -> object:
+    def _outputs(self, inputs: kinds.Batch) -> object:
         try:
-            return self._model(inputs)
+            return kinds.call(self._model, inputs)
         except RuntimeError as error:
             other = other_dtype(self._model) if isinstance(self._model, nn.Module) else None
             if other is None or out_of_memory(error):
@@ -272,11 +273,6 @@ def size_of(module: nn.Module) -> int:
 def _sharing(module: nn.Module) -> nn.Module:
     """Copy a module, but for its parameters and buffers."""
     return copied(module, (*module.parameters(), *module.buffers()))
-
-
-def _version(tensor: Tensor) -> int:
-    """Return what changes when a tensor is written to; of one from inference mode nothing tells."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _folded(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pytest_multiplicity.compute import Arithmetic
-from pytest_multiplicity.data import Data
+from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.interventions import (
     InputIntervention,
     JointIntervention,
@@ -22,9 +22,9 @@ Step = InputIntervention | ModelIntervention
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples [b, ...] on the device, and the steps that are each model's own."""
+    """Samples, tensors on the device, and the steps that are each model's own."""
 
-    inputs: Tensor
+    inputs: kinds.Batch
     targets: Tensor
     rows: Tensor
     data: Data

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.compute import out_of_memory
-from pytest_multiplicity.data import Data
+from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
 from pytest_multiplicity.inference.choice import Forms
@@ -105,7 +105,7 @@ class Infer:
     def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
         """Return the inputs after the leading steps that are the same for every model."""
         rows = torch.arange(start, min(start + BATCH, len(data)))
-        inputs = data.take(rows).to(self.device)
+        inputs = kinds.to(data.take(rows), self.device)
         leading = under.inputs[: len(under.inputs) - len(steps)]
         for step in leading:
             assert not step.needs_model

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pytest_multiplicity.design import call_with_targets
 from pytest_multiplicity.errors import InterventionError
+from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import Model, ModelIntervention
 from pytest_multiplicity.interventions.naming import shown
 from pytest_multiplicity.interventions.randomness import Stream, lent
@@ -66,6 +67,10 @@ class Attack(ModelIntervention):
 
     def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
         return [self.make if self.name is None else _Name(self.name)], {}
+
+    def check(self, data: Data) -> None:
+        """Raise an InterventionError where inputs of `data` are no floats."""
+        checks.acts_on_gradients(self, data)
 
     def perturb(
         self, model: Model, inputs: Tensor, targets: Tensor, rows: Tensor, data: Data

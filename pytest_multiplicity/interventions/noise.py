@@ -48,8 +48,13 @@ class InputNoise(InputIntervention):
         """The numbers of a seed."""
         return f"InputNoise with seed={self.seed}"
 
+    def check(self, data: Data) -> None:
+        """Raise an InterventionError where inputs of `data` have no floats."""
+        checks.acts_on_numbers(self, data)
+
     def apply(self, inputs: Tensor, rows: Tensor, data: Data) -> Tensor:
         """Return the noisy inputs; see `InputIntervention.apply`."""
+        self.check(data)
         if self.scale == 0:
             return inputs
         noise = Stream("InputNoise", self.seed).exponential(rows, inputs.shape[1:]).to(inputs)

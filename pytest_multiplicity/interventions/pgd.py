@@ -80,7 +80,8 @@ class PGD(JointIntervention):
         return 2 * self.steps * self.restarts * max(1, self.targeted)
 
     def check(self, data: Data) -> None:
-        """Raise an InterventionError where eps is more than the bounds of `data` leave room for."""
+        """Raise where inputs are no floats, or eps is more than their bounds leave room for."""
+        checks.acts_on_gradients(self, data)
         if data.bounds is None:
             return
         low, high = data.bounds

@@ -11,6 +11,7 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError
 
 INPUTS = torch.rand(4, 2, generator=torch.Generator().manual_seed(0))
+IMAGES = INPUTS.reshape(4, 1, 2, 1)
 TARGETS = [0, 1, 0, 1]
 FRAME = pd.DataFrame({"age": [20, 30, 40, 50], "race": ["Asian", "Black", "White", "Asian"]})
 
@@ -28,12 +29,12 @@ def data():
         ((INPUTS, [0, -1, 0, 1]), "target -1 of sample 1 of 'data' is out of range"),
         ((INPUTS, TARGETS, FRAME[:3]), "4 inputs but 3 rows of attributes"),
         ((INPUTS, TARGETS, pd.DataFrame([[1, 2]] * 4)), r"names that are text.*got \[0, 1\]"),
-        ((INPUTS * 255, TARGETS), r"range from .* outside their bounds \(0, 1\): scale images"),
-        ((INPUTS - 1, TARGETS), "range from -"),
+        ((IMAGES * 255, TARGETS), r"range from .* outside their bounds \(0, 1\): scale images"),
+        ((IMAGES - 1, TARGETS), "range from -"),
         ((INPUTS.masked_fill(INPUTS > 0.8, np.nan), TARGETS), "nan or infinity, in . of 4 sa"),
         ((INPUTS / 0, TARGETS), "nan or infinity, in 4 of 4"),
-        (((INPUTS * 255).byte(), TARGETS), "torch.uint8: give floats.*divide 8-bit ones by 255"),
-        ((INPUTS[:, 0], TARGETS), r"shape \(4,\)"),
+        ((INPUTS + 1j, TARGETS), "inputs of 'data' are torch.complex64: give real numbers"),
+        ((INPUTS[0, 0], TARGETS), r"shape \(\)"),
         ((INPUTS[:0], []), "at least one sample"),
     ],
 )

@@ -157,7 +157,7 @@ def random_crop(image):
         ([(torch.rand(2), 0), (torch.rand(3), 0)], r"sample 1 .* shape \(3,\), the first has \(2,"),
         ([(torch.tensor([1, 2]), 0)], "sample 0 of 'data' is torch.int64: give 8-bit images"),
         ([("text", 0)], "sample 0 of 'data' is str"),
-        ([(torch.tensor([0.0, 7.0]), 0)], "outside their bounds"),
+        ([(torch.full((1, 2, 2), 7.0), 0)], "outside their bounds"),
         ([], "no samples"),
         (iter([(torch.rand(2), 0)]), "can't be read by position"),
         (Images(mode="P"), "mode 'P'.*convert"),

@@ -41,7 +41,7 @@ def test_is_the_content_not_the_name():
         data(attributes=FRAME + 1),
         data(attributes=FRAME.rename(columns={"age": "years"})),
         data(bounds=(0, 2)),
-        data(bounds=None),
+        data(bounds=(0, 1)),
         data(INPUTS.reshape(10, 3, 1)),
         data(fingerprint="v1"),
         data().where("age >= 0"),

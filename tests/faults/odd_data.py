@@ -24,7 +24,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
 from torchvision import tv_tensors
 
-from pytest_multiplicity.data import Data
+from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import MultiplicityError
 
 N = 12
@@ -244,9 +244,12 @@ def used(data: Data) -> Data:
     assert "odd" in repr(data)
     assert len(data.fingerprint) == 64
     assert len(data.source.digests) == len(data)
-    assert data.inputs.dtype is torch.float32
     assert data.targets.dtype is torch.int64
-    assert torch.isfinite(data.take(torch.arange(len(data)))).all()
+    batch = data.take(torch.arange(len(data)))
+    assert kinds.length(batch) == len(data)
+    for tensor in kinds.tensors(batch).values():
+        assert torch.isfinite(tensor).all()
+        assert tensor.dtype is torch.float32 or not tensor.is_floating_point()
     halves = data.split(0.5, seed=1)
     assert len(halves.select) + len(halves.report) == len(data)
     return data

@@ -11,7 +11,8 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import Attack
 
-DATA = Data(torch.rand(8, 3, generator=torch.Generator().manual_seed(0)), [0, 1] * 4)
+INPUTS = torch.rand(8, 3, generator=torch.Generator().manual_seed(0))
+DATA = Data(INPUTS, [0, 1] * 4, bounds=(0, 1))
 
 
 def model(inputs):

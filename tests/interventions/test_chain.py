@@ -32,7 +32,7 @@ def identity(images, **_):
 def data(n=120):
     ages, races = range(n), ["Asian", "Black", "White"] * (n // 3)
     frame = {"age": ages, "race": races, "young": [age < 30 for age in ages]}
-    return Data(torch.rand(n, 2), torch.zeros(n).long(), frame, name="faces")
+    return Data(torch.rand(n, 2), torch.zeros(n).long(), frame, name="faces", bounds=(0, 1))
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_scale_0_counts_what_is_right():
 
 
 def test_input_noise_is_exponential_and_clamped():
-    zeros = Data(torch.zeros(200, 1000), [0] * 200)
+    zeros = Data(torch.zeros(200, 1000), [0] * 200, bounds=(0, 1))
     free = Data(torch.zeros(200, 1000), [0] * 200, bounds=None)
 
     noisy = InputNoise(0.5).apply(free.inputs, free.rows, free)

@@ -97,7 +97,7 @@ def test_data_that_does_not_fit(trained):
         "@pytest.fixture\n"
         f"def data_{i}(points):\n"
         "    inputs, targets = points.test.inputs, points.test.targets\n"
-        f"    return pm.Data({data}, name='test')\n"
+        f"    return pm.Data({data}, name='test', bounds=(0, 1))\n"
         for i, (data, _) in enumerate(DATA)
     )
     specs = "\n".join(
@@ -109,7 +109,7 @@ def test_data_that_does_not_fit(trained):
     result.assert_outcomes(errors=len(DATA), deselected=3 * len(DATA))
     for (data, message), said in zip(DATA, sections(result, "ERROR at setup"), strict=True):
         assert message in said
-        assert f"> return pm.Data({data}, name='test')" in said
+        assert f"> return pm.Data({data}, name='test', bounds=(0, 1))" in said
 
 
 ASKED = [

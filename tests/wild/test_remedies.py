@@ -243,7 +243,6 @@ def test_remedies_for_data():
     images, classes = torch.rand(6, 3, 4, 4), [0, 1, 2] * 2
     for broken, mended, message in (
         ((images * 255, classes), (images, classes), r"scale images to \[0, 1\]"),
-        (((images * 255).byte(), classes), ((images * 255).byte() / 255, classes), "by 255"),
         ((images, torch.eye(3)[classes]), (images, torch.eye(3)[classes].argmax(1)), "argmax"),
         (
             (images, torch.tensor(classes)[:, None]),
@@ -263,16 +262,8 @@ def test_remedies_for_data():
 
 
 def test_remedies_say_whose_values_are_meant():
-    frame = pd.DataFrame({"age": [20.0, 30.0], "job": ["a", "b"]})
-    with pytest.raises(DataError, match=r"'p' are an array of object \(columns job\).*get_dummies"):
-        pm.Data(frame, [0, 1], name="p", bounds=None)
-    assert pm.Data(pd.get_dummies(frame, dtype=float), [0, 1], bounds=None).shape == (3,)
-    nullable = pd.DataFrame({"age": [0.2, 0.3], "pay": [0.1, 0.5]}, dtype="Float32")
-    with pytest.raises(DataError, match=r"\(columns age, pay\): .*\.astype\(float\)"):
-        pm.Data(nullable, [0, 1], name="p")
-    assert len(pm.Data(nullable.astype(float), [0, 1])) == 2
-    matrix = scipy.sparse.csr_matrix(frame[["age"]].to_numpy())
-    with pytest.raises(DataError, match=r"inputs of 'p' are an array of object: .*\.toarray\(\)"):
+    matrix = scipy.sparse.csr_matrix([[20.0], [30.0]])
+    with pytest.raises(DataError, match=r"inputs of 'p' are a scipy csr_matrix: .*\.toarray\(\)"):
         pm.Data(matrix, [0, 1], name="p", bounds=None)
     assert len(pm.Data(matrix.toarray(), [0, 1], bounds=None)) == 2
     for names in (["good", "bad"], pd.Series(["good", "bad"]), np.array(["good", "bad"])):
