@@ -244,7 +244,7 @@ def used(data: Data) -> Data:
     assert "odd" in repr(data)
     assert len(data.fingerprint) == 64
     assert len(data.source.digests) == len(data)
-    assert data.targets.dtype is torch.int64
+    assert data.targets.dtype in (torch.int64, torch.float32, torch.float64)
     batch = data.take(torch.arange(len(data)))
     assert kinds.length(batch) == len(data)
     for tensor in kinds.tensors(batch).values():
