@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+ROUNDING = 1e-3  # how far probabilities in half precision are from 1 together
 METHODS = ("predict_log_proba", "predict_proba", "decision_function", "predict")
 
 
@@ -33,28 +34,46 @@ class Estimator:
         self._fitted = fitted
 
     def __call__(self, batch: Any) -> Any:
-        """Return a `ByClass` where it knows classes, else what it predicts."""
+        """Return a `ByClass` where it knows classes, log-odds of labels, or what it predicts."""
         inputs = batch.detach().cpu().numpy() if isinstance(batch, Tensor) else batch
-        classes = getattr(self._fitted, "classes_", None)
-        found = self._scores(inputs, classes)
-        if found is None:
-            said = self._fitted.predict(inputs)
+        classes: Any = getattr(self._fitted, "classes_", None)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a pure leaf's are infinite
+            sure = self._log_probabilities(inputs)
+            if isinstance(sure, list):  # of each label by itself
+                return np.stack([_log_odds(*each) for each in zip(sure, classes, strict=True)], 1)
+            if sure is not None and self._tells_labels(sure):
+                return sure - np.log1p(-np.exp(sure))
+        found = self._scores(inputs, classes) if sure is None else sure
+        if found is None or (classes is not None and found.shape[1] != len(classes)):
+            said = self._fitted.predict(inputs)  # as where scores are of pairs of classes
             return said if classes is None else np.asarray(said, dtype=object)  # names of classes
         known = range(found.shape[1]) if classes is None else classes
-        return ByClass(torch.from_numpy(found), list(known))
+        return ByClass(torch.from_numpy(np.ascontiguousarray(found)), list(known))
+
+    def _log_probabilities(self, inputs: Any) -> Any:
+        """Return them `[b, C]`, or a list of such, one for each label; None where it has none."""
+        if hasattr(self._fitted, "predict_log_proba"):
+            return self._fitted.predict_log_proba(inputs)
+        if not hasattr(self._fitted, "predict_proba"):
+            return None
+        sure = self._fitted.predict_proba(inputs)
+        return [np.log(each) for each in sure] if isinstance(sure, list) else np.log(sure)
+
+    def _tells_labels(self, sure: Any) -> bool:
+        """Return whether these are of labels, of which a sample may have several."""
+        sums = np.exp(sure).sum(axis=1)
+        return bool(getattr(self._fitted, "multilabel_", False) or (abs(sums - 1) > ROUNDING).any())
 
     def _scores(self, inputs: Any, classes: Any) -> Any:
-        """Return logits `[b, C]` with a column per class; None where it only predicts."""
-        with np.errstate(divide="ignore"):  # a pure leaf's: its logarithm is minus infinity
-            if hasattr(self._fitted, "predict_log_proba"):
-                found = self._fitted.predict_log_proba(inputs)
-            elif hasattr(self._fitted, "predict_proba"):
-                found = np.log(self._fitted.predict_proba(inputs))
-            elif hasattr(self._fitted, "decision_function") and classes is not None:
-                found = self._fitted.decision_function(inputs)
-                if found.ndim == 1:  # of the second of two
-                    found = np.stack([np.zeros_like(found), found], axis=1)
-            else:
-                return None
-        fits = classes is None or found.shape[1] == len(classes)  # not so: pairs of classes
-        return np.ascontiguousarray(found) if fits else None
+        """Return scores `[b, C]` with a column per class; None where it only predicts."""
+        if not hasattr(self._fitted, "decision_function") or classes is None:
+            return None
+        found = self._fitted.decision_function(inputs)
+        return np.stack([np.zeros_like(found), found], axis=1) if found.ndim == 1 else found
+
+
+def _log_odds(sure: Any, classes: Any) -> Any:
+    """Return the log-odds `[b]` of a label, of log-probabilities of its absence and presence."""
+    if sure.shape[1] == 2:
+        return sure[:, 1] - sure[:, 0]
+    return np.full(len(sure), np.inf if classes[0] else -np.inf)  # it never saw anything else

@@ -12,6 +12,9 @@ import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -196,6 +199,42 @@ def test_a_callable_may_answer_with_names():
         toward(answering(lambda _: ["z"] * 90), data)(torch.as_tensor(inputs))
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(5, random_state=0),
+        KNeighborsClassifier(5),
+        OneVsRestClassifier(LogisticRegression()),
+        MultiOutputClassifier(LogisticRegression()),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_estimator_of_several_labels_gives_a_logit_for_each(estimator):
+    inputs = np.random.default_rng(0).random((80, 4)).astype("f")
+    labels = np.stack([inputs[:, 0] > 0.5, inputs[:, 1] + inputs[:, 2] > 1, inputs[:, 0] > 2], 1)
+    fitted = estimator.fit(
+        inputs, labels[:, : 3 - isinstance(estimator, MultiOutputClassifier)] * 1
+    )
+    data = pm.Data(inputs, labels.astype(int), name="tags", task="multilabel")
+    found = toward(answering(fitted), data)(torch.as_tensor(inputs))
+    sure = fitted.predict_proba(inputs)
+    if isinstance(sure, list):
+        sure = np.stack([p[:, 1] if p.shape[1] == 2 else np.zeros(80) for p in sure], 1)
+    np.testing.assert_allclose(torch.as_tensor(found).sigmoid(), sure, atol=1e-6)
+    said = data.task.predictions(torch.as_tensor(found)).numpy()
+    assert (said == fitted.predict(inputs)).mean() > 0.99  # of ties either may win
+
+
+def test_names_of_targets_are_those_of_an_estimator():
+    _, inputs, labels = named(("c", "a", "b"))
+    fitted = LogisticRegression().fit(inputs, labels)
+    for targets in (labels, pd.Categorical(labels, ["c", "a", "b", "d"])):
+        data = pm.Data(inputs, targets, name="text", bounds=None)
+        found = toward(answering(fitted), data)(torch.as_tensor(inputs))
+        said = np.asarray(data.task.names)[data.task.predictions(found).numpy()]
+        assert (said == fitted.predict(inputs)).all()
+
+
 def test_a_regressor_predicts():
     fitted = LinearRegression().fit(np.arange(6.0).reshape(3, 2), [0.0, 1.0, 2.0])
     data = pm.Data(torch.zeros(2, 2), [0, 1], name="d", bounds=None)
@@ -286,3 +325,16 @@ def test_odd_answers_are_said_once_and_again_from_the_store(bench):
         family.candidates[0].logits(bench.test)
         (told,) = family.facts().warnings
         assert "default-seed0: answers about 'test' are the same for every sample" in told
+
+
+def test_values_are_read_in_the_shape_of_the_targets(bench):
+    inputs = bench.test.inputs.flatten(1)
+    data = pm.Data(inputs, 1000 * inputs[:, 0], name="prices", tolerance=1.0)
+    family = bench.family(lambda config: lambda x: 1000 * x[:, :1], vary={}, seeds=1)
+    candidate = family.candidates[0]  # right to the cent, in a column
+    assert candidate.predictions(data).shape == data.targets.shape
+    score = candidate.measure("mae", data)
+    assert score < 1e-3
+    assert not score.metric.higher_is_better
+    assert candidate.measure(lambda z, y: (z - y).abs().mean(), data, name="own") < 1e-3
+    assert 0 <= candidate.consistency(data, under=pm.Corrupt(torch.add, other=0.01)) <= 1
