@@ -34,6 +34,8 @@ class Told:
     probabilities: bool
     classes: tuple[Any, ...] | None
     """Of the columns, where that was said."""
+    names: tuple[str, ...] = ()
+    """What any candidate of the table said, where that is text."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class AnswerTable:
             )
         columns, classes = self._columns
         said = rows[list(columns)].reset_index(drop=True)
-        return Told(tuple(ids), said, bool(self.probabilities), classes)
+        return Told(tuple(ids), said, bool(self.probabilities), classes, self._names)
 
     @cached_property
     def _rows(self) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -175,6 +177,12 @@ class AnswerTable:
                 f"there are {', '.join(left) or 'none left'}"
             )
         return left, None
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        columns, _ = self._columns
+        said = self._family[1][columns[0]]
+        return tuple(sorted({each for each in said.tolist() if isinstance(each, str)}))
 
     def _checked(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         if missing := [each for each in columns if each not in self._given.columns]:

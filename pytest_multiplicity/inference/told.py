@@ -59,6 +59,9 @@ class ToldAnswers:
             sure = torch.tensor(said.to_numpy(dtype=float))
             classes = self._told.classes or _named(said.columns.tolist(), data)
             return data.task.of_probabilities(sure, classes, data.targets, data.name)
+        if self._told.names and not data.task.losses:  # no targets: the table's own names
+            places = {name: place for place, name in enumerate(self._told.names)}
+            return torch.tensor([places[str(each)] for each in said.iloc[:, 0]])
         return _plain(said.iloc[:, 0], data)
 
     def _ids(self, data: Data) -> list[Any]:

@@ -223,6 +223,57 @@ def test_bad_tables_are_told_in_one_sentence(pytester, tables, change, call, sai
     assert said in " ".join(result.stdout.str().replace("\nE ", "").split())
 
 
+OTHERS = """
+import pandas as pd
+import pytest
+import torch
+import pytest_multiplicity as pm
+
+table = pd.DataFrame({{
+    "q": [f"q{{i}}" for i in range(40)] * 2,
+    "who": ["x"] * 40 + ["y"] * 40,
+    "value": [float(i) for i in range(40)] + [i + 0.5 * (i % 4) for i in range(40)],
+    "text": ["yes", "no"] * 20 + ["yes", "perhaps"] * 20,
+}})
+
+@pytest.fixture(scope="session")
+def d():
+    frame = table[["q"]].head(40)
+    targets = {targets}
+    return pm.Data(torch.zeros(40, 1), targets, frame, name="quiz"{more})
+
+candidate = pm.answers(table, id="q", candidate="who", predict="{predict}")
+
+def test_spec(candidate, d):
+    {spec}
+"""
+
+
+def test_answers_that_are_values(pytester):
+    spec = "assert candidate.measure('mae', d) <= 1"
+    body = OTHERS.format(
+        targets="torch.arange(40.0)", more=", tolerance=0.6", predict="value", spec=spec
+    )
+    pytester.makepyfile(test_all=body)
+    result, report = run(pytester)
+    result.assert_outcomes(passed=2)
+    (family,) = report["families"]
+    assert [each["scores"]["mae on quiz"] for each in family["candidates"]] == [0, 0.75]
+    assert family["sheets"][0]["unit"] == "unit of the target"
+
+
+def test_answers_that_are_text_about_data_without_targets(pytester):
+    spec = "assert candidate.measure(lambda said, _: said.unique().numel(), d, name='kinds') == 2"
+    body = OTHERS.format(targets="None", more="", predict="text", spec=spec)
+    gate = (
+        "def test_gate(survivors, d):\n    said = [each.predictions(d) for each in survivors]\n"
+        "    assert (said[0] != said[1]).float().mean() == 0.5\n"
+    )
+    pytester.makepyfile(test_all=body + gate)
+    result, _ = run(pytester)
+    assert result.ret == pytest.ExitCode.OK, result.stdout.str()
+
+
 def test_a_table_that_is_not_there(pytester, tables):
     result, _ = judged(pytester, "'none.csv', id='q'")
     assert "can't read the answers" in result.stdout.str()
