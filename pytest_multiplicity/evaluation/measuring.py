@@ -64,11 +64,15 @@ class Measuring:
         if (entry := self._store.get("scores", key)) is None:
             tensors = self._outcomes(asked, chosen)
             run = self._models.made.run_of(self.alive)
-            meta = {"name": name, "machine": str(self._models.machine.kind)}
+            odd = {what: sorted(whose) for what, whose in self._models.odd.items()}
+            meta = {"name": name, "machine": str(self._models.machine.kind), "odd": odd}
             self._store.put("scores", key, tensors, meta, run=run)
         else:
             tensors = entry.tensors
             self._models.note_maker("scores", entry.meta.get("machine"))
+            for what, whose in entry.meta.get("odd", {}).items():
+                for index in whose:
+                    self._models.note_odd(index, what)
         targets = asked.targets.numpy()
         if "expected" in tensors:
             outcomes, predictions = tensors["expected"].numpy().T, None

@@ -319,10 +319,10 @@ def test_odd_answers_are_said_once_and_again_from_the_store(bench):
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     with torch.no_grad():
         net[1].weight.copy_(weights.T)
-    for _ in range(2):
+    for ask in ("logits", "accuracy", "logits", "accuracy"):
         family = bench.family(lambda config: net, seeds=1, vary={})
-        family.candidates[0].logits(bench.test)
-        family.candidates[0].logits(bench.test)
+        getattr(family.candidates[0], ask)(bench.test)
+        getattr(family.candidates[0], ask)(bench.test)
         (told,) = family.facts().warnings
         assert "default-seed0: answers about 'test' are the same for every sample" in told
 
