@@ -64,11 +64,18 @@ def train(calls: Sequence[Call], given: Given, machine: Machine, family: str) ->
                     case Crashed(why):
                         died = f"its process died {ATTEMPTS} times ({why}): give it more memory"
                         failed.append((call, EvaluationError(died)))
+    hung = StalledError(f"training {named(_ids(stalled))}", machine.patience, stalled)
     if failed:
-        raise _failure(sorted(failed, key=lambda each: calls.index(each[0])))
+        error = _failure(sorted(failed, key=lambda each: calls.index(each[0])))
+        if stalled:
+            error.add_note(str(hung))
+        raise error
     if stalled:
-        what = f"training {named([call.id for call in stalled])}"
-        raise StalledError(what, machine.patience, stalled)
+        raise hung
+
+
+def _ids(calls: Sequence[Call]) -> list[str]:
+    return [call.id for call in calls]
 
 
 def _performed(
@@ -96,7 +103,7 @@ def _performed(
 def _failure(failed: Sequence[tuple[Call, Exception]]) -> Exception:
     """Return the error of the first that failed, which names all."""
     call, error = failed[0]
-    also = f" ({named([each.id for each, _ in failed[1:]])} failed, too)" if failed[1:] else ""
+    also = f" ({named(_ids([each for each, _ in failed[1:]]))} failed, too)" if failed[1:] else ""
     ours = isinstance(error, MultiplicityError)
     kind = DefinitionError if isinstance(error, DefinitionError) else EvaluationError
     reason = str(error) if ours else f"{type(error).__name__}: {error}"

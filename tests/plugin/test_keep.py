@@ -131,9 +131,6 @@ def test_forged_and_damaged_entries_are_trained_again_with_one_warning(kept):
     (warning,) = report["warnings"]
     assert "4 kept models in the store had no signature of this user's key" in warning
     assert not fired.exists()
-    _, report = project.report()
-    assert calls(project) == []
-    assert report["families"][0]["stored"] == 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(9, -9), (2, 2)], ids=["kill -9", "Ctrl-C"])
@@ -178,23 +175,20 @@ def test_a_candidate_that_its_function_skips_is_skipped(kept):
     assert report["gates"][0]["outcome"] == "not evaluated"
 
 
-def test_functions_that_fail_are_named_and_the_others_kept(kept):
-    fails = (
-        "model = Net(config.width)",
-        "assert config.seed == 0, 'no convergence'\n        model = Net(config.width)",
-    )
-    project = kept(fails)
-    result = project.run()
+def test_functions_that_fail_or_hang_are_named_and_the_others_kept(kept):
+    fails = "assert config.seed != 1, 'no convergence'"
+    hangs = "import time; time.sleep(60 * (config.seed // 2))"
+    project = kept(("model = Net(", f"{fails}; {hangs}; model = Net("), ("seeds=2", "seeds=3"))
+    result = project.run("-o", "multiplicity_timeout=5")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "*EvaluationError: training default-seed1: AssertionError: no convergence",
+            "*EvaluationError: training default-seed1: AssertionError: no convergence*",
             "*width8-seed1 failed, too*",
+            "*default-seed2, width8-seed2: no progress in 5 s*",
         ]
     )
-    calls(project)
-    project.run()
-    assert calls(project) == ["4 1", "8 1"]
+    assert len(list(Path(project.pytester.path).glob(".multiplicity/v1/kept/*/*"))) == 2
 
 
 def test_run_is_for_families_that_keep(kept):
@@ -225,15 +219,11 @@ def test_a_run_that_waits_long_for_a_function_says_what_keeping_would_do(kept, m
     assert any("with keep=True it would be called once" in each for each in report["warnings"])
 
 
-@pytest.mark.parametrize(
-    ("line", "differs"), [("", False), ("torch.manual_seed(os.getpid() + time.time_ns())", True)]
-)
-def test_a_function_that_gives_another_model_when_called_again_is_named(kept, line, differs):
-    few = ("seeds=2", "seeds=1")
-    moody = ("model = Net(", f"import os, time; {line}; model = Net(" if line else "model = Net(")
-    project = kept(few, moody)
+def test_a_function_that_gives_another_model_when_called_again_is_named(kept):
+    moody = "import os, time; torch.manual_seed(os.getpid() + time.time_ns()); model = Net("
+    project = kept(("seeds=2", "seeds=1"), ("model = Net(", moody))
     _, report = project.report("-o", "multiplicity_check=on")
-    assert sum("answers otherwise" in each for each in report["warnings"]) == differs
+    assert sum("answers otherwise" in each for each in report["warnings"]) == 1
     assert report["families"][0]["trained"] == 2
     project.run("-o", "multiplicity_check=on")
     assert calls(project) == ["4 0", "4 0", "8 0"]
