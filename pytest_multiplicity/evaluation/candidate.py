@@ -44,7 +44,9 @@ class Measurer(Protocol):
     def logits(self, index: int, data: Data, under: Under) -> Tensor:
         """Return its logits."""
 
-    def accuracy(self, index: int, data: Data, under: Under) -> Score:
+    def accuracy(
+        self, index: int, data: Data, under: Under, tolerance: float | None = None
+    ) -> Score:
         """Return its accuracy."""
 
     def measure(
@@ -105,11 +107,17 @@ class Candidate:
         return self._told(self._population.logits(self._index, data, under))
 
     def probabilities(self, data: Data, under: Under = None) -> Tensor:
-        """Softmax of the logits, `[n, classes]`, float32 on the CPU."""
+        """Probabilities of classes `[n, classes]` or labels, float32 on the CPU.
+
+        Raises MeasurementError for answers without logits.
+        """
         return self._told(data.task.probabilities(self.logits(data, under)))
 
     def predictions(self, data: Data, under: Under = None) -> Tensor:
-        """Return the most likely class of every sample, `[n]`, int64 on the CPU."""
+        """Return what it says of every sample, on the CPU.
+
+        Classes are codes, int64 `[n]`, values as they are in their dtype, several labels `[n, k]`.
+        """
         return self._told(data.task.predictions(self.logits(data, under)))
 
     def _told(self, answers: Tensor) -> Tensor:
@@ -117,9 +125,13 @@ class Candidate:
         return answers
 
     @OURS
-    def accuracy(self, data: Data, under: Under = None) -> Score:
-        """Return the share of samples it classifies rightly, under an intervention if given."""
-        return self._population.accuracy(self._index, data, under)
+    def accuracy(self, data: Data, under: Under = None, *, tolerance: float | None = None) -> Score:
+        """Return the share of samples that it is right about, under an intervention if given.
+
+        A value is right within a `tolerance` of the target, the data's own where none is given. Of
+        dense labels it is the share of positions.
+        """
+        return self._population.accuracy(self._index, data, under, tolerance)
 
     @OURS
     def measure(

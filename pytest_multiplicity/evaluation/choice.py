@@ -82,5 +82,8 @@ def _peers(
         return None
     count = len(candidates)
     level = upper_quantile(BUDGET / max(1, count * (count - 1)))
-    z = Pairs.of(metric.outcomes[:, list(indices)]).z(0.0)[first]
+    outcomes = metric.outcomes[:, list(indices)]
+    if metric.most != 1:
+        outcomes = outcomes.astype(np.float64) / metric.most
+    z = Pairs.of(outcomes).z(0.0)[first]
     return tuple(c for i, c in enumerate(candidates) if i != first and z[i] <= level)

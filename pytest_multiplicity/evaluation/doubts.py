@@ -68,18 +68,24 @@ class BeyondDoubt:
         return f"{self._score!r} beyond doubt"
 
     def __ge__(self, threshold: float) -> Doubted:
-        return Doubted(doubt.at_least(self._own, threshold, self._candidates))
+        most = self._metric.most
+        return Doubted(doubt.at_least(self._own, threshold, self._candidates, most=most))
 
     def __le__(self, threshold: float) -> Doubted:
-        return Doubted(doubt.at_most(self._own, threshold, self._candidates))
+        most = self._metric.most
+        return Doubted(doubt.at_most(self._own, threshold, self._candidates, most=most))
 
     def within(self, eps: float) -> Doubted:
         """Return whether no other candidate is more than `eps` better."""
-        return self._verdict(("beyond doubt within", eps), partial(doubt.within, eps=eps))
+        return self._verdict(
+            ("beyond doubt within", eps), partial(doubt.within, eps=eps, most=self._metric.most)
+        )
 
     def in_top(self, k: float) -> Doubted:
         """Return whether it is among the best `ceil(k * n)`; rarely decided."""
-        return self._verdict(("beyond doubt in_top", k), partial(doubt.in_top, k=k))
+        return self._verdict(
+            ("beyond doubt in_top", k), partial(doubt.in_top, k=k, most=self._metric.most)
+        )
 
     def _verdict(
         self,

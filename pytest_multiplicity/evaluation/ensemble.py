@@ -23,6 +23,7 @@ from pytest_multiplicity.evaluation.measure import (
 from pytest_multiplicity.evaluation.metric import Floats, Metric
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Under
+from pytest_multiplicity.statistics import clusters
 from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.tasks import Named, Vote
 
@@ -97,8 +98,14 @@ class Ensemble:
         answers = self._answered(data, under)
         family = self._population.accuracies(data, under).of_everybody()
         assert family.outcomes is not None  # of one group there are outcomes
-        right = data.task.right(self._vote(data, under).said, asked.targets).numpy()
-        outcomes = np.column_stack([family.outcomes, right])[answers]
+        said, task = self._vote(data, under).said, data.task
+        right, counted = task.by_sample(task.right(said[None], asked.targets), asked.targets)
+        weights = None if counted is None else counted.numpy()
+        own = clusters.weighed(right.numpy(), weights)
+        outcomes = np.column_stack([family.outcomes, own])[answers]
+        if weights is not None:
+            outcomes = outcomes / (weights[answers].mean() / weights.mean())
+            family = replace(family, counted=weights[answers])
         scores = outcomes.mean(axis=0, dtype=np.float64)
         scores[:-1][np.isnan(family.scores)] = np.nan
         return self._score(family, scores, f"accuracy of the {self.id} on {asked.name}", outcomes)
@@ -124,7 +131,7 @@ class Ensemble:
             logits, targets = each.logits(data, under)[answers], asked.targets[answers]
             scores[index] = apply_measure(own, logits, targets, full, each.id)
         like = replace(
-            self._population.accuracies(data, under).of_everybody(),
+            self._population.answers(data, under).of_everybody(),
             proportion=False,
             unit=measure.unit if isinstance(measure, Named) else "",
             higher_is_better=is_higher_better(measure, higher_is_better),

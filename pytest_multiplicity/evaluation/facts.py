@@ -65,6 +65,8 @@ class MetricRecord(Wired):
     unit: str = ""
     whole: bool = True
     logits: Mapping[int, str] = field(default_factory=dict)
+    task: Mapping[str, Any] | None = None
+    """What says when predictions differ, as `tasks.to_record` tells."""
     portable: str | None = None
 
     @property

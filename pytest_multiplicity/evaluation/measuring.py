@@ -20,13 +20,13 @@ from pytest_multiplicity.evaluation.measure import (
     with_attributes,
 )
 from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
-from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.metric import Metric, samples_of
 from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.inference import Asked, Logits, Models, Reader
 from pytest_multiplicity.interventions import chain
 from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import fingerprint
-from pytest_multiplicity.tasks import Named
+from pytest_multiplicity.tasks import Named, to_record
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,7 +60,8 @@ class Measuring:
     def accuracies(self, asked: Asked, chosen: Sequence[int]) -> Metric:
         """Return the share of samples that each candidate classifies rightly."""
         key = self._outcomes_key(asked, chosen)
-        name = f"accuracy on {asked.name}"
+        within = "" if asked.judged_by is None else f" within {asked.task.judgement[0]:g}"
+        name = f"accuracy{within} on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
             tensors = self._outcomes(asked, chosen)
             run = self._models.made.run_of(self.alive)
@@ -73,23 +74,28 @@ class Measuring:
             for what, whose in entry.meta.get("odd", {}).items():
                 for index in whose:
                     self._models.note_odd(index, what)
-        targets = asked.targets.numpy()
-        if "expected" in tensors:
-            outcomes, predictions = tensors["expected"].numpy().T, None
-        else:
-            predictions = tensors["predictions"].numpy()
-            outcomes = tensors["right"].numpy().T
-        means = outcomes.mean(axis=0, dtype=np.float64)
-        scores = self._of_all(chosen, lambda index: float(means[index]))
+        samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
+        means = samples["outcomes"].mean(axis=0, dtype=np.float64)
         return self._metric(
             name,
-            scores,
+            self._of_all(chosen, lambda index: float(means[index])),
             asked,
-            n=len(targets),
+            n=len(asked.rows),
             key=key,
-            outcomes=outcomes,
-            predictions=predictions,
-            targets=targets,
+            logits=self.logits.keys(asked, chosen) if asked.plain else {},
+            **samples,
+        )
+
+    def predictions(self, asked: Asked, chosen: Sequence[int]) -> Metric:
+        """Return what each candidate predicts, of which none is known to be right: scores are 0."""
+        said = self._predictions(asked, chosen, self.logits.of(asked, chosen))
+        return self._metric(
+            f"predictions on {asked.name}",
+            self._of_all(chosen, lambda index: 0.0),
+            asked,
+            n=len(asked.rows),
+            predictions=said.numpy(),
+            targets=asked.targets.numpy(),
             logits=self.logits.keys(asked, chosen) if asked.plain else {},
         )
 
@@ -209,6 +215,7 @@ class Measuring:
             data_key=asked.data.fingerprint,
             whole=asked.data.root is asked.data,
             under=asked.under.name,
+            task=to_record(asked.task),
             **more,
         )
 
@@ -217,28 +224,52 @@ class Measuring:
 
         The rows of candidates that weren't chosen hold no prediction, and no correctness.
         """
-        read, targets, task = self.logits.of(asked, chosen), asked.targets, asked.data.task
-        size = len(self._models.made.all), len(targets)
-        predictions = torch.full(size, task.no_prediction, dtype=torch.int32)
-        expected = torch.zeros(size)
-        exact = False
-        for index in chosen:
-            logits = read(index)[asked.rows]
-            task.check_answers(logits, asked.data.targets, asked.data.name)
-            correct = _expected_correct(asked, logits)
-            if correct is not None:
-                expected[index], exact = correct, True
-            else:
-                predictions[index] = task.predictions(_with_outputs(logits, asked))
-        if exact:
+        read, targets, task = self.logits.of(asked, chosen), asked.targets, asked.task
+        task.right(targets[:0], targets[:0])  # says what is missing where nothing is right
+        if (expected := self._expected(asked, chosen, read)) is not None:
             return {"expected": expected, "targets": targets}
-        right = task.right(predictions, targets)
-        return {"predictions": predictions, "right": right, "targets": targets}
+        predictions = self._predictions(asked, chosen, read)
+        right, counted = task.by_sample(task.right(predictions, targets), targets)
+        found = {"predictions": predictions, "right": right, "targets": targets}
+        return found if counted is None else {**found, "counted": counted}
+
+    def _expected(self, asked: Asked, chosen: Sequence[int], read: Reader) -> Tensor | None:
+        if len(asked.under.outputs) != 1 or not chosen:
+            return None
+        expected = torch.zeros(len(self._models.made.all), len(asked.rows))
+        for index in chosen:
+            correct = _expected_correct(asked, read(index)[asked.rows])
+            if correct is None:
+                return None
+            expected[index] = correct
+        return expected
+
+    def _predictions(self, asked: Asked, chosen: Sequence[int], read: Reader) -> Tensor:
+        """Return `[K, n, ...]`; the rows of those who weren't chosen hold no prediction."""
+        task, all_of_them = asked.task, None
+        size: tuple[int, ...] = len(self._models.made.all), len(asked.rows)
+        for index in chosen:
+            answers = read(index)[asked.rows]
+            task.check_answers(answers, asked.data.targets, asked.data.name)
+            said = task.predictions(_with_outputs(answers, asked))
+            if all_of_them is None:
+                size = size[0], *said.shape
+                kind = task.kept_as or said.dtype
+                all_of_them = torch.full(size, task.no_prediction, dtype=kind)
+            elif task.kept_as is None and said.dtype is not all_of_them.dtype:
+                all_of_them = all_of_them.to(torch.promote_types(said.dtype, all_of_them.dtype))
+            all_of_them[index] = said
+        if all_of_them is None:  # nobody has a model
+            return torch.full(size, task.no_prediction, dtype=task.kept_as)
+        return all_of_them
 
     def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
         known = {i: self._models.made.keys[i] for i in chosen}
         rows = [known.get(i) for i in range(len(self._models.made.all))]
-        return fingerprint(["right", rows, asked.data.fingerprint, list(asked.under.steps)])
+        judged = list(asked.task.judgement)
+        return fingerprint(
+            ["right", rows, asked.data.fingerprint, list(asked.under.steps), *judged]
+        )
 
 
 def _answer(read: Reader, index: int, asked: Asked) -> Tensor:
@@ -261,6 +292,7 @@ def _sureness(read: Reader, index: int, asked: Asked) -> Floats:
 
 def _expected_correct(asked: Asked, logits: Tensor) -> Tensor | None:
     """Return the chance `[n]` that each prediction is right, where one output step can tell."""
-    if len(asked.under.outputs) != 1:
-        return None
-    return asked.under.outputs[0].expected_correct(logits, asked.targets)
+    step = asked.under.outputs[0]
+    step.check_answers(logits, asked.task)
+    asked.task.check_answers(logits, asked.data.targets, asked.data.name)
+    return step.expected_correct(logits, asked.targets)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation.facts import MetricRecord
-from pytest_multiplicity.statistics import Noise, Sheet
+from pytest_multiplicity.statistics import Noise, Sheet, clusters
 
 if TYPE_CHECKING:
     from pytest_multiplicity.store import Entry
@@ -32,11 +32,13 @@ class Metric:
     `outcomes` are the per-sample values in [0, 1] whose means the scores are (`[n, K]`), or
     None where a score is no mean over samples; `key` is what the store knows them by. Where there
     are none, `noise_of` gives the test-set noise between the candidates at some positions.
-    `n` is the number of samples, None where unknown. `proportion`: a share, shown as percent.
-    Where it is none, `unit` says what scores are in, in words.
+    `n` is the number of samples, None where unknown; `counted` `[n]` how many units each of them
+    has that are right or wrong by themselves, None where it is one. `proportion`: a share, shown
+    as percent. Where it is none, `unit` says what scores are in, in words.
     `whole` is False for a view of a data set. `searched` marks the worst scores that a search
     over interventions found so far. `logits` holds, on a whole data set without intervention,
-    what the store knows each candidate's logits by. `complete` measures the candidates that were
+    what the store knows each candidate's logits by. `task` is that of the
+    data, as a record. `complete` measures the candidates that were
     left out because specs had rejected them; None where nobody was. `portable` finds the noise in
     another process.
     """
@@ -52,10 +54,12 @@ class Metric:
     under: str = ""
     key: str | None = None
     outcomes: npt.NDArray[np.generic] | None = field(default=None, repr=False)
-    predictions: npt.NDArray[np.integer] | None = field(default=None, repr=False)
-    targets: npt.NDArray[np.integer] | None = field(default=None, repr=False)
+    predictions: npt.NDArray[Any] | None = field(default=None, repr=False)
+    targets: npt.NDArray[Any] | None = field(default=None, repr=False)
+    counted: npt.NDArray[np.integer] | None = field(default=None, repr=False)
     logits: Mapping[int, str] = field(default_factory=dict, repr=False)
     noise_of: NoiseOf | None = field(default=None, repr=False)
+    task: Mapping[str, Any] | None = field(default=None, repr=False)
     proportion: bool = True
     unit: str = ""
     searched: bool = False
@@ -67,6 +71,11 @@ class Metric:
     def where(self) -> str:
         """`test`, or `test under PGD(0.005)`."""
         return f"{self.data} under {self.under}" if self.under else str(self.data)
+
+    @property
+    def most(self) -> float:
+        """The largest value that outcomes can have."""
+        return clusters.ceiling(self.counted)
 
     @cached_property
     def best(self) -> float:
@@ -111,6 +120,7 @@ class Metric:
             outcomes=None,
             predictions=None,
             targets=None,
+            counted=None,
             noise_of=None,
             portable=None,
             key=None,
@@ -133,6 +143,7 @@ class Metric:
             self.design,
             self.scores,
             outcomes=self.outcomes,
+            most=self.most,
             samples=self.n,
             unit="fraction" if self.proportion else "number",
             noise_of=self.noise_of,
@@ -154,6 +165,7 @@ class Metric:
             unit=self.unit,
             whole=self.whole,
             logits=dict(self.logits),
+            task=self.task,
             portable=self.portable() if far and self.portable else None,
         )
 
@@ -180,10 +192,21 @@ def _with_samples(metric: Metric, look: Look) -> Metric:
     if entry is None:
         return metric
     arrays = {name: tensor.numpy() for name, tensor in entry.tensors.items()}
+    return replace(metric, **samples_of(arrays))
+
+
+def samples_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Return what a metric has of the samples, from what the store holds of them."""
     if "predictions" not in arrays:
-        return replace(metric, outcomes=arrays["expected"].T)
-    predictions, targets = arrays["predictions"], arrays["targets"]
-    return replace(metric, outcomes=arrays["right"].T, predictions=predictions, targets=targets)
+        return {"outcomes": arrays["expected"].T}
+    counted = arrays.get("counted")
+    right = arrays.get("right")
+    return {
+        "outcomes": None if right is None else clusters.weighed(right, counted),
+        "predictions": arrays["predictions"],
+        "targets": arrays.get("targets"),
+        "counted": counted,
+    }
 
 
 def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:

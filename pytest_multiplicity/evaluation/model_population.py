@@ -101,10 +101,13 @@ class ModelPopulation:
         self.effort.note(asked)
         return self._measuring.logits_of(index, asked, self._chosen([index]))
 
-    def accuracy(self, index: int, data: Data, under: Under) -> Score:
+    def accuracy(
+        self, index: int, data: Data, under: Under, tolerance: float | None = None
+    ) -> Score:
         """One candidate's accuracy, after measuring it for the family."""
         self._need(index)
-        return self._observed(self._metric(self._accuracies(data, under), [index]), index)
+        measurement = self._accuracies(data, under, tolerance)
+        return self._observed(self._metric(measurement, [index]), index)
 
     def measure(
         self,
@@ -185,9 +188,25 @@ class ModelPopulation:
         self.models.weights.ready()
         return self._metric(self._accuracies(data, under), self._chosen([]))
 
-    def _accuracies(self, data: Data | str, under: Under) -> Measurement:
+    def answers(self, data: Data | str, under: Under = None) -> Metric:
+        """Return a metric of all candidates that holds their predictions, see `accuracies`."""
         asked = self.ask(data, under)
-        return self._each_group(f"accuracy on {asked.name}", asked, self._measuring.accuracies)
+        if asked.task.has_accuracy:
+            return self.accuracies(data, under)
+        self.models.weights.ready()
+        of = partial(self._measuring.predictions, asked)
+        measurement = Measurement(f"predictions on {asked.name}", (asked,), of)
+        return self._metric(measurement, self._chosen([]))
+
+    def _accuracies(
+        self, data: Data | str, under: Under, tolerance: float | None = None
+    ) -> Measurement:
+        asked = self.ask(data, under)
+        name = f"accuracy on {asked.name}"
+        if tolerance is not None and (tolerance,) != asked.task.judgement:
+            asked = asked._replace(judged_by=asked.task.judged(tolerance, asked.data.name))
+            name = f"accuracy within {tolerance:g} on {asked.name}"
+        return self._each_group(name, asked, self._measuring.accuracies)
 
     def _each_group(
         self, name: str, asked: Asked, measure: Callable[[Asked, Sequence[int]], Metric]
@@ -257,8 +276,8 @@ class ModelPopulation:
 
     def _known(self, data: Data | str, under: Under) -> Asked:
         asked = ask(data, under)
-        known = self._names.setdefault(asked.data.name, asked.data.fingerprint)
-        if known != asked.data.fingerprint:
+        content = " ".join([asked.data.fingerprint, *map(repr, asked.task.judgement)])
+        if self._names.setdefault(asked.data.name, content) != content:
             raise DataError(
                 f"two data sets of this run are named {asked.data.name!r} and differ in content: "
                 "give each a name of its own"

@@ -60,6 +60,9 @@ class Population(Measurer, Protocol):
     def ask(self, data: Data | str, under: Under) -> Asked:
         """Return the question, checked. MeasurementError where there are no models to ask."""
 
+    def answers(self, data: Data | str, under: Under = None) -> Metric:
+        """Return a metric that holds what candidates predict; see `accuracies`."""
+
     def accuracies(self, data: Data | str, under: Under = None) -> Metric:
         """Return the accuracy of every candidate, or the recorded metric named `data`."""
 

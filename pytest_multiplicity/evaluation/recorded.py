@@ -72,6 +72,8 @@ class RecordedPopulation:
             self._no_models()
         return self.known(data)
 
+    answers = accuracies
+
     def known(self, name: str) -> Metric:
         """Return the metric in the column `name`. MeasurementError for an unknown column."""
         if name not in self._known:

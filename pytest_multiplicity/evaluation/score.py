@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.doubts import BeyondDoubt
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.statistics import doubt, selection, table_counts
+from pytest_multiplicity.statistics import clusters, doubt, selection, table_counts
 
 
 class Interval(NamedTuple):
@@ -66,7 +66,7 @@ class Score(float):
         return bool(kept[self.index])
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Wilson's interval for a share of n samples.
+        """Wilson's interval for a share of n samples; see `design_effect` for one of positions.
 
         Raises MeasurementError where the metric is no share of samples, or n is unknown.
         """
@@ -76,14 +76,31 @@ class Score(float):
             raise MeasurementError(
                 f"{self.metric.name} has no interval: it is no share of a known number of samples"
             )
-        return Interval(*doubt.wilson(float(self), self.metric.n, confidence))
+        outcomes, counted = self.metric.outcomes, self.metric.counted
+        if outcomes is None or counted is None:
+            return Interval(*doubt.wilson(float(self), self.metric.n, confidence))
+        return Interval(*clusters.interval(outcomes[:, self.index], counted, confidence))
+
+    @property
+    def design_effect(self) -> float | None:
+        """How many times its variance is that of as many independent units.
+
+        Of dense labels, whose positions aren't independent within a sample; None for anything else.
+        """
+        outcomes, counted = self.metric.outcomes, self.metric.counted
+        if outcomes is None or counted is None:
+            return None
+        return clusters.design_effect(outcomes[:, self.index], counted)
 
     def __repr__(self) -> str:
         shown = f"{float(self):.4f}"
         if self.metric.n is not None:
             low, high = self.interval()
             shown += f" [{low:.4f}, {high:.4f}]"
-        return f"{shown} ({visible(self.metric.name)}; {self.metric.best_shown})"
+        told = [visible(self.metric.name), self.metric.best_shown]
+        if self.design_effect is not None:
+            told.append(f"design effect {self.design_effect:.3g}")
+        return f"{shown} ({'; '.join(told)})"
 
     def __reduce__(self) -> tuple[type[float], tuple[float]]:
         return float, (float(self),)  # a copy elsewhere is the number alone

@@ -15,9 +15,19 @@ from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.copies import distinct
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.statistics import Sheet, expected_range, predictive, rashomon_capacity
+from pytest_multiplicity.statistics import (
+    Said,
+    Sheet,
+    expected_range,
+    mean_by,
+    ranges,
+    rashomon_capacity,
+    variances,
+)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.ensemble import Ensemble
     from pytest_multiplicity.evaluation.population import Population
@@ -64,48 +74,62 @@ class Survivors(Sequence[Candidate]):
 
         With `baseline`, those on which any survivor differs from it (Marx et al. 2020).
         """
-        return float(
-            predictive.ambiguity(self._predictions(data, under), self._row(baseline, data, under))
-        )
+        return self._compared(data, under, baseline).ambiguity(_last(baseline))
 
     def discrepancy(
         self, data: Data, under: Under = None, *, baseline: Candidate | None = None
     ) -> float:
         """Return the largest share on which two survivors (or one and `baseline`) differ."""
-        return float(
-            predictive.discrepancy(self._predictions(data, under), self._row(baseline, data, under))
-        )
+        return self._compared(data, under, baseline).discrepancy(_last(baseline))
 
     def disagreement(self, data: Data, under: Under = None) -> float:
-        """Return the share of samples on which two survivors differ, as a mean over pairs."""
-        return float(predictive.disagreement(self._predictions(data, under)))
+        """Return the share on which two survivors differ, the mean over their pairs."""
+        return self._compared(data, under).disagreement()
+
+    def ambiguity_by_label(self, data: Data, under: Under = None) -> pd.Series[float]:
+        """Return the ambiguity of each of several labels by itself, indexed by the label."""
+        parts = data.task.parts(self._predictions(data, under))
+        if not parts:
+            raise MeasurementError(
+                f"{data.name!r} is for {data.task.name}: only several labels have an ambiguity each"
+            )
+        return pd.Series({name: each.ambiguity() for name, each in parts.items()})
 
     def self_consistency(self, data: Data, under: Under = None) -> pd.Series[float]:
-        """Per sample, the share of pairs of survivors that agree (Cooper et al. 2024)."""
-        return pd.Series(predictive.self_consistency(self._predictions(data, under)))
+        """Per sample, the share of pairs of survivors that agree (Cooper et al. 2024).
+
+        Of dense labels the mean over the sample's positions.
+        """
+        return pd.Series(self._compared(data, under).self_consistency())
 
     def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
-        """Per sample, `2 ** capacity` in [1, classes] (Hsu and Calmon 2022)."""
-        return pd.Series(rashomon_capacity(self._probabilities(data, under)).values)
+        """Per sample, `2 ** capacity` in [1, classes] (Hsu and Calmon 2022).
+
+        Of several labels the mean over these, of dense labels that over positions.
+        """
+        answers, targets = self._answers(data, under)
+        channels = [data.task.channels(each, targets) for each in answers]
+        values = rashomon_capacity(np.stack([sure.numpy() for sure, _, _ in channels])).values
+        return pd.Series(_by_sample(values, channels[0][2], len(targets)))
 
     def viable_prediction_range(
-        self, data: Data, under: Under = None, *, label: int | None = None
+        self, data: Data, under: Under = None, *, label: Any = None
     ) -> pd.DataFrame:
-        """Per sample, the lowest and highest probability of its target class, or of `label`."""
-        limits = predictive.viable_prediction_range(
-            self._probabilities(data, under), self._label(data, under, label)
-        )
-        return pd.DataFrame(limits, columns=["low", "high"])
+        """Per sample, the lowest and highest probability of its target class, or of `label`.
+
+        Of values the lowest and the highest, in their unit. Where a sample has several labels,
+        positions or values, the means over these; `label` chooses one of the labels or values.
+        """
+        values, whose, count = self._magnitudes(data, under, label)
+        limits = [_by_sample(each, whose, count) for each in ranges(values).T]
+        return pd.DataFrame({"low": limits[0], "high": limits[1]})
 
     def score_variance(
-        self, data: Data, under: Under = None, *, label: int | None = None
+        self, data: Data, under: Under = None, *, label: Any = None
     ) -> pd.Series[float]:
-        """Per sample, the variance (ddof 1) of the probability of its target, or of `label`."""
-        return pd.Series(
-            predictive.score_variance(
-                self._probabilities(data, under), self._label(data, under, label)
-            )
-        )
+        """Per sample, the variance (ddof 1) of what `viable_prediction_range` has the range of."""
+        values, whose, count = self._magnitudes(data, under, label)
+        return pd.Series(_by_sample(variances(values), whose, count))
 
     def spread(self, data: Data | str, under: Under = None) -> float:
         """Delta-all: the largest accuracy of a survivor minus the smallest.
@@ -136,16 +160,19 @@ class Survivors(Sequence[Candidate]):
 
         Columns: `target`, the data's attributes, and each survivor's prediction under its id.
         """
-        predictions = self._said(data, under)
-        rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
-        said = {c.id: predictions[i, rows] for i, c in enumerate(self)}
-        asked = self._population.ask(data, under)
+        asked, task = self._population.ask(data, under), data.task
+        predictions, targets = self._said(data, under), asked.targets.numpy()
+        shares = task.said(predictions, targets).conflicts()
+        rows = np.flatnonzero(shares)
+        said = {c.id: [task.told(predictions[i, row]) for row in rows] for i, c in enumerate(self)}
         positions = asked.positions.numpy()[rows]
         attributes: Any = {}
         if data.attributes is not None:
             attributes = {str(n): data.attributes[n].to_numpy()[positions] for n in data.attributes}
-        targets = asked.targets.numpy()[rows]
-        return pd.DataFrame({"target": targets, **attributes, **said}, index=positions)
+        told: Any = {"target": [task.told(targets[row]) for row in rows]}
+        if (shares[rows] < 1).any():
+            told["divided"] = shares[rows]
+        return pd.DataFrame({**told, **attributes, **said}, index=positions)
 
     def pick(self, by: Data | str | Callable[[Candidate], float], under: Under = None) -> Choice:
         """Choose the best survivor, and say by how little it won: `print(survivors.pick(data))`.
@@ -182,33 +209,49 @@ class Survivors(Sequence[Candidate]):
                 f"{len(self)} survivors: this needs {count}; gate len(survivors) first"
             )
 
-    def _row(
-        self, baseline: Candidate | None, data: Data, under: Under
-    ) -> npt.NDArray[np.int64] | None:
-        return None if baseline is None else baseline.predictions(data, under).numpy()
-
-    def _label(self, data: Data, under: Under, label: int | None) -> npt.NDArray[np.int64]:
-        targets = self._population.ask(data, under).targets.numpy()
-        return targets if label is None else np.full(len(targets), label)
-
-    def _said(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
-        """`[survivors, n]`."""
+    def _said(self, data: Data, under: Under) -> npt.NDArray[Any]:
+        """`[survivors, n, ...]`."""
         self._need(1)
-        known = self._population.accuracies(data, under).predictions
+        known = self._population.answers(data, under).predictions
         if known is not None:
-            return known[self._indices].astype(np.int64)
+            found = known[self._indices]
+            whole = np.issubdtype(found.dtype, np.integer) and found.ndim == 2
+            return found.astype(np.int64) if whole else found
         return np.stack([candidate.predictions(data, under).numpy() for candidate in self])
 
-    def _predictions(self, data: Data, under: Under) -> npt.NDArray[np.int64]:
-        """`[distinct survivors, n]`."""
+    def _predictions(self, data: Data, under: Under) -> npt.NDArray[Any]:
+        """`[distinct survivors, n, ...]`."""
         said = self._said(data, under)
         return said[distinct(said, lambda position: self[position].logits(data, under))]
 
-    def _probabilities(self, data: Data, under: Under) -> npt.NDArray[np.float32]:
-        """`[distinct survivors, n, classes]`."""
+    def _compared(self, data: Data, under: Under, baseline: Candidate | None = None) -> Said:
+        """Return what the distinct survivors said, and last of all what the baseline did."""
+        said = self._predictions(data, under)
+        if baseline is not None:
+            said = np.concatenate([said, baseline.predictions(data, under).numpy()[None]])
+        return data.task.said(said, self._population.ask(data, under).targets.numpy())
+
+    def _answers(self, data: Data, under: Under) -> tuple[list[Tensor], Tensor]:
+        """Return the answers of the distinct survivors, and the targets."""
         self._need(1)
-        said = np.stack([candidate.probabilities(data, under).numpy() for candidate in self])
-        return said[distinct(said, lambda position: self[position].logits(data, under))]
+        answers = [candidate.logits(data, under) for candidate in self]
+        said = np.stack([data.task.predictions(each).numpy() for each in answers])
+        kept = [answers[position] for position in distinct(said, answers.__getitem__)]
+        return kept, self._population.ask(data, under).targets
+
+    def _magnitudes(
+        self, data: Data, under: Under, label: Any
+    ) -> tuple[npt.NDArray[Any], Tensor | None, int]:
+        answers, targets = self._answers(data, under)
+        for each in answers:
+            data.task.check_answers(each, data.targets, data.name)
+        found = [data.task.magnitudes(each, targets, label) for each in answers]
+        known = [each for each in found if each is not None]
+        if not known:
+            raise MeasurementError(
+                f"{data.name!r} has no targets whose probability could be meant: say label="
+            )
+        return np.stack([values.numpy() for values, _ in known]), known[0][1], len(targets)
 
     def _once(
         self, indices: Sequence[int], metric: Metric, data: Data | str, under: Under
@@ -222,3 +265,14 @@ class Survivors(Sequence[Candidate]):
             lambda position: candidates[indices[position]].logits(data, under),
         )
         return [indices[position] for position in kept]
+
+
+def _last(baseline: Candidate | None) -> int | None:
+    """Return where the baseline stands among what is compared."""
+    return None if baseline is None else -1
+
+
+def _by_sample(
+    values: npt.NDArray[Any], whose: Tensor | None, count: int
+) -> npt.NDArray[np.float64]:
+    return values if whose is None else mean_by(whose.numpy(), values, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,52 +12,57 @@ from pytest_multiplicity.findings.model import Conflict, Conflicts, Thumbnail
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-
-Classes = npt.NDArray[np.integer[Any]]
+    from pytest_multiplicity.tasks import Task
 
 SHOWN = 60
 LARGEST = 64  # pixels a side of a thumbnail
 
 
 def divided(
-    predictions: Classes, ids: Sequence[str], targets: Classes, name: str, data: Mapping[str, Data]
+    predictions: npt.NDArray[Any],
+    ids: Sequence[str],
+    targets: npt.NDArray[Any],
+    name: str,
+    data: Data | None,
+    task: Task,
 ) -> Conflicts:
-    """Return the most divided samples of a data set; `predictions` `[survivors, n]`.
+    """Return the most divided samples of a data set; `predictions` `[survivors, n, ...]`.
 
-    `data` holds the data sets that this process knows by name: pictures and attributes come from
-    there, and are left out for others.
+    `data` is the data set where this process knows it: pictures and attributes come from there.
     """
-    rows = np.flatnonzero((predictions != predictions[0]).any(axis=0))
-    order = np.argsort([_largest_share(predictions[:, row]) for row in rows], kind="stable")
+    said = task.said(predictions, targets)
+    rows = np.flatnonzero(said.conflicts())
+    divided = said.self_consistency()[rows]
+    if predictions.ndim == 2 and np.issubdtype(predictions.dtype, np.integer):
+        divided = np.array([_largest_share(predictions[:, row]) for row in rows])
+    order = np.argsort(divided, kind="stable")[:SHOWN]
+    known = data if data is not None and len(data) == len(targets) else None
     return Conflicts(
         data=name,
         total=len(rows),
         rows=[
-            _conflict(int(row), predictions[:, row], ids, targets, data.get(name))
-            for row in rows[order][:SHOWN]
+            Conflict(
+                row=row,
+                target=task.shown(targets[row]),
+                votes=_votes(predictions[:, row], ids, task),
+                attributes={} if known is None else _attributes(known, row),
+                thumbnail=None if known is None else _thumbnail(known, row),
+            )
+            for row in rows[order].tolist()
         ],
     )
 
 
-def _largest_share(votes: Classes) -> float:
+def _largest_share(votes: npt.NDArray[Any]) -> float:
     return float(np.unique(votes, return_counts=True)[1].max() / len(votes))
 
 
-def _conflict(
-    row: int, votes: Classes, ids: Sequence[str], targets: Classes, data: Data | None
-) -> Conflict:
-    shown: Callable[[Any], str] = str if data is None else data.task.shown
-    said: dict[str, list[str]] = {}
-    for candidate, vote in zip(ids, votes.tolist(), strict=True):
-        said.setdefault(shown(vote), []).append(candidate)
-    known = data is not None and len(data) == len(targets)
-    return Conflict(
-        row=row,
-        target=shown(targets[row]),
-        votes=said,
-        attributes=_attributes(data, row) if known and data is not None else {},
-        thumbnail=_thumbnail(data, row) if known and data is not None else None,
-    )
+def _votes(said: npt.NDArray[Any], ids: Sequence[str], task: Task) -> dict[str, list[str]]:
+    """Return who said what of one sample."""
+    found: dict[str, list[str]] = {}
+    for candidate, vote in zip(ids, said, strict=True):
+        found.setdefault(task.shown(vote), []).append(candidate)
+    return found
 
 
 def _attributes(data: Data, row: int) -> dict[str, str]:

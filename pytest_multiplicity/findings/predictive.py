@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +15,52 @@ from pytest_multiplicity.findings.conflicts import divided
 from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import Bools, FamilyFindings
 from pytest_multiplicity.findings.model import Agreement, Conflicts, Predictive
-from pytest_multiplicity.statistics import DEFINITIONS, chance
+from pytest_multiplicity.statistics import DEFINITIONS, Said
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.tasks import Task
 
 PREDICTIVE = ("ambiguity", "discrepancy", "disagreement")
 MOST_AGREEING = 500  # survivors that are compared pair by pair
+MOST_PARTS = 20  # labels that are told one by one
 MOST_LOGITS = 50_000_000  # numbers that the means over probabilities are made of
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What every candidate said of every sample of a data set: `[K, n]`."""
+    """What every candidate said of every sample of a data set: `[K, n, ...]`."""
 
     data: str
-    predictions: npt.NDArray[np.integer[Any]]
-    targets: npt.NDArray[np.integer[Any]] | None
+    predictions: npt.NDArray[Any]
+    targets: npt.NDArray[Any] | None
     logits: Mapping[int, str]
     measured: Bools
     first: Firsts
     optimistic: bool
+    task: Mapping[str, Any]
+
+    @cached_property
+    def asked(self) -> Task:
+        """What says when two predictions differ."""
+        from pytest_multiplicity.tasks import of_record  # torch, which recorded scores don't need
+
+        return of_record(self.task)
+
+    def said(self, by: Bools) -> Said:
+        """Return what some candidates said, to be compared."""
+        return self.asked.said(self.predictions[by], self.targets)
 
 
 def predictions(family: FamilyFindings) -> list[Predictions]:
     """Return them for whole data sets that specs took as they are, and for what gates asked."""
     plain = [each for each in family.metrics.values() if each.whole and not each.under]
     said = [*(_predictions(family, each) for each in (*plain, *family.gated))]
-    return [each for each in said if each is not None]
+    found = [each for each in said if each is not None]
+    return list({each.data: each for each in reversed(found)}.values())[::-1]
 
 
 def _predictions(family: FamilyFindings, metric: Metric) -> Predictions | None:
-    if metric.predictions is None:
+    if metric.predictions is None or metric.task is None:
         return None
     return Predictions(
         metric.where,
@@ -53,6 +70,7 @@ def _predictions(family: FamilyFindings, metric: Metric) -> Predictions | None:
         measured=~np.isnan(metric.scores),
         first=family.firsts(metric),
         optimistic=metric.name in family.selecting,
+        task=metric.task,
     )
 
 
@@ -71,56 +89,63 @@ def numbers(family: FamilyFindings, on: list[Predictions]) -> list[Predictive]:
 
 
 def _votes(family: FamilyFindings, on: Predictions) -> list[Predictive]:
-    from pytest_multiplicity.statistics import predictive
+    if not on.asked.compares:
+        return []
+    whole = _whole(family, on)
+    everybody, survivors = once(on.first, family.alive), once(on.first, family.survivors)
+    before = on.said(everybody) if whole else None
+    after = on.said(survivors) if survivors.any() else None
+    named = [("", before, after)]
+    parts = [on.asked.parts(on.predictions[chosen]) for chosen in (everybody, survivors)]
+    for name in [*parts[0]][:MOST_PARTS]:
+        kept = parts[1].get(name) if after is not None else None
+        named.append((f" of {name}", parts[0][name] if whole else None, kept))
+    return [number for each in named for number in _compared(family, on, *each)]
 
-    before = on.predictions[once(on.first, family.alive)] if _whole(family, on) else None
-    after = on.predictions[once(on.first, family.survivors)]
-    expected: dict[str, float] = {}
-    if before is not None and len(after):
-        expected["ambiguity"] = float(chance.expected_ambiguity(before, len(after)))
-    if before is not None and len(after) > 1:  # a mean over pairs: random candidates keep it
-        expected["disagreement"] = float(predictive.disagreement(before))
+
+def _compared(
+    family: FamilyFindings, on: Predictions, part: str, before: Said | None, after: Said | None
+) -> list[Predictive]:
+    expected: dict[str, float | None] = {}
+    if before is not None and after is not None:
+        expected["ambiguity"] = before.expected_ambiguity(len(after))
+        if len(after) > 1:  # a mean over pairs: random candidates keep it
+            expected["disagreement"] = float(before.disagreement())
     return [
         Predictive(
-            metric=name,
+            metric=f"{name}{part}",
             data=on.data,
-            before=None if before is None else float(getattr(predictive, name)(before)),
-            after=float(getattr(predictive, name)(after)) if len(after) else None,
+            before=None if before is None else float(getattr(before, name)()),
+            after=None if after is None else float(getattr(after, name)()),
             expected_after=expected.get(name),
-            definition=DEFINITIONS[name],
+            definition=DEFINITIONS[name] if part else on.asked.defines(name),
             optimistic=on.optimistic and family.selected,
         )
-        for name in PREDICTIVE
+        for name in (PREDICTIVE[:1] if part else PREDICTIVE)
     ]
 
 
 def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
-    """Return what the probabilities say, as means over samples; nothing where they are too many."""
+    """Return what the answers say, as means over samples; nothing where they are too many."""
     logits = [family.look("logits", on.logits[i]) for i in sorted(on.logits)]
     tensors = [entry.tensors["logits"] for entry in logits if entry is not None]
     size = sum(each.numel() for each in tensors)
     if on.targets is None or len(tensors) != on.measured.sum() or not 0 < size <= MOST_LOGITS:
         return []
-    from pytest_multiplicity.tasks import Classification  # torch, which recorded scores don't need
-
-    known = family.seen.data.get(on.data)
-    task = Classification() if known is None else known.task
-    if not all(map(task.has_probabilities, tensors)):
-        return []
-    probabilities = np.stack([task.probabilities(each).numpy() for each in tensors])
     kept = once(on.first, family.survivors)[on.measured]
     distinct = once(on.first, on.measured)[on.measured]
-    before = _means(probabilities[distinct], on.targets) if _whole(family, on) else {}
-    after = _means(probabilities[kept], on.targets) if kept.any() else {}
+    before = _means(on, tensors, distinct) if _whole(family, on) else {}
+    after = _means(on, tensors, kept) if kept.any() else {}
+    of_values = not on.asked.has_probabilities(tensors[0])
     return [
         Predictive(
             metric=name,
             data=on.data,
             before=before.get(name),
             after=after.get(name),
-            definition=f"mean over the samples of: {DEFINITIONS[name]}",
+            definition=f"mean over the samples of: {on.asked.defines(name)}",
             optimistic=on.optimistic and family.selected,
-            percent=name == "viable_prediction_range",
+            percent=name == "viable_prediction_range" and not of_values,
         )
         for name in before | after
     ]
@@ -131,19 +156,27 @@ def _whole(family: FamilyFindings, on: Predictions) -> bool:
     return not (family.alive & ~on.measured).any()
 
 
-def _means(
-    probabilities: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.integer[Any]]
-) -> dict[str, float]:
-    """Of `[m, n, C]`: what each per-sample metric is on average; a range as its width."""
-    from pytest_multiplicity.statistics import predictive, rashomon_capacity
+def _means(on: Predictions, answers: list[Any], chosen: Bools) -> dict[str, float]:
+    """Return what each per-sample metric is on average; a range as its width."""
+    import torch
 
-    limits = predictive.viable_prediction_range(probabilities, targets)
-    found = {
-        "rashomon_capacity": rashomon_capacity(probabilities).values.mean(),
-        "viable_prediction_range": (limits[:, 1] - limits[:, 0]).mean(),
-    }
-    if len(probabilities) > 1:
-        found["score_variance"] = predictive.score_variance(probabilities, targets).mean()
+    from pytest_multiplicity.statistics import ranges, rashomon_capacity, variances
+
+    assert on.targets is not None  # as of models
+    task, targets = on.asked, torch.from_numpy(on.targets)
+    some = [each for each, wanted in zip(answers, chosen, strict=True) if wanted]
+    found: dict[str, Any] = {}
+    if all(map(task.has_probabilities, some)):
+        sure = [task.channels(each, targets)[0].numpy() for each in some]
+        found["rashomon_capacity"] = rashomon_capacity(np.stack(sure)).values.mean()
+    floats = [each for each in some if each.is_floating_point()]  # labels have no range
+    shown = [task.magnitudes(each, targets) for each in floats]
+    known = [each[0].numpy() for each in shown if each is not None]
+    if len(known) == len(some):
+        limits = ranges(np.stack(known))
+        found["viable_prediction_range"] = (limits[:, 1] - limits[:, 0]).mean()
+        if len(some) > 1:
+            found["score_variance"] = variances(np.stack(known)).mean()
     return {name: float(value) for name, value in found.items()}
 
 
@@ -152,9 +185,8 @@ def agreement(family: FamilyFindings, on: list[Predictions]) -> Agreement | None
 
     The first survivors: of many the matrix would be larger than all else that is reported.
     """
-    from pytest_multiplicity.statistics import agreement
-
-    chosen = min(on, key=lambda each: each.optimistic, default=None)
+    compared = [each for each in on if each.asked.compares]
+    chosen = min(compared, key=lambda each: each.optimistic, default=None)
     if chosen is None or family.survivors.sum() < 2:
         return None
     first = np.flatnonzero(family.survivors)[:MOST_AGREEING]
@@ -163,7 +195,9 @@ def agreement(family: FamilyFindings, on: list[Predictions]) -> Agreement | None
         lambda: Agreement(
             data=chosen.data,
             ids=[family.seen.design.ids[index] for index in first],
-            values=agreement(chosen.predictions[first]).tolist(),
+            values=chosen.asked.said(chosen.predictions[first], chosen.targets)
+            .agreement()
+            .tolist(),
         ),
     )
     return made[0] if made else None
@@ -176,11 +210,12 @@ def conflicts(family: FamilyFindings, on: list[Predictions]) -> list[Conflicts]:
     def of(on: Predictions) -> Conflicts:
         assert on.targets is not None
         said = on.predictions[family.survivors]
-        return divided(said, ids, on.targets, on.data, family.seen.data)
+        known = family.seen.data.get(on.data)
+        return divided(said, ids, on.targets, on.data, known, on.asked)
 
     return [
         conflicts
         for each in on
-        if len(ids) > 1 and each.targets is not None
+        if len(ids) > 1 and each.targets is not None and each.asked.compares
         for conflicts in family.tried(f"the conflicts on {each.data}", partial(of, each))
     ]

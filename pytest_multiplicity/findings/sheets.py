@@ -13,7 +13,7 @@ from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import SheetPair, SheetReport, Table
 from pytest_multiplicity.findings.plain import plain
-from pytest_multiplicity.statistics import DEFINITIONS, Sheet, chance, sources
+from pytest_multiplicity.statistics import DEFINITIONS, Sheet, chance, clusters, sources
 
 
 def pairs(family: FamilyFindings) -> list[SheetPair]:
@@ -95,14 +95,35 @@ def _without_chance(sheet: SheetReport) -> SheetReport:
     return replace(sheet, expected_delta_all=None, expected_low=None, expected_high=None)
 
 
+def _units(metric: Metric) -> str:
+    """Say how many positions samples have, and what they have in common; nothing of others."""
+    if metric.counted is None or metric.outcomes is None:
+        return ""
+    columns = metric.outcomes[:, metric.measured].T
+    effects = [clusters.design_effect(column, metric.counted) for column in columns]
+    known = [each for each in effects if each is not None]
+    told = f", design effect {sum(known) / len(known):.3g} on average" if known else ""
+    return f" with {int(metric.counted.sum()):,} positions{told}"
+
+
+def _own(metric: Metric, measure: str) -> str:
+    """Return the definition of a measure of ours, as the task of the data has it."""
+    if metric.task is None:
+        return DEFINITIONS[measure]
+    from pytest_multiplicity.tasks import of_record
+
+    return of_record(metric.task).defines(measure)
+
+
 def _definition(metric: Metric) -> str:
     """Return what the number means: formula in words, on which data."""
     if metric.data is None:
         return f"{metric.name}, as recorded" + (f" on {metric.n} samples" if metric.n else "")
-    samples = f", {metric.n:,} samples" if metric.n else ""
+    samples = f", {metric.n:,} samples{_units(metric)}" if metric.n else ""
     measure = metric.name.removeprefix("worst ").partition(" on ")[0]
+    measure = measure.partition(" within ")[0]
     own = measure in ("accuracy", "consistency", "membership privacy")
-    text = DEFINITIONS[measure] if own else f"{measure} of the logits and targets"
+    text = _own(metric, measure) if own else f"{measure} of the logits and targets"
     text += f", in the {metric.unit}" if metric.unit not in ("", "number") else ""
     if metric.searched:
         return f"the worst that a search found; of one example: {text}"

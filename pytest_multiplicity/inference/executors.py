@@ -96,10 +96,11 @@ class Unit(ABC):
         def own(inputs: Tensor) -> Tensor:
             given = self.own(inputs)
             first = _as_read(given[0], batch)
-            if not batch.data.task.has_probabilities(first):
+            if not batch.data.task.has_logits(first):
                 raise InterventionError(
-                    "an attack needs logits, and a candidate answers without: have it return "
-                    "logits, or measure it under an intervention that needs no model"
+                    f"an attack needs logits of classes, and this is {batch.data.task.name} with "
+                    f"answers of {first.dtype}: have candidates return logits, or measure them "
+                    "under an intervention that needs no model"
                 )
             if first.shape == given[0].shape:
                 return given

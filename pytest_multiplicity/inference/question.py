@@ -10,6 +10,7 @@ from torch import Tensor
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.interventions import Chain, Intervention, chain
+from pytest_multiplicity.tasks import Task
 
 Under = Intervention | Chain | None
 
@@ -26,6 +27,12 @@ class Asked(NamedTuple):
     source: Data
     rows: Tensor  # positions in source
     positions: Tensor  # the same samples' positions in data
+    judged_by: Task | None = None  # instead of the data's own task
+
+    @property
+    def task(self) -> Task:
+        """What says which answers are right, and when two differ."""
+        return self.data.task if self.judged_by is None else self.judged_by
 
     @property
     def name(self) -> str:
@@ -56,7 +63,11 @@ class Asked(NamedTuple):
     def groups(self) -> list[Asked]:
         """The same for each group among which the worst is sought; itself where none is."""
         expanded = self.under.expand(self.data)
-        return [self if each is self.under else ask(self.data, each) for each in expanded]
+        by = self.judged_by
+        return [
+            self if each is self.under else ask(self.data, each)._replace(judged_by=by)
+            for each in expanded
+        ]
 
 
 def ask(data: object, under: Under) -> Asked:

@@ -23,6 +23,7 @@ from pytest_multiplicity.interventions.naming import call
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
+    from pytest_multiplicity.tasks import Task
 
 Model = Callable[[Tensor], Tensor]
 
@@ -148,6 +149,9 @@ class OutputIntervention(Intervention, ABC):
     @abstractmethod
     def apply(self, logits: Tensor, rows: Tensor, data: Data) -> Tensor:
         """Return the changed logits [b, classes]; see `InputIntervention.apply` for the rest."""
+
+    def check_answers(self, answers: Tensor, task: Task) -> None:
+        """Raise InterventionError for answers of a task that it can't change."""
 
     def expected_correct(self, logits: Tensor, targets: Tensor) -> Tensor | None:
         """Return the probability [b], float64, that the changed logits predict the target.

@@ -13,7 +13,7 @@ from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import InputIntervention, OutputIntervention
 from pytest_multiplicity.interventions.randomness import Stream
-from pytest_multiplicity.tasks import Classification
+from pytest_multiplicity.tasks import Classification, Task
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -96,11 +96,21 @@ class OutputNoise(OutputIntervention):
 
     def apply(self, logits: Tensor, rows: Tensor, data: Data) -> Tensor:
         """Return the logits with noise that was drawn; see `OutputIntervention.apply`."""
+        self.check_answers(logits, data.task)
         if self.scale == 0:
             return logits
         _check_logits(logits, repr(self))
         noise = Stream("OutputNoise", self.seed).exponential(rows, logits.shape[1:]).to(logits)
         return Classification().bounded(logits) + self.scale * noise
+
+    def check_answers(self, answers: Tensor, task: Task) -> None:
+        """Raise InterventionError for anything but logits of one class for each sample."""
+        if self.scale and not task.has_logits(answers):
+            raise InterventionError(
+                f"{self!r} is noise on the logits of classes, and this is {task.name} with answers "
+                f"of {answers.dtype}: it fits classification, of candidates that answer with "
+                "logits, log-probabilities, or an estimator that has predict_proba"
+            )
 
     def expected_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the probability [b], float64, that the target's noisy logit is the largest.

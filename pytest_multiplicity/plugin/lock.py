@@ -16,6 +16,7 @@ from pytest_multiplicity.plugin.state import State
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pytest_multiplicity.evaluation import Metric
     from pytest_multiplicity.findings import FamilyFindings, GateOutcome, GateReport
     from pytest_multiplicity.report import lock
 
@@ -128,21 +129,32 @@ def _searched(found: Iterable[FamilyFindings]) -> dict[str, set[str]]:
 def _samples(family: FamilyFindings) -> dict[str, lock.Majority]:
     """Return what the majority of survivors says of every sample, by the name of the data set."""
     found = {
-        str(metric.data): _majority(metric.predictions[family.survivors], metric.targets)
+        str(metric.data): majority
         for metric in family.metrics.values()
         if metric.predictions is not None
         and metric.targets is not None
         and metric.whole
         and not metric.under
         and family.survivors.any()
+        and (majority := _majority(metric, metric.predictions[family.survivors])) is not None
     }
     return dict(sorted(found.items()))
 
 
-def _majority(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> lock.Majority:
-    """`predictions`: [survivors, n]; of classes with as many votes the first."""
+def _majority(metric: Metric, predictions: npt.NDArray[Any]) -> lock.Majority | None:
+    """`predictions`: [survivors, n, ...]; of classes with as many votes the first.
+
+    None of values: which of them are the same depends on a tolerance.
+    """
     from pytest_multiplicity.report import Majority
     from pytest_multiplicity.statistics import most_voted
+    from pytest_multiplicity.tasks import of_record
 
-    classes = int(max(predictions.max(), targets.max())) + 1
-    return Majority(f"{zlib.crc32(targets.tobytes()):08x}", classes, tuple(most_voted(predictions)))
+    targets = metric.targets
+    assert targets is not None
+    assert metric.task is not None  # as it has predictions
+    codes = of_record(metric.task).ballots(predictions)
+    if codes is None:
+        return None
+    classes = int(max(codes.max(), targets.max())) + 1
+    return Majority(f"{zlib.crc32(targets.tobytes()):08x}", classes, tuple(most_voted(codes)))

@@ -1,4 +1,5 @@
 from . import chance as chance
+from . import clusters as clusters
 from . import doubt as doubt
 from . import predictive as predictive
 from . import selection as selection
@@ -20,6 +21,8 @@ from .said import Codes as Codes
 from .said import Said as Said
 from .said import Values as Values
 from .said import mean_by as mean_by
+from .said import ranges as ranges
+from .said import variances as variances
 from .said import within_samples as within_samples
 from .sheet import Sheet as Sheet
 from .sheet import table_counts as table_counts

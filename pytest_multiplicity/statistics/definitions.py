@@ -8,6 +8,24 @@ DEFINITIONS: dict[str, str] = {
         "share of the samples whose target is the class with the largest output under the "
         "intervention"
     ),
+    "accuracy_of_values": (
+        "share of the samples of which every value is within the tolerance of the target, "
+        "inclusive, under the intervention"
+    ),
+    "accuracy_of_labels": (
+        "share of the samples of which all labels are right under the intervention (subset "
+        "accuracy)"
+    ),
+    "accuracy_of_positions": (
+        "share of the positions of all samples, but for those to be ignored, whose target is the "
+        "class with the largest output under the intervention; samples are independent and "
+        "positions aren't: intervals are Wilson's for n / design effect positions, noise floors "
+        "permute whole samples, and verdicts beyond doubt count samples"
+    ),
+    "design_effect": (
+        "variance of a share of positions, robust to what those of one sample have in common, over "
+        "that of as many independent positions"
+    ),
     "consistency": (
         "share of the samples whose prediction is the same under the intervention as without it"
     ),
@@ -109,6 +127,13 @@ DEFINITIONS: dict[str, str] = {
     "score_variance": (
         "per sample, variance (divided by K - 1) of the probability that the K candidates give to "
         "the target class, or to the label asked for"
+    ),
+    "viable_value_range": (
+        "per sample, lowest and highest value that any candidate gives, in the unit of the target"
+    ),
+    "value_variance": (
+        "per sample, variance (divided by K - 1) of the values that the K candidates give, in the "
+        "squared unit of the target; of several values the mean"
     ),
     "rashomon_capacity": (
         "per sample, 2 to the capacity in bits of the channel from candidates to classes whose "

@@ -50,7 +50,7 @@ class Verdict:
     """About how many samples would decide; None when decided, or when no number would."""
 
 
-def wilson(score: float, samples: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(score: float, samples: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval for a share `score` of `samples`: (low, high).
 
     Raises MeasurementError for a confidence outside (0, 1), a score outside [0, 1], no samples.
@@ -68,27 +68,30 @@ def wilson(score: float, samples: int, confidence: float = 0.95) -> tuple[float,
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def at_least(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
+def at_least(
+    outcomes: Outcomes, threshold: float, candidates: int, *, most: float = 1.0
+) -> Verdict:
     """Return whether one candidate's accuracy is `threshold` or more, beyond doubt.
 
-    `outcomes`: [n]; `candidates`: the size of the family. Exact binomial test, one-sided
+    `outcomes`: [n]; `candidates`: the size of the family; `most`: the largest value that outcomes
+    can have, where samples count differently. Exact binomial test, one-sided
     `BUDGET / candidates` each way.
 
     Like all functions here it raises MeasurementError for outcomes that are none.
     """
     if threshold <= 0:
         return Verdict(Decision.KEEP, f"no accuracy lies below {threshold:g}")
-    return _against(outcomes, threshold, candidates, above=Decision.KEEP, below=Decision.REJECT)
+    return _against(outcomes, threshold, candidates, most, Decision.KEEP, Decision.REJECT)
 
 
-def at_most(outcomes: Outcomes, threshold: float, candidates: int) -> Verdict:
+def at_most(outcomes: Outcomes, threshold: float, candidates: int, *, most: float = 1.0) -> Verdict:
     """Return whether an accuracy is `threshold` or less, beyond doubt: see `at_least`."""
     if threshold >= 1:
         return Verdict(Decision.KEEP, f"no accuracy lies above {threshold:g}")
-    return _against(outcomes, threshold, candidates, above=Decision.REJECT, below=Decision.KEEP)
+    return _against(outcomes, threshold, candidates, most, Decision.REJECT, Decision.KEEP)
 
 
-def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
+def within(outcomes: Outcomes, eps: float, *, most: float = 1.0) -> tuple[Verdict, ...]:
     """Return whether each candidate's accuracy is within `eps` of the best one's, beyond doubt.
 
     `outcomes`: [n, K], of all candidates on the same samples; returns K verdicts. A candidate is
@@ -97,21 +100,21 @@ def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
     """
     if not eps >= 0:
         raise MeasurementError(f"within({eps!r}): eps is a distance, 0 or more")
-    pairs = Pairs.of(_check(outcomes, dimensions=2))
+    pairs = _pairs(outcomes, most)
     count = pairs.count
     if count == 1 or eps >= 1:
         return (Verdict(Decision.KEEP, f"nobody can lie more than {eps:g} below"),) * count
-    z = _off_diagonal(pairs.z(eps), -np.inf)
+    z = _off_diagonal(pairs.z(eps / most), -np.inf)
     hardest = z.argmax(axis=0)  # who stands most in the way of each candidate
     reject, keep = upper_quantile(BUDGET / (count * (count - 1))), upper_quantile(BUDGET / count)
     needed = np.where(
-        pairs.difference > eps,
-        pairs.samples_for(eps, reject, POWER),
-        pairs.samples_for(eps, keep, POWER),
+        pairs.difference > eps / most,
+        pairs.samples_for(eps / most, reject, POWER),
+        pairs.samples_for(eps / most, keep, POWER),
     )
     return tuple(
         _verdict(
-            _describe(float(pairs.scores[j]), pairs.samples),
+            _describe(float(pairs.scores[j]) * most, pairs.samples),
             keep=z[i, j] < -keep,
             reject=z[i, j] > reject,
             kept=f"within {eps:g} of the best beyond doubt",
@@ -122,7 +125,7 @@ def within(outcomes: Outcomes, eps: float) -> tuple[Verdict, ...]:
     )
 
 
-def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
+def in_top(outcomes: Outcomes, k: float, *, most: float = 1.0) -> tuple[Verdict, ...]:
     """Return whether each candidate ranks among the best `ceil(k * K)`, beyond doubt.
 
     `outcomes`: [n, K]; returns K verdicts. A candidate's rank lies between 1 + the number that
@@ -131,7 +134,7 @@ def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
     """
     if not 0 < k <= 1:
         raise MeasurementError(f"in_top({k!r}): k is a share, over 0 and at most 1")
-    pairs = Pairs.of(_check(outcomes, dimensions=2))
+    pairs = _pairs(outcomes, most)
     count, last = pairs.count, rank_of_share(k, pairs.count)
     level = upper_quantile(BUDGET / max(1, count * (count - 1)))
     z = _off_diagonal(pairs.z(0.0), 0.0)
@@ -139,7 +142,7 @@ def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
     needed = _off_diagonal(pairs.samples_for(0.0, level, POWER), np.inf)
     return tuple(
         _verdict(
-            f"{_describe(score, pairs.samples)}, rank {best[j]} to {worst[j]} of {count}",
+            f"{_describe(score * most, pairs.samples)}, rank {best[j]} to {worst[j]} of {count}",
             keep=bool(worst[j] <= last),
             reject=bool(best[j] > last),
             kept=f"among the best {last} beyond doubt",
@@ -153,14 +156,21 @@ def in_top(outcomes: Outcomes, k: float) -> tuple[Verdict, ...]:
 
 
 def _against(
-    outcomes: Outcomes, threshold: float, candidates: int, *, above: Decision, below: Decision
+    outcomes: Outcomes,
+    threshold: float,
+    candidates: int,
+    most: float,
+    above: Decision,
+    below: Decision,
 ) -> Verdict:
     if not math.isfinite(threshold):
         raise MeasurementError(f"a threshold of {threshold!r}: give a finite number")
+    if most != 1:
+        outcomes = outcomes.astype(np.float64) / most
     _check(outcomes, dimensions=1)
     samples, right = len(outcomes), float(outcomes.sum(dtype=np.float64))
-    what = _describe(right / samples, samples)
-    is_above, is_below = _beyond(outcomes, right, threshold, BUDGET / candidates)
+    what = _describe(right / samples * most, samples)
+    is_above, is_below = _beyond(outcomes, right, threshold / most, BUDGET / candidates)
     if is_above:
         return Verdict(above, f"{what}: above {threshold:g} beyond doubt")
     if is_below:
@@ -228,8 +238,14 @@ def _two_digits(value: float) -> int:
 
 
 def _describe(score: float, samples: int) -> str:
-    low, high = wilson(score, samples)
+    low, high = wilson(min(score, 1.0), samples)
     return f"{score:.3f} [{low:.3f}, {high:.3f}] of {samples:,}"
+
+
+def _pairs(outcomes: Outcomes, most: float) -> Pairs:
+    """Compare all pairs of candidates; values that go up to `most` are made at most 1."""
+    scaled = outcomes if most == 1 else outcomes.astype(np.float64) / most
+    return Pairs.of(_check(scaled, dimensions=2))
 
 
 def _off_diagonal(values: Floats, diagonal: float) -> Floats:

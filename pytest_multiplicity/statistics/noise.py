@@ -54,7 +54,11 @@ class Noise:
 
 
 def noise(
-    outcomes: npt.NDArray[np.generic], *, permutations: int | None = None, seed: int = 0
+    outcomes: npt.NDArray[np.generic],
+    *,
+    permutations: int | None = None,
+    seed: int = 0,
+    most: float = 1.0,
 ) -> Noise:
     """Noise of a sheet whose scores are the column means of `outcomes`.
 
@@ -64,9 +68,12 @@ def noise(
     liberal where candidates form clusters or one is odd. The real share is `1 - (K - 1) / Q`
     with Q of Cochran's test, in a form that holds for real values too.
 
-    Raises ScoresError for fewer than two candidates, no samples, or values outside [0, 1].
+    Values may go up to `most` where samples count differently: one of many units for more. They
+    are exchangeable between candidates sample by sample, whatever the units of one have in common.
+
+    Raises ScoresError for fewer than two candidates, no samples, or values outside [0, `most`].
     """
-    _check_outcomes(outcomes)
+    _check_outcomes(outcomes, most)
     rng = np.random.default_rng(seed)
     moments = _Moments.of(outcomes)
     if moments.no_variation:
@@ -269,14 +276,14 @@ def _row_chunks(values: npt.NDArray[np.generic]) -> Iterator[Floats]:
         yield values[start : start + step].astype(np.float64)
 
 
-def _check_outcomes(outcomes: npt.NDArray[np.generic]) -> None:
+def _check_outcomes(outcomes: npt.NDArray[np.generic], most: float) -> None:
     if outcomes.ndim != 2 or outcomes.shape[0] < 1 or outcomes.shape[1] < 2:
         raise ScoresError(
             f"outcomes of shape {outcomes.shape}: give [samples, candidates], one sample and two "
             "candidates or more"
         )
     low, high = float(outcomes.min()), float(outcomes.max())  # nan passes through both
-    if not (low >= 0 and high <= 1):
+    if not (low >= 0 and high <= most + TIE):
         raise ScoresError(
-            f"outcomes from {low:g} to {high:g}: give correctness, or values in [0, 1]"
+            f"outcomes from {low:g} to {high:g}: give correctness, or values in [0, {most:g}]"
         )

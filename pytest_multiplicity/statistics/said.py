@@ -191,6 +191,23 @@ class Values:
         return shares, alike / pairs if pairs else np.ones(samples)
 
 
+def ranges(values: npt.NDArray[Any]) -> Floats:
+    """Return the lowest and the highest of what K candidates give each unit, `[K, units]`."""
+    return np.stack([values.min(axis=0), values.max(axis=0)], axis=1).astype(np.float64)
+
+
+def variances(values: npt.NDArray[Any]) -> Floats:
+    """Return the variance (ddof 1) of what K candidates give each unit, `[K, units]`."""
+    if len(values) == 1:
+        return np.zeros(values.shape[1])
+    step = max(1, CHUNK // len(values))
+    parts = [
+        values[:, start : start + step].astype(np.float64).var(axis=0, ddof=1)
+        for start in range(0, values.shape[1], step)
+    ]
+    return np.concatenate(parts)
+
+
 def within_samples(codes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
     """Return codes `[K, n]` below K that are equal in a sample where the given ones are.
 

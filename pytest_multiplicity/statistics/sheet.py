@@ -59,6 +59,8 @@ class Sheet:
     scores: Floats
     outcomes: npt.NDArray[np.generic] | None = field(default=None, repr=False)
     """[n, K] values in [0, 1] whose column means the scores are; None: the noise is unknown."""
+    most: float = 1.0
+    """The largest value that outcomes can have, where samples count differently."""
     unit: Unit = "fraction"
     samples: int | None = None
     """On how many samples recorded scores were measured, where that is all we know."""
@@ -173,7 +175,7 @@ class Sheet:
         if len(columns) < 2:
             return None
         if self.outcomes is not None:
-            return noise(self.outcomes[:, columns])
+            return noise(self.outcomes[:, columns], most=self.most)
         return self.noise_of(columns) if self.noise_of else None
 
     @property

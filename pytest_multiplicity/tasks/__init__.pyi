@@ -1,5 +1,7 @@
 from .accuracy import share_right as share_right
+from .choice import of_record as of_record
 from .choice import of_targets as of_targets
+from .choice import to_record as to_record
 from .classification import Classification as Classification
 from .dense import Dense as Dense
 from .measures import Named as Named

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -15,11 +16,14 @@ from pytest_multiplicity.tasks.dense import IGNORE, Dense
 from pytest_multiplicity.tasks.labels import named
 from pytest_multiplicity.tasks.multilabel import Multilabel
 from pytest_multiplicity.tasks.nothing import Nothing
-from pytest_multiplicity.tasks.plain import check_finite
+from pytest_multiplicity.tasks.plain import check_finite, refuse_tolerance
 from pytest_multiplicity.tasks.regression import Regression
 from pytest_multiplicity.tasks.task import Task
 
 AsTensor = Callable[[Any, str], Tensor]
+
+TASKS: tuple[type[Any], ...] = (Classification, Regression, Multilabel, Dense, Nothing)
+"""All tasks, which other processes and `task=` know by name."""
 
 
 def of_targets(
@@ -60,23 +64,32 @@ def of_targets(
     if isinstance(task, Multilabel) and isinstance(targets, pd.DataFrame):
         task = Multilabel(tuple(targets.columns))
     if tolerance is not None and not hasattr(task, "tolerance"):
-        raise DataError(
-            f"tolerance={tolerance!r} is for values, and {name!r} is a {task.name}: leave it out, "
-            "or say task='regression'"
-        )
+        refuse_tolerance(tolerance, task.name, name)
     return task, task.check_targets(tensor, name)
 
 
+def to_record(task: Task) -> dict[str, Any]:
+    """Return a task as builtins, for other processes."""
+    known = vars(task).items()
+    return {"name": task.name, **{name: value for name, value in known if value is not None}}
+
+
+def of_record(record: Mapping[str, Any]) -> Task:
+    """Return the task of which `to_record` told."""
+    options = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items() if n != "name"}
+    (known,) = (each for each in TASKS if each.name == record["name"])
+    found: Task = known(**options)
+    return found
+
+
 def _named_task(task: str, tolerance: float | None, ignore: int) -> Task:
-    tasks: dict[str, Callable[[], Task]] = {
-        "classification": Classification,
-        "regression": lambda: Regression(tolerance),
-        "multilabel": Multilabel,
-        "dense": lambda: Dense(ignore),
-    }
+    given = {"tolerance": tolerance, "ignore": ignore}
+    tasks = {each.name: each for each in TASKS if each is not Nothing}
     if task not in tasks:
         raise DataError(f"task={task!r}: give one of {', '.join(map(repr, tasks))}, or None")
-    return tasks[task]()
+    takes = {each.name for each in fields(tasks[task])}
+    found: Task = tasks[task](**{name: value for name, value in given.items() if name in takes})
+    return found
 
 
 def _task_of(targets: Tensor, name: str) -> str:

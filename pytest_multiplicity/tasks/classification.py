@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
-from pytest_multiplicity.statistics import Codes
+from pytest_multiplicity.statistics import DEFINITIONS, Codes, Said
 from pytest_multiplicity.tasks import doubts, matching
 from pytest_multiplicity.tasks.labels import BOOLS
-from pytest_multiplicity.tasks.plain import check_whole
+from pytest_multiplicity.tasks.plain import check_whole, of_class, refuse_tolerance
 from pytest_multiplicity.tasks.task import Loss, Vote
 
 CERTAIN = float(np.finfo(np.float32).max)
@@ -72,12 +72,21 @@ class Classification:
     no_prediction: ClassVar = -1
     kept_as: ClassVar = torch.int32
     has_accuracy: ClassVar = True
-    views: ClassVar = ("",)
+    compares: ClassVar = True
 
     @property
     def identity(self) -> tuple[object, ...]:
         """The names, where they are more than the indices."""
         return () if self.names in (None, BOOLS) else ("classes", self.names)
+
+    @property
+    def judgement(self) -> tuple[Any, ...]:
+        """Nothing."""
+        return ()
+
+    def judged(self, tolerance: float, name: str) -> Any:
+        """Raise DataError."""
+        refuse_tolerance(tolerance, self.name, name)
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as a CPU int64 tensor [n] of class indices."""
@@ -220,7 +229,6 @@ class Classification:
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Codes:
         """Return the classes."""
         return Codes(predictions)
@@ -260,6 +268,26 @@ class Classification:
     def has_probabilities(self, answers: Tensor) -> bool:
         """Return whether these are logits."""
         return answers.is_floating_point()
+
+    def parts(self, predictions: npt.NDArray[Any]) -> Mapping[Any, Said]:
+        """Return nothing: a class is no part of a sample."""
+        return {}
+
+    def ballots(self, predictions: npt.NDArray[Any]) -> npt.NDArray[np.integer] | None:
+        """Return the classes."""
+        return predictions
+
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the probability of the target, or of the class of a name or an index."""
+        named = self.names is not None and label in self.names
+        index = self.names.index(label) if named and self.names else label
+        return of_class(self.probabilities(answers), targets, index), None
+
+    def defines(self, name: str) -> str:
+        """Return the usual definition."""
+        return DEFINITIONS[name]
 
     def has_logits(self, answers: Tensor) -> bool:
         """Return whether these are logits."""

@@ -67,6 +67,7 @@ class Dense(Plain):
     name: ClassVar = "dense"
     answers: ClassVar = "logits [batch, classes, ...], or labels of the targets' shape"
     kept_as: ClassVar = torch.int16
+    definitions: ClassVar = MappingProxyType({"accuracy": "accuracy_of_positions"})
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -176,8 +177,7 @@ class Dense(Plain):
         """Return each sample's share of right positions, and how many count in it."""
         counted = (targets != self.ignore).flatten(1).sum(1)
         shares = right.flatten(2).sum(2) / counted.clamp_min(1)
-        alike = bool((counted == counted[:1]).all())
-        return shares, None if alike else counted
+        return shares, counted
 
     def differ(self, some: Any, others: Any) -> Any:
         """Return at which positions classes differ."""
@@ -187,7 +187,6 @@ class Dense(Plain):
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Codes:
         """Return what was said of every position that counts."""
         count, samples = predictions.shape[:2]
@@ -197,6 +196,21 @@ class Dense(Plain):
             counted = targets.reshape(-1) != self.ignore
             flat, whose = flat[:, counted], whose[counted]
         return Codes(flat, whose, samples)
+
+    @property
+    def reading(self) -> str:
+        """What is counted."""
+        return "shares are of positions, and what is said of a sample is the mean over its own"
+
+    def told(self, prediction: Any) -> Any:
+        """Return how many positions have which class."""
+        classes, counts = np.unique(np.asarray(prediction), return_counts=True)
+        pairs = zip(classes.tolist(), counts.tolist(), strict=True)
+        return ", ".join(f"{each} at {count}" for each, count in pairs if each != self.ignore)
+
+    def shown(self, prediction: Any) -> str:
+        """Return how many positions have which class."""
+        return str(self.told(prediction))
 
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return the softmax of logits over classes, `[n, C, ...]`."""

@@ -62,7 +62,9 @@ def _column(targets: Any) -> Any:
 def _of_categories(values: pd.Categorical, name: str) -> tuple[Tensor, tuple[Any, ...]]:
     codes = np.asarray(values.codes, dtype=np.int64)
     _refuse_missing(codes < 0, name)
-    return torch.from_numpy(codes), tuple(values.categories.tolist())
+    names = values.categories.tolist()
+    plain = all(isinstance(each, bool | int | float | str) for each in names)
+    return torch.from_numpy(codes), tuple(names if plain else map(str, names))
 
 
 def _of_objects(array: np.ndarray[Any, Any], name: str) -> tuple[Tensor, tuple[Any, ...]] | None:

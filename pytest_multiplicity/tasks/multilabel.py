@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError
-from pytest_multiplicity.statistics import Codes, within_samples
-from pytest_multiplicity.tasks.plain import Plain, check_shape, check_whole
+from pytest_multiplicity.statistics import Codes, Said, within_samples
+from pytest_multiplicity.tasks.plain import Plain, check_shape, check_whole, of_class
 from pytest_multiplicity.tasks.task import Loss, Vote
 
 
@@ -39,7 +39,7 @@ class Multilabel(Plain):
     name: ClassVar = "multilabel"
     answers: ClassVar = "logits [batch, labels], or labels of 0 and 1 of that shape"
     kept_as: ClassVar = torch.int8
-    views: ClassVar = ("", "by label")
+    definitions: ClassVar = MappingProxyType({"accuracy": "accuracy_of_labels"})
     losses: ClassVar = MappingProxyType(
         {"binary_cross_entropy": Loss(_binary_cross_entropy, _lanes_binary_cross_entropy)}
     )
@@ -133,17 +133,33 @@ class Multilabel(Plain):
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Codes:
-        """Return samples' labels together, or with the view "by label" each by itself."""
-        count, samples, labels = predictions.shape
-        if view:
-            whose = np.repeat(np.arange(samples), labels)
-            return Codes(predictions.reshape(count, -1).astype(np.int64), whose, samples)
+        """Return samples' labels together."""
+        count, samples, _ = predictions.shape
         packed = np.ascontiguousarray(np.packbits(predictions.astype(bool), axis=-1))
         rows = packed.reshape(-1, packed.shape[-1])
         _, codes = np.unique(rows, axis=0, return_inverse=True)
         return Codes(within_samples(codes.reshape(count, samples)))
+
+    def parts(self, predictions: npt.NDArray[Any]) -> Mapping[Any, Said]:
+        """Return what was said of each label by itself."""
+        names = self.names or range(predictions.shape[-1])
+        return {name: Codes(predictions[..., i]) for i, name in enumerate(names)}
+
+    @property
+    def reading(self) -> str:
+        """That all labels count together."""
+        return "two predictions of a sample differ where any label does"
+
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the probability of each label's target, or that a sample has one `label`."""
+        if label is None:
+            return super().magnitudes(answers, targets)
+        named = self.names is not None and label in self.names
+        index = self.names.index(label) if named and self.names else label
+        return of_class(self.probabilities(answers), targets, index), None
 
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return the sigmoid of logits, `[n, k]`. Raises MeasurementError for labels."""

@@ -42,6 +42,11 @@ class Nothing(Plain):
         return False
 
     @property
+    def judgement(self) -> tuple[Any, ...]:
+        """The tolerance, where there is one."""
+        return self._like.judgement
+
+    @property
     def _like(self) -> Classification | Regression:
         """The task whose answers these are read as."""
         return Classification() if self.tolerance is None else Regression(self.tolerance)
@@ -100,10 +105,22 @@ class Nothing(Plain):
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Said:
         """Return what was said, as the task would whose answers these are."""
         return self._like.said(predictions)
+
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return values, or the probability of a `label`: no target says which is meant."""
+        if label is None and self.tolerance is None:
+            return None
+        return self._like.magnitudes(answers, targets, label)
+
+    @property
+    def reading(self) -> str:
+        """The tolerance, of values."""
+        return "" if self.tolerance is None else Regression(self.tolerance).reading
 
     def channels(
         self, answers: Tensor, targets: Tensor | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
+from pytest_multiplicity.statistics import DEFINITIONS, Said
 
 
 class Plain:
@@ -22,12 +24,26 @@ class Plain:
     kept_as: ClassVar[torch.dtype | None] = None
     no_prediction: ClassVar[int | float] = -1
     has_accuracy: bool = True
-    views: ClassVar[tuple[str, ...]] = ("",)
+    definitions: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property
     def identity(self) -> tuple[object, ...]:
         """The name of the task."""
         return (self.name,)
+
+    @property
+    def compares(self) -> bool:
+        """True: equal or not."""
+        return True
+
+    @property
+    def judgement(self) -> tuple[Any, ...]:
+        """Nothing."""
+        return ()
+
+    def judged(self, tolerance: float, name: str) -> Any:
+        """Raise DataError."""
+        refuse_tolerance(tolerance, self.name, name)
 
     def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
         """Say where answers are the same for every sample."""
@@ -72,6 +88,34 @@ class Plain:
         """Raise MeasurementError."""
         self._no_logits("capacity, viable ranges of probabilities and their variance")
 
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the probability of each unit's target, or of a class."""
+        sure, wanted, whose = self.channels(answers, targets)
+        assert wanted is not None  # as targets were given
+        return of_class(sure, wanted, label), whose
+
+    def parts(self, predictions: npt.NDArray[Any]) -> Mapping[Any, Said]:
+        """Return nothing."""
+        return {}
+
+    def ballots(self, predictions: npt.NDArray[Any]) -> npt.NDArray[np.integer] | None:
+        """Return integer predictions, unit by unit."""
+        whole = np.issubdtype(predictions.dtype, np.integer)
+        return predictions.reshape(len(predictions), -1) if whole else None
+
+    @property
+    def reading(self) -> str:
+        """When two predictions differ, in words; "" where there is nothing to say."""
+        return ""
+
+    def defines(self, name: str) -> str:
+        """Return the task's own definition, or the usual one with when two predictions differ."""
+        if name in self.definitions:
+            return DEFINITIONS[self.definitions[name]]
+        return "; here, ".join([DEFINITIONS[name], *filter(None, [self.reading])])
+
     def _no_logits(self, what: str) -> NoReturn:
         raise MeasurementError(f"{what} need logits of classes, which {self.name} doesn't have")
 
@@ -104,6 +148,26 @@ class Plain:
         """Return a number as it is, several as text."""
         value = np.asarray(prediction)
         return value.item() if value.size == 1 else brief(value)
+
+
+def refuse_tolerance(tolerance: object, task: str, name: str) -> NoReturn:
+    """Raise DataError: a prediction of this task is right or not, whatever the distance."""
+    raise DataError(
+        f"tolerance={tolerance!r} is for values, and the task of {name!r} is {task}: leave it out, "
+        "or say task='regression'"
+    )
+
+
+def of_class(sure: Tensor, targets: Tensor, label: Any = None) -> Tensor:
+    """Return the probabilities `[units]` of the targets, or of the class at an index."""
+    if label is None:
+        return sure.gather(1, targets[:, None])[:, 0]
+    if not isinstance(label, int) or not 0 <= label < sure.shape[1]:
+        raise MeasurementError(
+            f"label={label!r}: give one of the {sure.shape[1]} classes, by name where they have "
+            "names, else by index"
+        )
+    return sure[:, label]
 
 
 MOST_SHOWN = 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -51,6 +51,13 @@ class Regression(Plain):
     name: ClassVar = "regression"
     answers: ClassVar = "values [batch] or [batch, k], as the targets are"
     no_prediction: ClassVar = float("nan")
+    definitions: ClassVar = MappingProxyType(
+        {
+            "accuracy": "accuracy_of_values",
+            "viable_prediction_range": "viable_value_range",
+            "score_variance": "value_variance",
+        }
+    )
     losses: ClassVar = MappingProxyType(
         {"mse": Loss(_mse, _lanes_mse), "huber": Loss(_huber, _lanes_huber)}
     )
@@ -63,6 +70,20 @@ class Regression(Plain):
     def has_accuracy(self) -> bool:  # type: ignore[override]
         """Whether there is a tolerance."""
         return self.tolerance is not None
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is a tolerance."""
+        return self.tolerance is not None
+
+    @property
+    def judgement(self) -> tuple[Any, ...]:
+        """The tolerance, where there is one."""
+        return () if self.tolerance is None else (self.tolerance,)
+
+    def judged(self, tolerance: float, name: str) -> Regression:
+        """Return the task with another tolerance."""
+        return replace(self, tolerance=tolerance)
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as a CPU tensor of floats `[n]` or `[n, k]`."""
@@ -127,11 +148,32 @@ class Regression(Plain):
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Values:
         """Return the values, to be compared by the tolerance."""
         values = predictions.reshape(*predictions.shape[:2], -1)
         return Values(values, self._need_tolerance("disagreement"))
+
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the values; `label` chooses one of several."""
+        if label is not None:
+            several = answers.reshape(len(answers), -1)
+            if not isinstance(label, int) or not 0 <= label < several.shape[1]:
+                raise MeasurementError(
+                    f"label={label!r}: give which of the {several.shape[1]} values is meant, from 0"
+                )
+            return several[:, label], None
+        if answers.ndim == 1:
+            return answers, None
+        return answers.reshape(-1), torch.arange(len(answers)).repeat_interleave(answers.shape[1])
+
+    @property
+    def reading(self) -> str:
+        """The tolerance."""
+        if self.tolerance is None:
+            return ""
+        return f"values differ that are more than {self.tolerance:g} apart"
 
     def _need_tolerance(self, what: str) -> float:
         if self.tolerance is None:

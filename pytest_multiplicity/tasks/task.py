@@ -76,12 +76,19 @@ class Task(Protocol):
         """What models' answers depend on beside the targets; nothing for classes by index."""
 
     @property
-    def has_accuracy(self) -> bool:
-        """Whether predictions can be right."""
+    def compares(self) -> bool:
+        """Whether it is known when two predictions differ."""
 
     @property
-    def views(self) -> Sequence[str]:
-        """Ways to compare what candidates said, the first the usual: "", "by label"."""
+    def judgement(self) -> tuple[Any, ...]:
+        """What decides on right and wrong beside the targets: a tolerance."""
+
+    def judged(self, tolerance: float, name: str) -> Task:
+        """Return the task with another tolerance. Raises DataError where there is none."""
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether predictions can be right."""
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets of the data set `name` in the form that `Data` keeps.
@@ -161,9 +168,29 @@ class Task(Protocol):
         self,
         predictions: npt.NDArray[Any],
         targets: npt.NDArray[Any] | None = None,
-        view: str = "",
     ) -> Said:
         """Return what K candidates said, `[K, n, ...]`, to be compared with each other."""
+
+    def parts(self, predictions: npt.NDArray[Any]) -> Mapping[Any, Said]:
+        """Return the same of each part that has a name, such as a label; nothing by default."""
+
+    def ballots(self, predictions: npt.NDArray[Any]) -> npt.NDArray[np.integer] | None:
+        """Return predictions as codes `[K, units]` that mean the same in every run, for a lock.
+
+        None where there are none.
+        """
+
+    def magnitudes(
+        self, answers: Tensor, targets: Tensor, label: Any = None
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return numbers `[units]` of which candidates' ranges are shown, and whose units they are.
+
+        Of classes it is the probability of the target's, or of `label`; of values these themselves.
+        None where no class is meant.
+        """
+
+    def defines(self, name: str) -> str:
+        """Return the definition that is printed with a number."""
 
     def probabilities(self, answers: Tensor) -> Tensor:
         """Return answers as probabilities of what may be predicted."""

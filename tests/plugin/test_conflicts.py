@@ -6,13 +6,15 @@ import torch
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.findings.conflicts import LARGEST, SHOWN, divided
+from pytest_multiplicity.tasks import Classification
 
+TASK = Classification()
 IDS = ["a", "b", "c"]
 
 
 def test_the_most_divided_samples_come_first_with_who_said_what():
     predictions = np.array([[0, 1, 2, 0], [0, 1, 2, 1], [0, 2, 1, 2]])
-    found = divided(predictions, IDS, np.array([0, 1, 2, 0]), "test", {})
+    found = divided(predictions, IDS, np.array([0, 1, 2, 0]), "test", None, TASK)
     assert found.total == 3
     assert [row.row for row in found.rows] == [3, 1, 2]
     assert found.rows[0].votes == {"0": ["a"], "1": ["b"], "2": ["c"]}
@@ -26,7 +28,7 @@ def test_pictures_and_attributes_come_from_data_that_this_process_knows():
     images[1] = 0.5
     data = pm.Data(images, torch.tensor([0, 1]), pd.DataFrame({"who": ["x", "y"]}), name="test")
     predictions = np.array([[0, 0], [0, 1], [0, 1]])
-    (row,) = divided(predictions, IDS, np.array([0, 1]), "test", {"test": data}).rows
+    (row,) = divided(predictions, IDS, np.array([0, 1]), "test", data, TASK).rows
     assert row.attributes == {"who": "y"}
     assert (row.thumbnail.width, row.thumbnail.height) == (6, 4)
     assert set(row.thumbnail.pixels) == {128}
@@ -38,7 +40,7 @@ def test_large_pictures_are_made_small_and_tables_have_none():
     known = {"large": large, "table": table}
     for name, expected in (("large", (LARGEST // 2, LARGEST)), ("table", None)):
         predictions, targets = np.array([[0], [1], [1]]), np.array([0])
-        (row,) = divided(predictions, IDS, targets, name, known).rows
+        (row,) = divided(predictions, IDS, targets, name, known[name], TASK).rows
         shown = row.thumbnail and (row.thumbnail.width, row.thumbnail.height)
         assert shown == expected
 
@@ -46,5 +48,5 @@ def test_large_pictures_are_made_small_and_tables_have_none():
 def test_only_so_many_are_listed():
     predictions = np.zeros((3, 2 * SHOWN), dtype=int)
     predictions[0] = 1
-    found = divided(predictions, IDS, np.zeros(2 * SHOWN, dtype=int), "test", {})
+    found = divided(predictions, IDS, np.zeros(2 * SHOWN, dtype=int), "test", None, TASK)
     assert (found.total, len(found.rows)) == (2 * SHOWN, SHOWN)
