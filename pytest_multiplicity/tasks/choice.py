@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pandas as pd
@@ -54,13 +54,13 @@ def of_targets(
     if targets is None:
         _check_none(task, name)
         return Nothing(tolerance), None
-    known = None if isinstance(task, str) and task != "classification" else named(targets, name)
+    known = named(targets, name) if _may_have_names(task) else None
     tensor = known[0] if known else as_tensor(targets, f"targets of {name!r}").detach()
     if isinstance(task, str) or task is None:
         chosen = _task_of(tensor, name) if task is None else task
         task = _named_task(chosen, tolerance, ignore)
     if known and isinstance(task, Classification):
-        task = Classification(known[1])
+        task = replace(task, names=known[1])
     if isinstance(task, Multilabel) and isinstance(targets, pd.DataFrame):
         task = Multilabel(tuple(targets.columns))
     if tolerance is not None and not hasattr(task, "tolerance"):
@@ -77,9 +77,18 @@ def to_record(task: Task) -> dict[str, Any]:
 def of_record(record: Mapping[str, Any]) -> Task:
     """Return the task of which `to_record` told."""
     options = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items() if n != "name"}
-    (known,) = (each for each in TASKS if each.name == record["name"])
-    found: Task = known(**options)
+    known = {each.name: each for each in TASKS}
+    if record["name"] not in known:
+        raise DataError(f"the task {record['name']!r} is not among {', '.join(known)}")
+    found: Task = known[record["name"]](**options)
     return found
+
+
+def _may_have_names(task: str | Task | None) -> bool:
+    """Return whether names of classes are looked for in targets."""
+    if not isinstance(task, str):
+        return True
+    return any(each.name == task and issubclass(each, Classification) for each in TASKS)
 
 
 def _named_task(task: str, tolerance: float | None, ignore: int) -> Task:

@@ -101,7 +101,10 @@ class Dense(Plain):
     def describe(self, targets: Tensor) -> str:
         """Say how many classes there are, and at how many positions."""
         shape = " x ".join(map(str, targets.shape[1:]))
-        return f"{int(targets[targets != self.ignore].max()) + 1} classes at {shape} positions"
+        return f"{self._top(targets) + 1} classes at {shape} positions"
+
+    def _top(self, targets: Tensor) -> int:
+        return int(targets[targets != self.ignore].max())
 
     def fit(self, answers: Tensor, samples: int) -> bool:
         """Return whether these are `[n, C, ...]`."""
@@ -127,7 +130,7 @@ class Dense(Plain):
 
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where there are labels that the model has no logit for."""
-        top = int(targets.max())
+        top = self._top(targets)
         if answers.is_floating_point() and top >= answers.shape[-targets.ndim]:
             raise DataError(
                 f"targets of {name!r} go up to {top}, but the model gives "
@@ -155,10 +158,10 @@ class Dense(Plain):
                 f"the model gives {shape} for a batch with targets {tuple(batch.shape)}: it must "
                 f"give logits (batch, classes, {', '.join(map(str, batch.shape[1:]))})"
             )
-        if answers.shape[1] <= int(targets.max()):
+        if answers.shape[1] <= self._top(targets):
             raise RecipeError(
                 f"the model gives {answers.shape[1]} classes, but the data has a target "
-                f"{int(targets.max())}"
+                f"{self._top(targets)}"
             )
 
     def has_probabilities(self, answers: Tensor) -> bool:
