@@ -1,11 +1,12 @@
 """Samples that two roles share: trained on and judged by, or selected by and reported on.
 
-Found by the content of the inputs, so a copy under another name is found too.
+They are found by the content of the inputs, so a copy under another name is found too. And targets
+that are all one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import torch
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.store import RESULTS_VERSION, Store, fingerprint
+from pytest_multiplicity.tasks import about_targets
 
 Digests = npt.NDArray[np.uint64]
 
@@ -94,3 +96,10 @@ def _sentence(role: str, name: str, other: str, other_name: str, count: int, tot
 
 def _key(data: str) -> str:
     return fingerprint(["digests", RESULTS_VERSION, data])
+
+
+def about_data(measured: Iterable[Data]) -> list[str]:
+    """Return what is odd about the targets of whole data sets."""
+    whole = (each for each in measured if each.root is each)
+    told = [about_targets(each.task, each.targets, each.name) for each in whole]
+    return [each for each in told if each is not None]

@@ -14,7 +14,7 @@ from pytest_multiplicity.errors import DataError, InterventionError, Measurement
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.closures import INSTEAD, check_captured
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
-from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage
+from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage, about_data
 from pytest_multiplicity.evaluation.measure import (
     Measure,
     as_measure,
@@ -246,7 +246,7 @@ class ModelPopulation:
             trained=counts.trained,
             stored=counts.stored,
             trained_now=len(self.models.weights.trained_now),
-            warnings=tuple(self.models.doubts),
+            warnings=(*self.models.doubts, *about_data(self.data_by_name.values())),
         )
 
     def facts_of_training(self) -> TrainingFacts | None:

@@ -73,6 +73,7 @@ class Classification:
     kept_as: ClassVar = torch.int32
     has_accuracy: ClassVar = True
     compares: ClassVar = True
+    has_targets: ClassVar = True
 
     @property
     def identity(self) -> tuple[object, ...]:

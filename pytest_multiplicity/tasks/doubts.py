@@ -6,8 +6,19 @@ import numpy as np
 from torch import Tensor
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.tasks.task import Task
 
 SUMS_TO_1 = 1e-3  # how far rows of half precision are from it
+
+
+def about_targets(task: Task, targets: Tensor, name: str) -> str | None:
+    """Return what makes targets look odd: there is only one of them."""
+    if not task.has_targets or len(targets) < 2 or not bool((targets == targets[:1]).all()):
+        return None
+    return (
+        f"all {len(targets)} targets of {name!r} are {task.shown(targets[0])}: whoever always says "
+        "that is right"
+    )
 
 
 def about_logits(given: Tensor, name: str, *, network: bool = False) -> str | None:

@@ -30,6 +30,7 @@ class Nothing(Plain):
 
     tolerance: float | None = None
     name: ClassVar = "none"
+    has_targets: ClassVar = False
     answers: ClassVar = "logits [batch, classes], labels [batch], or values"
     losses: ClassVar[MappingProxyType[str, Loss]] = MappingProxyType({})
 

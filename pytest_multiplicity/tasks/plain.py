@@ -24,6 +24,7 @@ class Plain:
     kept_as: ClassVar[torch.dtype | None] = None
     no_prediction: ClassVar[int | float] = -1
     has_accuracy: bool = True
+    has_targets: ClassVar[bool] = True
     definitions: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property

@@ -76,6 +76,10 @@ class Task(Protocol):
         """What models' answers depend on beside the targets; nothing for classes by index."""
 
     @property
+    def has_targets(self) -> bool:
+        """Whether there are any."""
+
+    @property
     def compares(self) -> bool:
         """Whether it is known when two predictions differ."""
 

@@ -170,7 +170,7 @@ def _check_instance(name: str, value: object) -> None:
 
 def _check_loss(loss: object, data: Data) -> None:
     of_values = type(loss) in _OF_VALUES or any(loss is each for each in _FUNCTIONS_OF_VALUES)
-    if of_values and data.task.name == "classification":
+    if of_values and "cross_entropy" in data.task.losses:
         name = getattr(loss, "__name__", type(loss).__name__)
         raise RecipeError(
             f"the loss {name} compares values of one shape, and targets of {data.name!r} are "

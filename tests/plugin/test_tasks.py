@@ -264,3 +264,25 @@ def test_values_without_a_tolerance_have_a_range_and_no_ambiguity(
     result = pytester.runpytest()
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines("*disagreement of values needs a tolerance*")
+
+
+ONE_CLASS = """
+    import torch
+    import pytest_multiplicity as pm
+
+    data = pm.Data(torch.rand(6, 2), ["only"] * 6, name="plain")
+
+    @pm.family(default={"lr": 1}, seeds=2)
+    def candidate(config):
+        return lambda x: x - 2
+
+    def test_accuracy(candidate):
+        assert candidate.accuracy(data) >= 0
+"""
+
+
+def test_targets_of_one_class_are_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ONE_CLASS)
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines("*all 6 targets of 'plain' are only: whoever always says*")
