@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -33,6 +33,10 @@ class Intervention:
 
     Interventions are values: their parameters are all there is to them. `a | b` applies a, then b.
     """
+
+    needs_classes: ClassVar[bool] = (
+        False  # whether it acts on the logits of one class for each sample
+    )
 
     def __or__(self, other: Intervention | Chain) -> Chain:
         return chain(self) | other
@@ -93,6 +97,7 @@ class ModelIntervention(Intervention, ABC):
     """Changes inputs, for every model its own way."""
 
     needs_model: Literal[True] = True
+    needs_classes = True
 
     @property
     def passes(self) -> int:
@@ -224,6 +229,12 @@ class Chain:
         self.expand(data)
         self.restrict(data)
         for step in self.steps:
+            if step.needs_classes and not data.task.chooses:
+                raise InterventionError(
+                    f"{step!r} acts on the logits of one class for each sample, and {data.name!r} "
+                    f"is for {data.task.name}: it fits classification; Group, Corrupt, InputNoise "
+                    "and your own interventions fit any task"
+                )
             step.check(data)
 
     def restrict(self, data: Data) -> Data:

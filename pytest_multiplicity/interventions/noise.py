@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -84,6 +84,7 @@ class OutputNoise(OutputIntervention):
 
     scale: float
     seed: int = 0
+    needs_classes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", checks.number("OutputNoise", "scale", self.scale))

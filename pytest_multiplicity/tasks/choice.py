@@ -106,10 +106,12 @@ def _task_of(targets: Tensor, name: str) -> str:
     check_finite(targets, name)
     if targets.is_floating_point():
         if targets.numel() and bool(((targets == 0) | (targets == 1)).all()):
+            labels = "task='classification' where they are labels"
+            if targets.ndim > 1:
+                labels = "task='multilabel' where they are labels (.argmax(1) of one-hot rows)"
             raise DataError(
                 f"targets of {name!r} are floats, and all 0 or 1: say task='regression' where they "
-                "are values, or task='classification' (task='multilabel' for several) where they "
-                "are labels"
+                f"are values, or {labels}"
             )
         return "regression"
     if targets.ndim == 2 and targets.shape[1] != 1:

@@ -74,6 +74,7 @@ class Classification:
     has_accuracy: ClassVar = True
     compares: ClassVar = True
     has_targets: ClassVar = True
+    chooses: ClassVar = True
 
     @property
     def identity(self) -> tuple[object, ...]:

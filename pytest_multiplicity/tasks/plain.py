@@ -25,6 +25,7 @@ class Plain:
     no_prediction: ClassVar[int | float] = -1
     has_accuracy: bool = True
     has_targets: ClassVar[bool] = True
+    chooses: ClassVar[bool] = False
     definitions: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property

@@ -76,6 +76,10 @@ class Task(Protocol):
         """What models' answers depend on beside the targets; nothing for classes by index."""
 
     @property
+    def chooses(self) -> bool:
+        """Whether a prediction is one of several classes for each sample, as attacks need it."""
+
+    @property
     def has_targets(self) -> bool:
         """Whether there are any."""
 

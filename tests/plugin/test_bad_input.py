@@ -84,7 +84,7 @@ def test_functions_that_make_no_candidates(trained):
 
 
 DATA = [
-    ("inputs, targets.float()", "this is for classification, not regression"),
+    ("inputs, targets.float()", "are floats, and all 0 or 1: say task="),
     ("inputs, targets[:-1]", "has 40 inputs but 39 targets"),
     ("inputs, targets - 1", "target -1 of sample 0 of 'test' is out of range"),
     ("inputs * 255, targets", "outside their bounds (0, 1): scale images to [0, 1]"),
@@ -163,9 +163,11 @@ def test_specs_that_ask_wrongly(trained):
 
 
 def test_a_model_that_does_not_fit_the_labels(trained):
-    result = trained(FINE, ("nn.Linear(4, 2)", "nn.Linear(4, 1)")).run()
+    result = trained(
+        FINE, ("return pm.Data(inputs, targets,", "return pm.Data(inputs, targets * 2,")
+    ).run()
     result.assert_outcomes(failed=4)
-    assert "the model gives 1 classes, but the data has a target 1" in shown(result)
+    assert "the model gives 2 classes, but the data has a target 2" in shown(result)
 
 
 def test_errors_of_others_are_shown_whole(trained):

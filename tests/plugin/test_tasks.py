@@ -233,6 +233,9 @@ LACKING = """
     def test_noise(candidate):
         candidate.accuracy(data, under=pm.OutputNoise(1), tolerance=1)
 
+    def test_attack(candidate):
+        candidate.accuracy(data, under=pm.PGD(0.1), tolerance=1)
+
     def test_shape(candidate):
         wrong = pm.Data(torch.rand(6, 2), torch.rand(6, 3), name="wide")
         candidate.measure("mae", wrong)
@@ -253,7 +256,11 @@ def test_what_values_lack_is_said_with_a_remedy(pytester: pytest.Pytester) -> No
     result = pytester.runpytest("--multiplicity-json=out.json")
     text = result.stdout.str()
     assert "accuracy of values needs a tolerance: say pm.Data(..., tolerance=...)" in text
-    assert "OutputNoise(1) is noise on the logits of classes, and this is regression" in text
+    for name in ("OutputNoise(1)", "PGD(0.1)"):
+        assert (
+            f"{name} acts on the logits of one class for each sample, and 'plain' is for reg"
+            in text
+        )
     assert "whose targets have shape (6, 3): return values [batch, 3]" in text
 
 
