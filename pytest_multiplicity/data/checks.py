@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,11 +125,3 @@ def check_fraction(fraction: Any, n: int, name: str) -> int:
             "give one between 0 and 1"
         )
     return first
-
-
-def seeded(seed: Any) -> torch.Generator:
-    """Return a generator of this seed."""
-    try:
-        return torch.Generator().manual_seed(operator.index(seed))
-    except (RuntimeError, TypeError, ValueError):
-        raise DataError(f"seed={seed!r}: give a whole number of up to 64 bits") from None

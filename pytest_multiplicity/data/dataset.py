@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from pytest_multiplicity.data import checks, hashing
+from pytest_multiplicity.data.attributes import Attributes
 from pytest_multiplicity.data.given import as_inputs
 from pytest_multiplicity.data.inputs import Dataset, InMemory, Selected, Source
 from pytest_multiplicity.data.kinds import Batch
 from pytest_multiplicity.data.query import matching_rows
 from pytest_multiplicity.data.reading import read_dataset
+from pytest_multiplicity.data.splitting import first_part
 from pytest_multiplicity.errors import DataError
 from pytest_multiplicity.tasks import Task
 
@@ -23,6 +26,10 @@ class Split(NamedTuple):
 
     select: Data
     report: Data
+
+
+class UnsplitError(DataError, AttributeError):
+    """A part was asked of a data set that was not split."""
 
 
 class Data:
@@ -85,7 +92,9 @@ class Data:
         self.task, self.targets = checks.check_targets(
             targets, len(self), name, task=task, tolerance=tolerance, ignore=ignore
         )
-        self.attributes = checks.check_attributes(attributes, len(self), name)
+        if not isinstance(attributes, Attributes):
+            attributes = Attributes(checks.check_attributes(attributes, len(self), name))
+        self._attributes: Attributes = attributes
 
     @classmethod
     def from_dataset(
@@ -153,9 +162,12 @@ class Data:
     if not TYPE_CHECKING:  # which would take every name for an attribute
 
         def __getattr__(self, name: str) -> Any:
-            halves = name in Split._fields
-            hint = f": split it first, as in data.split(0.5).{name}" if halves else ""
-            raise AttributeError(f"a pm.Data has no {name!r}{hint}")
+            if name in Split._fields:
+                raise UnsplitError(
+                    f"a pm.Data has no {name!r}: did you forget .split()? Write "
+                    f"data.split(0.5).{name}, or have the fixture return data.split(0.5)"
+                )
+            raise AttributeError(f"a pm.Data has no {name!r}")
 
     def __repr__(self) -> str:
         return (
@@ -194,6 +206,11 @@ class Data:
         return self.source.take(rows)
 
     @property
+    def attributes(self) -> pd.DataFrame | None:
+        """A row per sample, with index 0 to n - 1; None where there are none."""
+        return self._attributes.frame
+
+    @property
     def root(self) -> Data:
         """The data set that this is a group of; itself where it is none."""
         return self if self._root is None else self._root
@@ -207,7 +224,7 @@ class Data:
         return hashing.combine(
             self.source.fingerprint,
             hashing.hash_rows(self.targets),
-            hashing.hash_frame(self.attributes),
+            self._attributes.fingerprint,
             self.bounds,
             *self.task.identity,
         )
@@ -226,25 +243,47 @@ class Data:
         group.rows = self.rows[rows]
         return group
 
-    def split(self, fraction: float = 0.5, *, seed: int = 0) -> Split:
+    def split(
+        self,
+        fraction: float = 0.5,
+        *,
+        seed: int = 0,
+        by: str | None = None,
+        groups: str | None = None,
+    ) -> Split:
         """Return two disjoint parts: a random `fraction` of the samples, and the others.
 
         They are data sets of their own, named "<name>-select" and "<name>-report". Both keep the
         order of this data set, and share its memory.
+
+        Args:
+            fraction: of the samples, which are in the first part.
+            seed: of what is drawn.
+            by: an attribute, such as time: the first part has the least values, nothing is drawn.
+            groups: an attribute, such as a patient: samples of one value are in one part. Groups
+                are drawn until the first part is as near to the fraction as they allow.
+
+        Raises:
+            DataError: a part would be empty, or an attribute isn't there or has missing values.
         """
-        first = checks.check_fraction(fraction, len(self), self.name)
-        order = torch.randperm(len(self), generator=checks.seeded(seed))
+        select, report = first_part(
+            self.attributes,
+            len(self),
+            fraction,
+            seed=seed,
+            by=by,
+            groups=groups,
+            name=self.name,
+        )
         return Split(
-            self._part(order[:first].sort().values, f"{self.name}-select"),
-            self._part(order[first:].sort().values, f"{self.name}-report"),
+            self._part(select, f"{self.name}-select"), self._part(report, f"{self.name}-report")
         )
 
     def _part(self, rows: Tensor, name: str) -> Data:
-        attributes = None if self.attributes is None else self.attributes.iloc[rows.numpy()]
         return Data(
             Selected(self.source, rows),
             self.targets[rows],
-            attributes,
+            self._attributes.part(rows),
             name=name,
             bounds=self.bounds,
             task=self.task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,17 +18,21 @@ def hash_rows(rows: Tensor) -> str:
     return hashlib.sha256(raw(rows).data).hexdigest()
 
 
-def hash_frame(frame: pd.DataFrame | None) -> str:
-    """Hash the columns' names and values."""
-    if frame is None:
-        return "none"
-    digest = hashlib.sha256(repr(list(frame.columns)).encode())
+def hash_rows_of_frame(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Hash every row of attributes [n]."""
     try:
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().data)
+        hashed = pd.util.hash_pandas_object(frame, index=False)
     except TypeError as error:
         raise DataError(
             f"attributes can't be hashed ({error}): give numbers and text, not lists or dicts"
         ) from None
+    return np.asarray(hashed, dtype=np.uint64)
+
+
+def hash_table(columns: Sequence[str], hashes: NDArray[np.uint64]) -> str:
+    """Hash the columns' names, and the values by the hashes of their rows."""
+    digest = hashlib.sha256(repr(list(columns)).encode())
+    digest.update(np.ascontiguousarray(hashes).data)
     return digest.hexdigest()
 
 

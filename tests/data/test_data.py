@@ -6,11 +6,13 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_multiplicity.data import Data
+from pytest_multiplicity.errors import DataError
 
 
 def faces(n: int = 20, **options: object) -> Data:
@@ -164,3 +166,54 @@ def test_survives_pickling():
 
     assert again.fingerprint == data.fingerprint
     assert torch.equal(again.inputs, data.inputs)
+
+
+def timed(n=12):
+    frame = {"day": [(7 * i) % n for i in range(n)], "who": ["ann", "bob", "cid", "dan"] * (n // 4)}
+    return Data(torch.rand(n, 2), torch.arange(n) % 2, frame, name="visits")
+
+
+@given(share=st.floats(0.1, 0.9))
+def test_a_split_in_time_has_the_past_in_front(share):
+    select, report = timed().split(share, by="day")
+
+    assert len(select) == round(share * 12)
+    assert select.attributes["day"].max() < report.attributes["day"].min()
+
+
+@given(share=st.floats(0.1, 0.9), seed=st.integers(0, 50))
+def test_a_split_by_groups_tears_none_apart(share, seed):
+    select, report = timed().split(share, groups="who", seed=seed)
+
+    assert not set(select.attributes["who"]) & set(report.attributes["who"])
+    assert sorted([*select.attributes["day"], *report.attributes["day"]]) == list(range(12))
+    assert abs(len(select) - 12 * share) <= 3
+
+
+def test_groups_are_drawn_by_the_seed():
+    parts = [timed().split(0.5, groups="who", seed=seed).select for seed in range(9)]
+    chosen = {tuple(part.attributes["who"]) for part in parts}
+
+    assert len(chosen) > 1
+
+
+def test_unfitting_splits():
+    gone = Data(torch.rand(3, 2), [0, 1, 0], {"day": [1.0, None, 2.0], "one": ["a"] * 3})
+    odd = Data(torch.rand(3, 2), [0, 1, 0], {"day": pd.Series([1, "a", 2.0], dtype=object)})
+    for broken, message in (
+        (lambda: timed().split(by="week"), "by='week'.*no such attribute; there are 'day', 'who'"),
+        (lambda: faces().split(groups="who"), "groups='who'.*there are 'age', 'race'"),
+        (lambda: Data(torch.rand(2, 2), [0, 1]).split(by="day"), "there are none: give some"),
+        (lambda: timed().split(by="day", groups="who"), "give one of them"),
+        (lambda: gone.split(by="day"), "1 of the 3 samples of 'data' have no value there"),
+        (lambda: gone.split(groups="one"), "all samples of 'data' are in one group"),
+        (lambda: odd.split(by="day"), "have no order"),
+    ):
+        with pytest.raises(DataError, match=message):
+            broken()
+
+
+def test_a_part_of_a_whole_is_told_from_the_missing_call():
+    with pytest.raises(DataError, match=r"no 'select': did you forget \.split\(\)\?"):
+        _ = faces().select
+    assert not hasattr(faces(), "report")

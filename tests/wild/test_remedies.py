@@ -272,7 +272,7 @@ def test_remedies_say_whose_values_are_meant():
     tags = np.array([[1, 1, 0], [0, 1, 1]])
     assert pm.Data([[0.0], [1.0]], tags).task.name == "multilabel"
     data = pm.Data([[0.0], [1.0]], tags[:, 0], name="p")
-    with pytest.raises(AttributeError, match=r"no 'report': split it first, .*split\(0.5\).report"):
+    with pytest.raises(AttributeError, match=r"no 'report': did you forget .*split\(0.5\).report"):
         data.report  # noqa: B018
     assert len(data.split(0.5).report) == 1
     assert pickle.loads(pickle.dumps(data)).fingerprint == data.fingerprint
