@@ -58,6 +58,11 @@ class Source(ABC):
         """About how many bytes a sample has."""
         return 4 * self.shape.numel()
 
+    @property
+    def spreads(self) -> dict[Any, float]:
+        """The standard deviation of each column of numbers of a frame, over all that was given."""
+        return {}
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all samples, computed once; whoever knows a better one may set it."""
@@ -95,6 +100,11 @@ class InMemory(Source):
     def sample_bytes(self) -> int:
         """About how many bytes a sample has."""
         return kinds.sample_bytes(self.inputs)
+
+    @cached_property
+    def spreads(self) -> dict[Any, float]:
+        """The standard deviation of each column of numbers of a frame."""
+        return kinds.spreads(self.inputs) if self.kind == kinds.FRAME else {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -138,6 +148,11 @@ class Selected(Source):
     def sample_bytes(self) -> int:
         """About how many bytes a sample has."""
         return self.source.sample_bytes
+
+    @property
+    def spreads(self) -> dict[Any, float]:
+        """Those of what the rows are taken from: of a group they are the whole's."""
+        return self.source.spreads
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,6 +7,8 @@ imported by those who have a frame, and by nobody for this.
 
 from __future__ import annotations
 
+import copy
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -105,10 +107,10 @@ def to(batch: Batch, device: torch.device | str) -> Batch:
 
 
 def copied(batch: Batch) -> Batch:
-    """Return a batch that may be written to; the objects of a list are shared."""
+    """Return a batch that may be written to."""
     if kind(batch) == FRAME:
         return batch.copy()
-    return list(batch) if kind(batch) == LIST else mapped(batch, Tensor.clone)
+    return copy.deepcopy(batch) if kind(batch) == LIST else mapped(batch, Tensor.clone)
 
 
 def shape(batch: Batch) -> torch.Size:
@@ -165,6 +167,12 @@ def numeric(frame: Any) -> list[Any]:
         for name, dtype in frame.dtypes.items()
         if types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
     ]
+
+
+def spreads(frame: Any) -> dict[Any, float]:
+    """Return the standard deviation of each column of numbers; 0 where it can't be told."""
+    found = ((name, float(frame[name].std())) for name in numeric(frame))
+    return {name: spread if math.isfinite(spread) else 0.0 for name, spread in found}
 
 
 def call(model: Callable[..., Any], batch: Batch) -> Any:

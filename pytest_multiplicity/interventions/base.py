@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions.naming import call
 
@@ -82,11 +83,11 @@ class InputIntervention(Intervention, ABC):
     needs_model: Literal[False] = False
 
     @abstractmethod
-    def apply(self, inputs: Tensor, rows: Tensor, data: Data) -> Tensor:
-        """Return the changed inputs [b, ...], on the device and of the dtype of the given ones.
+    def apply(self, inputs: kinds.Batch, rows: Tensor, data: Data) -> kinds.Batch:
+        """Return the changed inputs, of the kind of the given ones, and on their device.
 
         Args:
-            inputs: samples [b, ...]; not written to.
+            inputs: a batch of samples; not written to.
             rows: their positions [b] in `data.root`, on which random numbers depend, on nothing
                 else: a group under noise is the noise of the group.
             data: where the samples come from; its bounds hold.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import corruptions
 from pytest_multiplicity.interventions.base import InputIntervention
@@ -31,10 +32,12 @@ class Corrupt(InputIntervention):
     result is not clamped: what the transform returns is what the model sees.
 
     Args:
-        transform: a torchvision v2 transform or functional, any function of a batch [b, ...], or
-            the name of a corruption with severities made for 32 x 32 pixels, with `severity=1` to
-            5: "blur", "brightness", "contrast", "fog", "impulse", "jpeg", "noise", "pixelate",
-            "shot". It treats samples one by one, and draws from no generator of its own.
+        transform: a torchvision v2 transform or functional, any function of a batch (tensors
+            [b, ...], a dict or a tuple of them, a DataFrame, a list of texts: whatever the inputs
+            are), or the name of a corruption with severities made for 32 x 32 pixels, with
+            `severity=1` to 5: "blur", "brightness", "contrast", "fog", "impulse", "jpeg", "noise",
+            "pixelate", "shot". It treats samples one by one, and draws from no generator of its
+            own.
         parameters: passed to the transform with every batch.
 
     Raises:
@@ -56,7 +59,7 @@ class Corrupt(InputIntervention):
     def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
         return [self.transform], self.parameters
 
-    def apply(self, inputs: Tensor, rows: Tensor, data: Data) -> Tensor:
+    def apply(self, inputs: kinds.Batch, rows: Tensor, data: Data) -> kinds.Batch:
         """Return the transformed inputs; see `InputIntervention.apply`."""
         transform = functools.partial(self.transform, **self.parameters)
         stream = Stream(f"Corrupt {_kind(self.transform)}")

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError
 
 SEVERITIES = range(1, 6)
@@ -55,6 +56,12 @@ def levels(values: Sequence[Any]) -> Callable[[Callable[[Tensor, Any], Tensor]],
 
 
 def _check_images(images: Tensor, name: str) -> None:
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        raise InterventionError(
+            f"the corruption {name!r} is for images, floats in [0, 1], and inputs are "
+            f"{kinds.NAMES[kinds.kind(images)]} ({kinds.described(images)}): give Corrupt a "
+            "function of yours"
+        )
     low, high = (float(value) for value in torch.aminmax(images))
     if images.ndim != 4 or low < 0 or high > 1:
         raise InterventionError(

@@ -96,7 +96,8 @@ class CustomOutput(OutputIntervention):
         """Return what the function makes of the logits."""
         function = functools.partial(self.function, **self.parameters)
         stream = Stream(f"intervention {self.function.__name__}")
-        return transformed(function, logits, rows, name=repr(self), stream=stream)
+        changed: Tensor = transformed(function, logits, rows, name=repr(self), stream=stream)
+        return changed
 
 
 _KINDS: dict[str, Callable[[Function, dict[str, Any]], Any]] = {
