@@ -211,6 +211,8 @@ class Conflict:
     votes: Mapping[str, Sequence[str]]
     """Predicted class -> ids of the survivors that say so."""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    example: str = ""
+    """What it is, in words: a text, the columns that matter; "" for what has a picture."""
     thumbnail: Thumbnail | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pytest_multiplicity.findings import RunReport
 
-PICTURES = frozenset({"thumbnail", "attributes"})
+PICTURES = frozenset({"thumbnail", "attributes", "example"})
 """What the model holds for pictures of samples alone; a controller of workers doesn't know it."""
 
 

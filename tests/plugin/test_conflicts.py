@@ -5,7 +5,8 @@ import pandas as pd
 import torch
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.findings.conflicts import LARGEST, SHOWN, divided
+from pytest_multiplicity.findings.conflicts import SHOWN, divided
+from pytest_multiplicity.findings.examples import LARGEST, STRIP
 from pytest_multiplicity.tasks import Classification
 
 TASK = Classification()
@@ -34,11 +35,11 @@ def test_pictures_and_attributes_come_from_data_that_this_process_knows():
     assert set(row.thumbnail.pixels) == {128}
 
 
-def test_large_pictures_are_made_small_and_tables_have_none():
+def test_large_pictures_are_made_small_and_vectors_are_strips():
     large = pm.Data(torch.rand(1, 3, 2 * LARGEST, LARGEST), torch.tensor([0]), name="large")
     table = pm.Data(torch.rand(1, 5), torch.tensor([0]), name="table", bounds=None)
     known = {"large": large, "table": table}
-    for name, expected in (("large", (LARGEST // 2, LARGEST)), ("table", None)):
+    for name, expected in (("large", (LARGEST // 2, LARGEST)), ("table", (5, STRIP))):
         predictions, targets = np.array([[0], [1], [1]]), np.array([0])
         (row,) = divided(predictions, IDS, targets, name, known[name], TASK).rows
         shown = row.thumbnail and (row.thumbnail.width, row.thumbnail.height)
