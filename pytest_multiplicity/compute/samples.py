@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.tasks import Classification, Task
 
 
@@ -14,7 +15,7 @@ from pytest_multiplicity.tasks import Classification, Task
 class Samples:
     """Inputs and targets in memory, and nothing else: as much of a data set as training needs."""
 
-    inputs: Tensor
+    inputs: kinds.Batch
     targets: Tensor
     streamed: bool = False
     task: Task = field(default_factory=Classification)
@@ -24,9 +25,9 @@ class Samples:
 
     @property
     def shape(self) -> torch.Size:
-        """The shape of one input."""
-        return self.inputs.shape[1:]
+        """The shape of one input; () for inputs that are no tensor."""
+        return kinds.shape(self.inputs)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def take(self, rows: Tensor) -> kinds.Batch:
         """Return a copy of these inputs."""
-        return self.inputs.index_select(0, rows)  # row by row: several times quicker than indexing
+        return kinds.take(self.inputs, rows)

@@ -1,16 +1,19 @@
-"""What crosses into worker processes: code by value where it can't be imported, tensors by mapping.
+"""What crosses into worker processes: code by value where it can't be imported, arrays by mapping.
 
-Data sets are large and workers many, so a tensor's memory is written to a file once (in memory,
-where the system has such a place) and every worker maps it. Writing changes the writer's view only.
+Data sets are large and workers many, so the memory of a tensor, or of an array such as a frame's
+columns are in, is written to a file once (in memory, where the system has such a place) and every
+worker maps it. Writing changes the writer's view only.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import cloudpickle  # type: ignore[import-untyped]
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -115,7 +119,35 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             path = str(self.sharing.file_of(storage))
             place = (obj.storage_offset(), tuple(obj.shape), obj.stride())
             return _mapped, (path, storage.nbytes(), obj.dtype, *place)
+        if type(obj) is np.ndarray and _is_plain(obj):
+            laid = obj if obj.flags.c_contiguous else obj.T  # as pandas keeps columns
+            values = _bytes_of(laid)
+            storage = values.untyped_storage()
+            path, offset = str(self.sharing.file_of(storage)), values.storage_offset()
+            layout = (obj.dtype.str, obj.shape, laid is obj)
+            return _mapped_array, (path, storage.nbytes(), offset, *layout)
         return super().reducer_override(obj)
+
+
+def _is_plain(array: np.ndarray[Any, Any]) -> bool:
+    laid = array.flags.c_contiguous or array.flags.f_contiguous
+    return laid and array.dtype.kind in "biufcmM" and array.nbytes >= SMALLEST_SHARED
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> Tensor:
+    """Return a tensor on an array's memory, which may be read-only: nobody writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(array.reshape(-1).view(np.uint8))
+
+
+def _mapped_array(
+    path: str, size: int, offset: int, dtype: str, shape: tuple[int, ...], rows_first: bool
+) -> np.ndarray[Any, Any]:
+    count = math.prod(shape) * np.dtype(dtype).itemsize
+    values = torch.empty(0, dtype=torch.uint8).set_(_mapping(path, size), offset, (count,), (1,))
+    flat = values.numpy().view(dtype)
+    return flat.reshape(shape, order="C" if rows_first else "F")
 
 
 def _is_sharable(tensor: Tensor) -> bool:

@@ -11,10 +11,10 @@ Everything raises ScoresError for arrays of another shape or kind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.statistics.capacity import Capacity, rashomon_capacity
@@ -25,6 +25,9 @@ from pytest_multiplicity.statistics.votes import (
     check_probabilities,
     vote_chunks,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Capacity",
@@ -109,12 +112,16 @@ def self_consistency(predictions: Classes) -> Floats:
 
 def self_consistency_distribution(values: Floats, levels: Sequence[float]) -> pd.Series[float]:
     """Share of samples whose self-consistency is at most each level, indexed by the levels."""
+    import pandas as pd  # for whom workers, which answer only, needn't wait
+
     below = np.searchsorted(np.sort(values), levels, side="right") / len(values)
     return pd.Series(below, index=pd.Index(list(levels), name="self-consistency"))
 
 
 def mean_by_group(values: Floats, groups: npt.ArrayLike) -> pd.Series[float]:
     """Mean of a per-sample measure in every group: `groups` ([n]) names each sample's."""
+    import pandas as pd
+
     return pd.Series(values).groupby(np.asarray(groups)).mean()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -61,7 +60,7 @@ def of_targets(
         task = _named_task(chosen, tolerance, ignore)
     if known and isinstance(task, Classification):
         task = replace(task, names=known[1])
-    if isinstance(task, Multilabel) and isinstance(targets, pd.DataFrame):
+    if isinstance(task, Multilabel) and hasattr(targets, "columns"):  # a frame
         task = Multilabel(tuple(targets.columns))
     if tolerance is not None and not hasattr(task, "tolerance"):
         refuse_tolerance(tolerance, task.name, name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BOOLS = (False, True)
 KINDS: dict[str, tuple[type, ...]] = {
@@ -26,6 +28,8 @@ def named(targets: Any, name: str) -> tuple[Tensor, tuple[Any, ...]] | None:
     Names are in the order of their categories, or sorted. Raises DataError for names that are
     missing, of several kinds, or objects.
     """
+    import pandas as pd  # for whom workers, which are given indices, needn't wait
+
     values = _column(targets)
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
         if isinstance(values.dtype, pd.CategoricalDtype):
@@ -54,6 +58,8 @@ def named(targets: Any, name: str) -> tuple[Tensor, tuple[Any, ...]] | None:
 
 def _column(targets: Any) -> Any:
     """Return the one column of a frame, or what was given."""
+    import pandas as pd
+
     if isinstance(targets, pd.DataFrame) and targets.shape[1] == 1:
         return targets.iloc[:, 0]
     return targets
@@ -73,6 +79,8 @@ def _of_objects(array: np.ndarray[Any, Any], name: str) -> tuple[Tensor, tuple[A
             f"targets of {name!r} are objects of shape {array.shape}: give one name for each "
             "sample, or numbers"
         )
+    import pandas as pd
+
     _refuse_missing(np.asarray(pd.isna(array)), name)
     kinds = sorted({_kind(value) for value in array.tolist()})
     if kinds == ["text"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -63,6 +64,22 @@ def test_a_whole_data_set_travels_so_too() -> None:
     assert back.fingerprint == data.fingerprint
     assert part.fingerprint == group.fingerprint
     assert torch.equal(part.take(torch.arange(5)), BIG[:5])
+
+
+def test_inputs_of_any_kind_travel_beside_the_pickle() -> None:
+    n = len(BIG)
+    frame = pd.DataFrame(BIG.numpy()).assign(job="cook")
+    texts = [f"text {row}" for row in range(n)]
+    for inputs in ({"x": BIG}, (BIG, torch.arange(n)), frame, texts):
+        data = Data(inputs, torch.arange(n) % 3)
+        parcel = pack((data, data.split(0.5), Samples(data.inputs, data.targets)))
+        assert len(parcel.payload) < 5000
+        owners = [id(part.owner) for part in parcel.parts]
+        assert len(set(owners)) == len(owners)
+        back, halves, samples = unpack(parcel.payload, carried(parcel))
+        assert back.fingerprint == data.fingerprint
+        assert halves.report.fingerprint == data.split(0.5).report.fingerprint
+        assert Data(samples.inputs, data.targets).fingerprint == data.fingerprint
 
 
 def test_what_is_no_data_may_be_written_to() -> None:

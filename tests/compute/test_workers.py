@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -204,6 +206,26 @@ def test_tensors_are_shared_and_not_written_by_others() -> None:
     if sys.platform == "linux":
         assert outcomes[0].value[1] > 0  # type: ignore[union-attr]
     assert big[0] == 0
+
+
+def test_arrays_and_frames_are_shared_too() -> None:
+    import pickle
+
+    numbers = np.arange(200_000.0).reshape(-1, 4)
+    frame = pd.DataFrame(numbers, columns=list("abcd")).assign(
+        day=pd.date_range("2020-01-01", periods=len(numbers), freq="min"), n=range(len(numbers))
+    )
+    sharing = SharedFolder()
+    for array in (numbers, numbers.T, np.asfortranarray(numbers)):
+        sent = sharing.dumps(array)
+        assert len(sent) < 2000
+        back = pickle.loads(sent)
+        assert np.array_equal(back, array)
+        assert back.flags.c_contiguous == array.flags.c_contiguous
+    sent = sharing.dumps(frame)
+    assert len(sent) < 5000
+    assert pickle.loads(sent).equals(frame)
+    sharing.close()
 
 
 def test_shared_views_keep_their_strides() -> None:

@@ -1,7 +1,8 @@
 """What crosses to a cluster: a pickle, and large parts beside it that every node gets once.
 
 Those parts are the arrays of data sets, which nobody writes to, so that the processes of a node
-read them where its object store has them; and what is wrapped in `Shared`.
+read them where its object store has them; their frames and lists, of which each process makes its
+own; and what is wrapped in `Shared`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from pytest_multiplicity.compute.samples import Samples
 from pytest_multiplicity.compute.sharing import Shared, UnsharableError, project_code_by_value
+from pytest_multiplicity.data import kinds
 
 DATA = {
     "pytest_multiplicity.data.dataset.Data",
@@ -76,6 +78,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(buffer)
         self.parts: list[Part] = []
         self._data: set[int] = set()  # ids of tensors that nobody writes to
+        self._wholes: set[int] = set()  # ids of frames and lists of a data set
         self._positions: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
@@ -84,9 +87,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is Tensor:
             if id(obj) in self._data and obj.nbytes >= SMALLEST_PART:
                 return "data", self._part(obj, obj.contiguous().numpy())
+        elif id(obj) in self._wholes:
+            return "whole", self._part(obj, cloudpickle.dumps(obj))
         elif type(obj) is Samples or _is_data(obj):
             self._data.update(id(value) for value in vars(obj).values() if type(value) is Tensor)
+            self._of_inputs(vars(obj).get("inputs"))
         return None
+
+    def _of_inputs(self, inputs: Any) -> None:
+        """Note what of a data set's inputs travels beside the pickle."""
+        self._data.update(map(id, kinds.tensors(inputs).values()))
+        if kinds.kind(inputs) in (kinds.FRAME, kinds.LIST) and inputs is not None:
+            self._wholes.add(id(inputs))
 
     def _part(self, owner: object, content: NDArray[Any] | bytes) -> int:
         if id(owner) not in self._positions:
@@ -108,7 +120,10 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, name: Any) -> Any:
         kind, position = name
         content = self._contents[position]
-        return Shared(pickle.loads(content)) if kind == "shared" else _read_only(content)
+        if kind == "data":
+            return _read_only(content)
+        value = pickle.loads(content)
+        return Shared(value) if kind == "shared" else value
 
 
 def _read_only(array: NDArray[Any]) -> Tensor:
