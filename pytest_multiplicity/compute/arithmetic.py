@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute.cores import available_cores
 from pytest_multiplicity.compute.devices import GPU, device_class
 from pytest_multiplicity.compute.operations import operations
+from pytest_multiplicity.data import kinds
 
 # What stands behind these numbers is in benchmarks/README.md, "Rules and what they rest on".
 FEWEST_FUSED = 3  # candidates of one structure: two are as fast in a process each
@@ -85,15 +86,15 @@ class Shape:
     bytes: int = 0
 
     @classmethod
-    def of(cls, module: nn.Module, samples: Tensor) -> Shape:
-        """Look at a module and at some samples [n, ...] on its device; both stay as they are."""
+    def of(cls, module: nn.Module, samples: kinds.Batch) -> Shape:
+        """Look at a module and at some samples on its device; both stay as they are."""
         parts = list(module.modules())
         tensors = (*module.parameters(), *module.buffers())
         return cls(
             flops=operations(module, samples),
             convolves=any(isinstance(part, nn.Conv2d) for part in parts),
             multiplies=any(isinstance(part, nn.Linear) for part in parts),
-            images=samples.ndim == 4,
+            images=isinstance(samples, Tensor) and samples.ndim == 4,
             bytes=sum(tensor.nbytes for tensor in tensors),
         )
 

@@ -17,6 +17,7 @@ from pytest_multiplicity.compute import forms  # noqa: F401 - makes the fused fo
 from pytest_multiplicity.compute.copies import copied
 from pytest_multiplicity.compute.devices import random_states
 from pytest_multiplicity.compute.lanes import Deck, Lanes, Unfusable
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.store import fingerprint
 
@@ -47,11 +48,11 @@ class FusedModule:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return outputs [K, b, C] for inputs of each lane's own, [K, b, ...]."""
-        return self._outputs(Lanes(self.deck, inputs))
+        return _stacked(self.template(Lanes(self.deck, inputs)))
 
-    def shared(self, inputs: Tensor) -> Tensor:
+    def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""
-        return self._outputs(inputs)
+        return _stacked(kinds.call(self.template, inputs))
 
     def train(self, mode: bool = True) -> FusedModule:
         """Switch between training and evaluation, as a module's `train` does."""
@@ -73,11 +74,11 @@ class FusedModule:
         for name, known in self._names.items():
             tensors[known].copy_(torch.stack([state[name] for state in states]))
 
-    def _outputs(self, inputs: Lanes | Tensor) -> Tensor:
-        outputs = self.template(inputs)
-        if not isinstance(outputs, Lanes):
-            raise Unfusable(f"the model gives {type(outputs).__name__}")
-        return outputs.stacked
+
+def _stacked(outputs: object) -> Tensor:
+    if not isinstance(outputs, Lanes):
+        raise Unfusable(f"the model gives {type(outputs).__name__}")
+    return outputs.stacked
 
 
 def stack(modules: Sequence[nn.Module]) -> FusedModule:

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_multiplicity.compute.copies import copied
 from pytest_multiplicity.compute.devices import preserved_rng
+from pytest_multiplicity.data import kinds
 
 Count = Callable[[Tensor, Any, Any], int]  # of the output and the first two arguments
 
@@ -92,7 +93,7 @@ class _Counter(TorchFunctionMode):
         return out
 
 
-def operations(module: nn.Module, samples: Tensor) -> float:
+def operations(module: nn.Module, samples: kinds.Batch) -> float:
     """Count a forward pass' operations, for one sample; infinite where nothing can count them.
 
     Neither the module nor any random state changes.
@@ -101,7 +102,7 @@ def operations(module: nn.Module, samples: Tensor) -> float:
         with preserved_rng(), torch.no_grad():
             model = copied(module).eval()
             with _Counter() as counter:
-                model(samples)
+                kinds.call(model, samples)
     except Exception:  # user code that minds being copied or looked at: it is computed plainly
         return math.inf
-    return float(counter.total) / len(samples)
+    return float(counter.total) / kinds.length(samples)

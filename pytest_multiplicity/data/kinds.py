@@ -86,6 +86,11 @@ def take(batch: Batch, rows: Tensor) -> Batch:
     return mapped(batch, lambda tensor: tensor.index_select(0, rows))  # quicker than indexing
 
 
+def slices(batch: Batch, *bounds: int | None) -> Batch:
+    """Return the samples from one position to another, of tensors; see `slice`."""
+    return mapped(batch, lambda tensor: tensor[slice(*bounds)])
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Return the samples of several batches of a kind as one."""
     first = batches[0]

@@ -28,6 +28,7 @@ from pytest_multiplicity.compute import (
     structure,
     threads,
 )
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.inference.executors import Alone, Model, Unit, made
 from pytest_multiplicity.inference.form import IN_TURN, Batch, Demand, Form
 from pytest_multiplicity.store import fingerprint
@@ -78,10 +79,10 @@ class Forms:
     def of(self, model: Model, batch: Batch, demand: Demand) -> Form:
         """Return the form for models of a structure on inputs of a shape."""
         known = self.structure(model)
-        if known is None or not demand.joint or not isinstance(batch.inputs, Tensor):
+        if known is None or not demand.joint or not kinds.tensors(batch.inputs):
             return _in_turn(model, batch.inputs, demand)
         assert isinstance(model, nn.Module)
-        key = known, batch.inputs.shape[1:], batch.inputs.dtype, demand
+        key = known, kinds.signature(batch.inputs), demand
         if key not in self._known:
             with preserved_rng(), threads(1):
                 self._known[key] = self._found(model, known, batch, demand)
@@ -93,11 +94,11 @@ class Forms:
             inputs = _drawn_inputs(batch, generator)
             modules = [_drawn(module, generator) for _ in range(LANES[-1])]
             with drawing_nothing():
-                form = _manners(modules[0], inputs[: SIZES[-1]])
+                form = _manners(modules[0], kinds.slices(inputs, SIZES[-1]))
             if form.whole:
                 return form
             check = _Check(modules, inputs, form, gradients=demand.gradients)
-            shape = Shape.of(modules[0], inputs[: SIZES[-1]].clone())
+            shape = Shape.of(modules[0], kinds.copied(kinds.slices(inputs, SIZES[-1])))
         except StalledError:  # the measurement itself will say which model hangs
             raise
         except Exception:  # it draws, can't be copied, or minds what only resembles its inputs
@@ -110,7 +111,7 @@ class Forms:
         return form
 
 
-def _in_turn(model: Model, inputs: Tensor, demand: Demand) -> Form:
+def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
     """Return the form of models of which nothing is known.
 
     Only attacks by gradients leave samples out: who isn't asked for any needn't be looked at.
@@ -126,29 +127,36 @@ def _in_turn(model: Model, inputs: Tensor, demand: Demand) -> Form:
         return IN_TURN
 
 
-def _manners(module: nn.Module, inputs: Tensor) -> Form:
+def _manners(module: nn.Module, inputs: kinds.Batch) -> Form:
     """Find out whether a module writes into its inputs, and whether its samples interact."""
-    met = inputs.clone()
+    met = kinds.copied(inputs)
     with torch.no_grad():
-        module(met)
-    return Form(copies=not torch.equal(met, inputs), whole=_samples_interact(module, inputs))
+        kinds.call(module, met)
+    pairs = zip(kinds.tensors(met).values(), kinds.tensors(inputs).values(), strict=True)
+    written = not all(torch.equal(*pair) for pair in pairs)
+    return Form(copies=written, whole=_samples_interact(module, inputs))
 
 
-def _samples_interact(model: Model, inputs: Tensor) -> bool:
+def _samples_interact(model: Model, inputs: kinds.Batch) -> bool:
     """Say whether what a model answers about samples depends on the others in their batch.
 
     The samples are less extreme than the others, and neither first nor last.
     """
-    count = min(SOME, len(inputs) // 3)
+    count = min(SOME, kinds.length(inputs) // 3)
     if count == 0:
         return False
-    before, some, after = inputs[: SIZES[-1]].tensor_split((count, 2 * count))
-    if some.is_floating_point():
-        some = (some + inputs.mean()) / 2
+    before, after = kinds.slices(inputs, count), kinds.slices(inputs, 2 * count, SIZES[-1])
+    means = iter([x.mean() if x.is_floating_point() else x for x in kinds.tensors(inputs).values()])
+
+    def middling(values: Tensor) -> Tensor:
+        mean = next(means)
+        return (values + mean) / 2 if values.is_floating_point() else values
+
+    some = kinds.mapped(kinds.slices(inputs, count, 2 * count), middling)
     unit = Alone(model, IN_TURN)
     with torch.no_grad():
         alone = unit.shared(some)
-        among = unit.shared(torch.cat([before, some, after]))[:, count : 2 * count]
+        among = unit.shared(kinds.join([before, some, after]))[:, count : 2 * count]
     eps = torch.finfo(alone.dtype).eps if alone.is_floating_point() else 0.0
     return not _close(among, alone, max(MINDED, 8 * eps) * _scale(alone))
 
@@ -157,10 +165,10 @@ class _Check:
     """Compares what modules of one structure compute with what they compute by themselves."""
 
     def __init__(
-        self, modules: Sequence[nn.Module], inputs: Tensor, form: Form, *, gradients: bool
+        self, modules: Sequence[nn.Module], inputs: kinds.Batch, form: Form, *, gradients: bool
     ) -> None:
         self._modules, self._form, self._gradients = modules, form, gradients
-        self._inputs = [inputs[:size] for size in SIZES]
+        self._inputs = [kinds.slices(inputs, size) for size in SIZES]
         with drawing_nothing():
             self._expected = self._answers(Alone(modules[0], form), -1)
 
@@ -189,7 +197,7 @@ class _Check:
 
     def _is_independent(self, arithmetic: Arithmetic, whole: Sequence[Tensor]) -> bool:
         """Say whether bits are the same in another slot, and beside copies of one module."""
-        if self._inputs[0].device.type != "cpu":
+        if next(iter(kinds.tensors(self._inputs[0]).values())).device.type != "cpu":
             return True
         form = replace(self._form, arithmetic=arithmetic)
         backwards = made(self._modules[::-1], form, LANES[-1])
@@ -206,7 +214,7 @@ class _Check:
         if not self._gradients:
             with torch.no_grad():
                 return unit.shared(inputs)
-        own = inputs.expand(unit.count, *inputs.shape).clone().requires_grad_()
+        own: Tensor = inputs.expand(unit.count, *inputs.shape).clone().requires_grad_()
         logits = unit.own(own)
         (gradient,) = torch.autograd.grad(logits.logsumexp(-1).sum(), own)
         return torch.cat([logits.detach(), gradient.flatten(2)], dim=-1)
@@ -254,12 +262,15 @@ def _drawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
     return module
 
 
-def _drawn_inputs(batch: Batch, generator: torch.Generator) -> Tensor:
+def _drawn_inputs(batch: Batch, generator: torch.Generator) -> kinds.Batch:
     """Return inputs as the batch's, drawn where they aren't words: those have to be known."""
-    inputs: Tensor = batch.inputs
-    if not inputs.is_floating_point():
-        repeated = torch.arange(max(SIZES)) % len(inputs)
-        return inputs[repeated.to(inputs.device)]
     low, high = batch.data.bounds or (0.0, 1.0)
-    drawn = torch.rand(max(SIZES), *inputs.shape[1:], generator=generator)
-    return (low + (high - low) * drawn).to(inputs)
+
+    def drawn(values: Tensor) -> Tensor:
+        if not values.is_floating_point():
+            repeated = torch.arange(max(SIZES)) % len(values)
+            return values[repeated.to(values.device)]
+        found = torch.rand(max(SIZES), *values.shape[1:], generator=generator)
+        return (low + (high - low) * found).to(values)
+
+    return kinds.mapped(batch.inputs, drawn)

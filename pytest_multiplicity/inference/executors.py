@@ -190,10 +190,10 @@ class Abreast(Unit):
         self._fused = FusedModule([*modules, *[modules[0]] * (lanes - len(modules))]).train(False)
         self._fused.deck.channels_last = form.arithmetic.channels_last
 
-    def shared(self, inputs: Tensor) -> Tensor:
+    def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return logits [K, b, C]."""
-        whole = _filled_up(inputs, 0)
-        return self._all(self._fused.shared, whole, whole)[:, : len(inputs)]
+        whole = kinds.mapped(inputs, lambda tensor: _filled_up(tensor, 0))
+        return self._all(self._fused.shared, whole, kinds.length(whole))[:, : kinds.length(inputs)]
 
     def own(self, inputs: Tensor) -> Tensor:
         """Return logits [K, b, C] of inputs [K, b, ...]."""
@@ -201,7 +201,7 @@ class Abreast(Unit):
         if empty:
             inputs = torch.cat([inputs, inputs[:1].expand(empty, *inputs.shape[1:])])
         whole = _filled_up(inputs, 1)
-        return self._all(self._fused, whole, whole[0])[:, : inputs.shape[1]]
+        return self._all(self._fused, whole, whole.shape[1])[:, : inputs.shape[1]]
 
     def smaller(self) -> list[Unit]:
         """Return units of the next fewer lanes that give the same bits."""
@@ -218,9 +218,9 @@ class Abreast(Unit):
         twin._fused.template = _sharing(self._fused.template)
         return twin
 
-    def _all(self, fused: Model, inputs: Tensor, of_one: Tensor) -> Tensor:
+    def _all(self, fused: Model, inputs: kinds.Batch, count: int) -> Tensor:
         outputs = fused(self._met(inputs))[: self.count]
-        tensor_of(outputs[0], len(of_one))
+        tensor_of(outputs[0], count)
         return outputs
 
 
