@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +57,14 @@ LONG = ("specs", "xdist", "faults", "training", "plugin", "compute", "inference"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, where several processes share the tests."""
+    """Begin with what takes longest, where several processes share the tests.
+
+    Raises:
+        pytest.UsageError: an id that another process would not give; workers must collect the same.
+    """
+    drawn = [item.nodeid for item in items if re.search(r"tensor\(|array\(| at 0x", item.nodeid)]
+    if drawn:
+        raise pytest.UsageError(f"ids with values or addresses in them, give ids=: {drawn}")
     if WORKER:
         order = {name: place for place, name in enumerate(LONG)}
         items.sort(key=lambda item: order.get(item.path.parent.name, len(LONG)))

@@ -39,7 +39,26 @@ INPUTS = torch.rand(4, 2)
         (torch.zeros(4, 2, 2).long(), Dense()),
         (None, Nothing()),
     ],
-    ids=str,
+    ids=[
+        "ints",
+        "bools",
+        "bool tensor",
+        "names",
+        "array of names",
+        "series of names",
+        "categories",
+        "categories of ints",
+        "one name",
+        "floats",
+        "float column",
+        "several floats",
+        "several labels",
+        "several bools",
+        "frame of labels",
+        "tags",
+        "masks",
+        "none",
+    ],
 )
 def test_the_task_follows_from_the_targets(targets: Any, task: Any) -> None:
     data = Data(INPUTS, targets)
@@ -112,7 +131,6 @@ OBJECTS = np.array([{}, {}, {}, {}], dtype=object)
         ([[0], [1], [0], [1]], r"squeeze\(1\)"),
         (torch.full((4, 2), -100), "all targets of 'data' are ignore=-100"),
     ],
-    ids=str,
 )
 def test_bad_targets_are_named_with_a_remedy(targets: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -136,7 +154,6 @@ def test_bad_targets_are_named_with_a_remedy(targets: Any, message: str) -> None
         (torch.rand(4, 2, 2), {}, r"a value for each sample, \[n\]"),
         ([[0, 1], [2, 1], [0, 0], [1, 1]], {"ignore": 0.5}, "ignore=0.5: give the int"),
     ],
-    ids=str,
 )
 def test_tasks_that_do_not_fit(targets: Any, more: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
