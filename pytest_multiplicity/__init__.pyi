@@ -1,6 +1,7 @@
 from .data import Data as Data
 from .errors import MultiplicityError as MultiplicityError
 from .evaluation import Candidate as Candidate
+from .evaluation import Gap as Gap
 from .evaluation import Score as Score
 from .evaluation import Survivors as Survivors
 from .interventions import PGD as PGD

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_multiplicity.design import Config, Design
 from pytest_multiplicity.errors import guarded
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pytest_multiplicity.data import Data
-    from pytest_multiplicity.evaluation.measure import Measure
+    from pytest_multiplicity.evaluation.measure import Measure, Ours
     from pytest_multiplicity.inference import Under
 
 
@@ -52,7 +52,7 @@ class Measurer(Protocol):
     def measure(
         self,
         index: int,
-        fn: Measure | str,
+        fn: Measure | Ours | str,
         data: Data,
         under: Under,
         *,
@@ -136,7 +136,7 @@ class Candidate:
     @OURS
     def measure(
         self,
-        fn: Measure | str,
+        fn: Measure | Ours | str,
         data: Data,
         under: Under = None,
         *,
@@ -146,10 +146,10 @@ class Candidate:
         """`fn(answers, targets)`, any number: a calibration error, an AUROC, an F1.
 
         Args:
-            fn: a function, such as a functional of torchmetrics; a third parameter gets the
-                attributes of the samples, a DataFrame. Or a name: "mae", "rmse", "r2", "f1",
-                "auroc", "ece", "iou" and more, as scikit-learn and torchmetrics compute them (of
-                two classes the second one's, of more the mean over classes).
+            fn: a function, such as a functional of torchmetrics, or a `pm.Gap`; a third parameter
+                gets the attributes of the samples, a DataFrame. Or a name: "mae", "rmse", "r2",
+                "f1", "auroc", "ece", "iou" and more, as scikit-learn and torchmetrics compute them
+                (of two classes the second one's, of more the mean over classes).
             data: what it is measured on.
             under: an intervention.
             name: what the sheets call it.
@@ -160,6 +160,29 @@ class Candidate:
         """
         return self._population.measure(
             self._index, fn, data, under, name=name, higher_is_better=higher_is_better
+        )
+
+    @OURS
+    def gap(
+        self,
+        data: Data,
+        by: str | Sequence[str],
+        of: Measure | str = "accuracy",
+        ratio: bool = False,
+        positive: Any = None,
+        minimum: int = 20,
+        under: Under = None,
+    ) -> Score:
+        """Return the gap of a rate between groups, largest minus smallest: see `pm.Gap`.
+
+        Its interval is simultaneous over the pairs of groups, and reports show the gap that chance
+        alone would make.
+        """
+        from pytest_multiplicity.evaluation.gap import Gap
+
+        gap = Gap(by, of, ratio, positive, minimum)
+        return self._population.measure(
+            self._index, gap, data, under, name=None, higher_is_better=None
         )
 
     @OURS

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.statistics import Decision, Verdict, doubt
+from pytest_multiplicity.statistics import BUDGET, Decision, Verdict, doubt
 
 
 def _keep(reason: str) -> bool:
@@ -55,25 +55,34 @@ class BeyondDoubt:
                 "beyond_doubt under @given: a search for the worst example voids the test; "
                 "compare the score itself"
             )
-        if metric.outcomes is None:
+        if metric.outcomes is None and metric.behind is None:
             raise MeasurementError(
                 f"beyond_doubt needs the outcome of every sample, which {metric.name} doesn't "
                 "have: compare the score itself"
             )
         self._metric, self._index, self._score = metric, index, score
-        self._own: npt.NDArray[np.generic] = metric.outcomes[:, index]
         self._candidates = len(metric.scores)
 
     def __repr__(self) -> str:
         return f"{self._score!r} beyond doubt"
 
     def __ge__(self, threshold: float) -> Doubted:
-        most = self._metric.most
-        return Doubted(doubt.at_least(self._own, threshold, self._candidates, most=most))
+        return Doubted(self._against(threshold, least=True))
 
     def __le__(self, threshold: float) -> Doubted:
-        most = self._metric.most
-        return Doubted(doubt.at_most(self._own, threshold, self._candidates, most=most))
+        return Doubted(self._against(threshold, least=False))
+
+    def _against(self, threshold: float, *, least: bool) -> Verdict:
+        """Compare with a threshold, by the outcomes or by the score's own interval."""
+        metric, level = self._metric, BUDGET / self._candidates
+        if metric.behind is not None:
+            limits = metric.behind.interval(self._index, 1 - level)
+            n = metric.n or 1
+            return doubt.by_limits(self._score, limits, threshold, n, least=least)
+        assert metric.outcomes is not None  # as was checked
+        own, most = metric.outcomes[:, self._index], metric.most
+        judge = doubt.at_least if least else doubt.at_most
+        return judge(own, threshold, self._candidates, most=most)
 
     def within(self, eps: float) -> Doubted:
         """Return whether no other candidate is more than `eps` better."""
@@ -94,6 +103,10 @@ class BeyondDoubt:
     ) -> Doubted:
         metric = self._metric.of_everybody()
         outcomes = metric.outcomes
-        assert outcomes is not None  # as of those measured so far
+        if outcomes is None:
+            raise MeasurementError(
+                f"beyond_doubt compares candidates sample by sample, and {metric.name} is no mean "
+                "over samples: compare it with a threshold, or leave beyond_doubt out"
+            )
         verdicts = metric.judged(by, lambda: judge(outcomes[:, metric.measured]))
         return Doubted(verdicts[metric.measured.index(self._index)])

@@ -68,6 +68,7 @@ class MetricRecord(Wired):
     task: Mapping[str, Any] | None = None
     """What says when predictions differ, as `tasks.to_record` tells."""
     portable: str | None = None
+    aside: Mapping[str, Any] | None = None
 
     @property
     def count(self) -> int:

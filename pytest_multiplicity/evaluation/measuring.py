@@ -13,7 +13,9 @@ from torch import Tensor
 
 from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.measure import (
+    Facing,
     Measure,
+    Ours,
     apply_measure,
     bounded_noise,
     noise_of_measure,
@@ -131,10 +133,11 @@ class Measuring:
         return same
 
     def measured(
-        self, fn: Measure, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
+        self, fn: Any, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
     ) -> Metric:
         """`fn` of each candidate's answers and the targets."""
-        unit = fn.unit if isinstance(fn, Named) else ""
+        unit = fn.unit if isinstance(fn, Named | Ours) else ""
+        proportion = isinstance(fn, Ours) and fn.proportion
         fn = with_attributes(fn, asked.source, asked.rows, name)
         read, ids = self.logits.of(asked, chosen), self._models.design.ids
 
@@ -154,10 +157,14 @@ class Measuring:
             self._of_all(chosen, score),
             asked,
             higher_is_better=higher_is_better,
-            proportion=False,
+            proportion=proportion,
             unit=unit,
             noise_of=noise,
+            behind=fn.behind(lambda i: _answer(read, i, asked), asked.targets, chosen)
+            if isinstance(fn, Facing)
+            else None,
             portable=self._portable(fn, asked, chosen),
+            n=len(asked.rows) if proportion else None,
         )
 
     def _portable(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
+from pytest_multiplicity.evaluation.behind import Behind
 from pytest_multiplicity.evaluation.facts import MetricRecord
 from pytest_multiplicity.statistics import Noise, Sheet, clusters
 
@@ -40,7 +41,8 @@ class Metric:
     what the store knows each candidate's logits by. `task` is that of the
     data, as a record. `complete` measures the candidates that were
     left out because specs had rejected them; None where nobody was. `portable` finds the noise in
-    another process.
+    another process. `behind` knows intervals that are no share's, and `aside` is
+    what it tells reports.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Metric:
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
     portable: Callable[[], str | None] | None = field(default=None, repr=False)
+    behind: Behind | None = field(default=None, repr=False)
+    aside: Mapping[str, Any] | None = field(default=None, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -123,6 +127,7 @@ class Metric:
             counted=None,
             noise_of=None,
             portable=None,
+            behind=None,
             key=None,
             n=None,
         )
@@ -144,7 +149,7 @@ class Metric:
             self.scores,
             outcomes=self.outcomes,
             most=self.most,
-            samples=self.n,
+            samples=self.n if self.behind is None and self.aside is None else None,
             unit="fraction" if self.proportion else "number",
             noise_of=self.noise_of,
         )
@@ -167,6 +172,7 @@ class Metric:
             logits=dict(self.logits),
             task=self.task,
             portable=self.portable() if far and self.portable else None,
+            aside=self.aside if self.behind is None else self.behind.record(),
         )
 
     @classmethod
@@ -180,7 +186,8 @@ class Metric:
         """
         scores = np.array([np.nan if score is None else score for score in record.scores])
         if here is not None and here.key == record.key:
-            return replace(here, scores=scores, logits=record.logits, n=record.n)
+            found = replace(here, scores=scores, logits=record.logits, n=record.n)
+            return replace(found, aside=record.aside)
         found = cls(**{**vars(record), "scores": scores, "portable": None}, design=design)
         noise_of = here.noise_of if here is not None else _noise_of(record, look)
         return _with_samples(replace(found, noise_of=noise_of), look)

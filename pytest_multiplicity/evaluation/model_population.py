@@ -17,6 +17,7 @@ from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage, about_data
 from pytest_multiplicity.evaluation.measure import (
     Measure,
+    Ours,
     as_measure,
     is_higher_better,
     measure_name,
@@ -112,7 +113,7 @@ class ModelPopulation:
     def measure(
         self,
         index: int,
-        fn: Measure | str,
+        fn: Measure | Ours | str,
         data: Data,
         under: Under,
         *,

@@ -68,10 +68,14 @@ class Score(float):
     def interval(self, confidence: float = 0.95) -> Interval:
         """Wilson's interval for a share of n samples; see `design_effect` for one of positions.
 
+        A gap has one that is simultaneous over its groups.
+
         Raises MeasurementError where the metric is no share of samples, or n is unknown.
         """
         if not 0 < confidence < 1:
             raise MeasurementError(f"confidence={confidence!r}: give a value between 0 and 1")
+        if self.metric.behind is not None:
+            return Interval(*self.metric.behind.interval(self.index, confidence))
         if self.metric.n is None:
             raise MeasurementError(
                 f"{self.metric.name} has no interval: it is no share of a known number of samples"

@@ -1,5 +1,7 @@
 from . import model as model
 from .assemble import assemble as assemble
+from .beside import GapOf as GapOf
+from .beside import GapReport as GapReport
 from .family import FamilyFindings as FamilyFindings
 from .family import Seen as Seen
 from .lost import tried as tried

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from pytest_multiplicity.findings.beside import GapReport
+
 SCHEMA = "pytest-multiplicity/1"
 
 NOISE_LEVEL = 0.05
@@ -161,6 +163,8 @@ class SheetPair:
     unit: str = "percent"
     """What scores and deltas are in as they are shown: a number, the unit of the target, ..."""
     higher_is_better: bool = True
+    gap: GapReport | None = None
+    """Of a gap between groups: the groups, intervals, and the gap that chance alone makes."""
 
 
 @dataclass(frozen=True, kw_only=True)

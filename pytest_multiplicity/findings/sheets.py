@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.evaluation import Metric
+from pytest_multiplicity.findings.beside import gap_report
 from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import SheetPair, SheetReport, Table
@@ -44,6 +45,7 @@ def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
         percent=metric.proportion,
         unit="percent" if metric.proportion else metric.unit or "number",
         higher_is_better=metric.higher_is_better,
+        gap=gap_report(metric.aside, metric.design.ids),
     )
 
 
@@ -122,6 +124,8 @@ def _definition(metric: Metric) -> str:
     samples = f", {metric.n:,} samples{_units(metric)}" if metric.n else ""
     measure = metric.name.removeprefix("worst ").partition(" on ")[0]
     measure = measure.partition(" within ")[0]
+    if metric.aside is not None and metric.aside.get("kind") in DEFINITIONS:
+        return f"{DEFINITIONS[metric.aside['kind']]}; here, of {metric.name}{samples}"
     own = measure in ("accuracy", "consistency", "membership privacy")
     text = _own(metric, measure) if own else f"{measure} of the logits and targets"
     text += f", in the {metric.unit}" if metric.unit not in ("", "number") else ""

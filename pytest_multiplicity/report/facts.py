@@ -142,6 +142,27 @@ def unit(pair: SheetPair) -> str:
     return "" if pair.unit in PLAIN_UNITS else f"in the {pair.unit}"
 
 
+def gap(pair: SheetPair) -> str:
+    """Return what chance alone would make of a gap; "" for what is none."""
+    if pair.gap is None or not known(pair.gap.floor) or not known(pair.gap.floor_95):
+        return ""
+    floor, most = (
+        number(each, percent=pair.percent) for each in (pair.gap.floor, pair.gap.floor_95)
+    )
+    whose = f"{pair.gap.beyond} of {plural(len(pair.gap.candidates), 'candidate')}"
+    return (
+        f"chance alone ({pair.gap.null}) makes a {pair.gap.kind} of {floor}, 95% {most}: "
+        f"{whose} beyond it"
+    )
+
+
+def beyond(pair: SheetPair) -> str:
+    """Return for how many candidates a gap is more than chance; "" for what is no gap."""
+    if pair.gap is None:
+        return ""
+    return f"{pair.gap.kind} beyond chance: {pair.gap.beyond} of {len(pair.gap.candidates)}"
+
+
 def units(family: FamilyReport) -> str:
     """Return what the numbers of a table of metrics are in."""
     others = [pair.unit for pair in family.sheets if pair.unit not in PLAIN_UNITS[:1]]

@@ -124,7 +124,9 @@ def _metric(pair: SheetPair) -> tuple[str, ...]:
     deltas = (before.delta_all, after.delta_all, after.expected_delta_all)
     numbers = [number(value, percent=pair.percent) for value in deltas]
     kind = ["unforeseen"] if pair.kind == "unforeseen" else []
-    notes = ", ".join(filter(None, [*kind, facts.unit(pair), *facts.marks(pair)]))
+    notes = ", ".join(
+        filter(None, [*kind, facts.unit(pair), *facts.marks(pair), facts.beyond(pair)])
+    )
     low_high = interval(after.low, after.high, percent=pair.percent)
     return (_code(pair.metric), low_high, numbers[0], f"**{numbers[1]}**", numbers[2], notes)
 
@@ -155,7 +157,7 @@ def _sheet(family: FamilyReport, pair: SheetPair) -> str:
         facts.in_words(pair.before, percent=pair.percent),
         _prose(pair.sources),
     ]
-    below = [*below, facts.screened(pair)]
+    below = [*below, _prose(facts.gap(pair)), facts.screened(pair)]
     below += [f"default {_code(assignment(family.default))}"]
     below += ["× rejected"] if facts.narrowed(pair) and tables else []  # noqa: RUF001
     text = " · ".join(part for part in below if part)

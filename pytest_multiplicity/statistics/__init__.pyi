@@ -1,6 +1,7 @@
 from . import chance as chance
 from . import clusters as clusters
 from . import doubt as doubt
+from . import gaps as gaps
 from . import predictive as predictive
 from . import selection as selection
 from .attribution import sources as sources
@@ -10,6 +11,7 @@ from .definitions import DEFINITIONS as DEFINITIONS
 from .doubt import BUDGET as BUDGET
 from .doubt import Decision as Decision
 from .doubt import Verdict as Verdict
+from .noise import LEVEL as LEVEL
 from .noise import PERMUTATIONS_OF_VALUES as PERMUTATIONS_OF_VALUES
 from .noise import MetricFunction as MetricFunction
 from .noise import Noise as Noise

@@ -65,6 +65,19 @@ DEFINITIONS: dict[str, str] = {
     "expected_ambiguity": (
         "mean ambiguity of as many candidates as survived, drawn at random without replacement"
     ),
+    # groups
+    "gap": (
+        "largest minus smallest rate over the groups; its interval is simultaneous: Newcombe's "
+        "hybrid score interval of each pair of groups at level 0.05 / pairs, the bootstrap's for "
+        "what is no share; its floor is the mean gap with group labels permuted, within classes of "
+        "the target for accuracy and for true and false positive rates"
+    ),
+    "ratio": (
+        "smallest over largest rate of the groups; its interval is simultaneous: that of the "
+        "logarithm of each pair's ratio at level 0.05 / pairs, with 0.5 added to hits and misses; "
+        "its floor is the mean ratio with group labels permuted, within classes of the target for "
+        "accuracy and for true and false positive rates"
+    ),
     # selection
     "within": "at most eps worse than the best score of the family, inclusive",
     "in_top": (

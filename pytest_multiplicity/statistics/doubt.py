@@ -91,6 +91,35 @@ def at_most(outcomes: Outcomes, threshold: float, candidates: int, *, most: floa
     return _against(outcomes, threshold, candidates, most, Decision.REJECT, Decision.KEEP)
 
 
+def by_limits(
+    score: float, limits: tuple[float, float], threshold: float, samples: int, *, least: bool
+) -> Verdict:
+    """Return whether a score is `threshold` or more (`least`), or less, by its own interval.
+
+    `limits` are those at the level that one candidate of a family has for both directions.
+    """
+    if not math.isfinite(threshold):
+        raise MeasurementError(f"a threshold of {threshold!r}: give a finite number")
+    low, high = limits
+    what = f"{score:.3f}, beyond doubt in [{low:.3f}, {high:.3f}]"
+    above, below = (
+        (low >= threshold, high < threshold) if least else (low > threshold, high <= threshold)
+    )
+    if above or below:
+        keep = above is least
+        side = "above" if above else "below"
+        return Verdict(
+            Decision.KEEP if keep else Decision.REJECT, f"{what}: {side} {threshold:g} beyond doubt"
+        )
+    half = high - score if score < threshold else score - low
+    apart = abs(score - threshold)
+    z = upper_quantile(BUDGET / 2)
+    ahead = (1 + upper_quantile(1 - POWER) / z) ** 2
+    return _undecided(
+        what, max(ahead * samples * (half / apart) ** 2, samples) if apart else math.inf
+    )
+
+
 def within(outcomes: Outcomes, eps: float, *, most: float = 1.0) -> tuple[Verdict, ...]:
     """Return whether each candidate's accuracy is within `eps` of the best one's, beyond doubt.
 

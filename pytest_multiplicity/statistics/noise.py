@@ -84,7 +84,7 @@ def noise(
     return Noise(
         floor=float(permuted.mean()),
         level_95=float(np.quantile(permuted, 1 - LEVEL)),
-        p_value=max(_mid_p(permuted, observed), _mid_p(gaussian, observed)),
+        p_value=max(mid_p(permuted, observed), mid_p(gaussian, observed)),
         real_share=_real_share(moments.between, moments.within),
     )
 
@@ -119,7 +119,7 @@ def noise_of_metric(
     return Noise(
         floor=float(ranges.mean()),
         level_95=float(np.quantile(ranges, 1 - LEVEL)),
-        p_value=_mid_p(ranges, float(np.ptp(observed))),
+        p_value=mid_p(ranges, float(np.ptp(observed))),
         real_share=_real_share(float(observed.var()), float(scores.var(axis=1).mean())),
     )
 
@@ -226,18 +226,24 @@ def _ranges_of_counts(
     `levels[s]` rows have s ones. Column by column: of the rows with s ones left in k columns, a
     binomial number with probability s / k puts a one into the next column.
     """
-    count = len(levels) - 1
-    left = np.tile(levels, (permutations, 1))
     low, high = np.full(permutations, np.inf), np.zeros(permutations)
-    for k in range(count, 0, -1):
-        left = left[:, : k + 1]
-        ones = rng.binomial(left, np.arange(k + 1) / k)
-        column = ones.sum(axis=1)
+    for column in columns_of_counts(levels, permutations, rng):
         low, high = np.minimum(low, column), np.maximum(high, column)
-        left = left - ones
-        left[:, :-1] += ones[:, 1:]
     high -= low
     return high
+
+
+def columns_of_counts(
+    levels: npt.NDArray[np.integer], permutations: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.integer]]:
+    """Yield the column sums `[permutations]` of `_ranges_of_counts`, column by column."""
+    left = np.tile(levels, (permutations, 1))
+    for k in range(len(levels) - 1, 0, -1):
+        left = left[:, : k + 1]
+        ones = rng.binomial(left, np.arange(k + 1) / k)
+        yield ones.sum(axis=1)
+        left = left - ones
+        left[:, :-1] += ones[:, 1:]
 
 
 def _permuted_sums(
@@ -264,7 +270,8 @@ def _ranges(means: Floats) -> Floats:
     return ranges
 
 
-def _mid_p(ranges: Floats, observed: float) -> float:
+def mid_p(ranges: Floats, observed: float) -> float:
+    """Return how often a drawn value is larger than the observed one; ties count half."""
     greater = np.count_nonzero(ranges > observed + TIE)
     equal = np.count_nonzero(np.abs(ranges - observed) <= TIE)
     return float((0.5 + greater + 0.5 * equal) / (len(ranges) + 1))

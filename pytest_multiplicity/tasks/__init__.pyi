@@ -10,6 +10,7 @@ from .measures import measure_named as measure_named
 from .multilabel import Multilabel as Multilabel
 from .nothing import Nothing as Nothing
 from .plain import Plain as Plain
+from .positive import positives as positives
 from .regression import Regression as Regression
 from .task import Loss as Loss
 from .task import Task as Task

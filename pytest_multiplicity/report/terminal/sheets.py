@@ -43,7 +43,7 @@ def _foot(page: Page, family: FamilyReport, pair: SheetPair) -> Text:
     gone = [f"{page.gone} rejected"] if facts.narrowed(pair) and pair.before.tables else []
     optimistic = "optimistic" in facts.marks(pair)
     asides = [facts.in_words(pair.before, percent=pair.percent), page.prose(pair.sources)]
-    asides += [facts.unit(pair), facts.screened(pair)]
+    asides += [facts.gap(pair), facts.unit(pair), facts.screened(pair)]
     asides += ["on the data that selected: optimistic"] if optimistic else []
     lines = [Text(_deltas(page, pair), BOLD), *(Text(aside, DIM) for aside in asides)]
     lines += [Text(page.dot.join([*gone, default]), DIM)]

@@ -93,7 +93,8 @@ def _legend(page: Page, family: FamilyReport) -> RenderableType:
         notes += [f"{page.screened} screened: not measured for all, so unknown before"]
     if any(map(_optimistic, pairs)) or any(row.optimistic for row in family.predictive):
         notes += ["* on the data that selected: optimistic"]
-    return indented(Text(page.dot.join(notes), DIM))
+    gaps = [f"{page.name(pair.metric)}: {facts.gap(pair)}" for pair in pairs if facts.gap(pair)]
+    return indented(Group(Text(page.dot.join(notes), DIM), *(Text(each, DIM) for each in gaps)))
 
 
 def sources(page: Page, family: FamilyReport) -> RenderableType | None:
