@@ -1,4 +1,5 @@
 from .data import Data as Data
+from .design import runs as runs
 from .errors import MultiplicityError as MultiplicityError
 from .evaluation import Candidate as Candidate
 from .evaluation import Gap as Gap

@@ -7,6 +7,7 @@ from .arguments import second_argument as second_argument
 from .arguments import takes_a_third as takes_a_third
 from .arguments import takes_targets_second as takes_targets_second
 from .config import Config as Config
+from .config import run_of as run_of
 from .definition import Built as Built
 from .definition import Definition as Definition
 from .design import Design as Design
@@ -15,3 +16,4 @@ from .design import make_design as make_design
 from .distinct import same as same
 from .ids import option_text as option_text
 from .recorded import Recorded as Recorded
+from .run_configurations import runs as runs

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pytest_multiplicity.design.config import Config
 from pytest_multiplicity.design.distinct import Distinct, DistinctConfigurations, same
 from pytest_multiplicity.design.ids import configuration_ids, seed_texts
+from pytest_multiplicity.design.run_ids import RunId, left_out, without_runs
 from pytest_multiplicity.errors import DefinitionError
 
 Kind = Literal["star", "grid", "explicit"]
@@ -35,6 +36,8 @@ class Design:
     seeds: tuple[int, ...]
     configs: tuple[Config, ...] = field(repr=False)
     ids: tuple[str, ...] = field(repr=False)
+    reruns: int = 0
+    """How many runs of a tracker were left out, as reruns of these."""
 
 
 def make_design(
@@ -48,7 +51,8 @@ def make_design(
     `design` is `"star"` (one axis at a time around the default, the paper's design), `"grid"`
     (all axes crossed) or a list of configurations, each completed by `default`. Configurations
     that each tell their `seed` are the candidates themselves, those of them with one of
-    `seeds`; else every configuration is combined with every seed.
+    `seeds`; else every configuration is combined with every seed. The run that each names, where
+    `pm.runs` gave them, is no axis; what all runs have in common belongs to the default.
 
     Raises DefinitionError for an unknown axis, an option listed twice, no or repeated seeds, and
     names that can't be axes.
@@ -56,9 +60,13 @@ def make_design(
     default = dict(default)
     if "seed" in default:
         raise DefinitionError("'seed' can't name an axis: say seeds=, which every family has")
+    names: list[RunId | None] = []
+    if not isinstance(design, str):
+        design, names = without_runs(design)
+        default = (_common(design) if any(names) else {}) | default
     kind, listed = _configurations(default, vary, design)
     seed_values = check_seeds(seeds)
-    runs = _runs(listed, seed_values)
+    runs = _runs(listed, seed_values, names)
     configurations = [options for options, _ in runs]
     _check_names(configurations)
     axes = _options(default, configurations)
@@ -73,12 +81,15 @@ def make_design(
         default=default,
         axes={axis: options for axis, options in axes.items() if len(options) > 1},
         seeds=seed_values,
-        configs=tuple(Config(options, seed) for options, own in runs for seed in own),
+        configs=tuple(
+            Config(options, seed, run) for options, own in runs for seed, run in own.items()
+        ),
         ids=tuple(
             f"{text}-{texts[seed]}"
             for text, (_, own) in zip(ids, runs, strict=True)
             for seed in own
         ),
+        reruns=left_out(names),
     )
 
 
@@ -105,21 +116,35 @@ def own_seeds(design: str | Iterable[Mapping[str, Any]]) -> tuple[int, ...] | No
 
 
 def _runs(
-    configurations: Sequence[Options], seeds: tuple[int, ...]
-) -> list[tuple[Options, tuple[int, ...]]]:
-    """Every configuration, without its seed, and the seeds that there is a candidate with."""
+    configurations: Sequence[Options], seeds: tuple[int, ...], names: Sequence[RunId | None]
+) -> list[tuple[Options, dict[int, str | int | None]]]:
+    """Every configuration, without its seed, and the seeds that there is a candidate with.
+
+    Each seed has the run of a tracker that it is, None where it is from none.
+    """
     if "seed" not in configurations[0]:
-        return [(options, seeds) for options in configurations]
+        return [(options, dict.fromkeys(seeds)) for options in configurations]
     known = DistinctConfigurations()
-    found: dict[int, tuple[Options, set[int]]] = {}
-    for listed in configurations:
+    found: dict[int, tuple[Options, dict[int, str | int | None]]] = {}
+    for listed, name in zip(configurations, names, strict=True):
         options = {axis: option for axis, option in listed.items() if axis != "seed"}
-        _, own = found.setdefault(known.add(options), (options, set()))
-        own.add(listed["seed"])
+        _, own = found.setdefault(known.add(options), (options, {}))
+        own[listed["seed"]] = None if name is None else name.plain
     told = [
-        (options, tuple(seed for seed in seeds if seed in own)) for options, own in found.values()
+        (options, {seed: own[seed] for seed in seeds if seed in own})
+        for options, own in found.values()
     ]
     return [(options, own) for options, own in told if own]
+
+
+def _common(configurations: Sequence[Options]) -> Options:
+    """Return the options, but the seed, that all configurations share."""
+    first, *others = configurations
+    return {
+        axis: option
+        for axis, option in first.items()
+        if axis != "seed" and all(axis in each and same(each[axis], option) for each in others)
+    }
 
 
 def _configurations(

@@ -30,3 +30,6 @@ from .records import PairRecord as PairRecord
 from .records import Spec as Spec
 from .records import gates_of as gates_of
 from .records import status as status
+from .told import CandidateVerdict as CandidateVerdict
+from .told import Verdicts as Verdicts
+from .told import tell as tell

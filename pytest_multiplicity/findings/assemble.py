@@ -73,7 +73,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         trained=facts.trained,
         stored=facts.stored,
         from_store=facts.stored,
-        notes=[*_trained(family), *_screened(family), *_copies(family)],
+        notes=[*_trained(family), *_screened(family), *_copies(family), *_reruns(family)],
     )
 
 
@@ -81,6 +81,13 @@ def _trained(family: FamilyFindings) -> list[str]:
     """Return how the candidates were trained: `trained 20 fused in workers, 5 plain`."""
     told = ", ".join(f"{count} {way}" for way, count in family.training.ways.items())
     return [f"trained {told}"] if told else []
+
+
+def _reruns(family: FamilyFindings) -> list[str]:
+    """Return how many runs of a tracker are no candidates."""
+    count = family.seen.design.reruns
+    noun = "1 run of the tracker is" if count == 1 else f"{count} runs of the tracker are"
+    return [f"{noun} left out: others have the same parameters and seed"] if count else []
 
 
 def _copies(family: FamilyFindings) -> list[str]:

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.compute import Machine, device_class
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.design import Built, Design
+from pytest_multiplicity.design import Built, Design, run_of
 from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreError
 from pytest_multiplicity.inference.choice import structure_of
 from pytest_multiplicity.inference.estimators import is_estimator
@@ -150,7 +150,9 @@ class Made:
             return self._know_recipe(made, index, version)
         if isinstance(made, Given):
             common = self._common(made, version)
-            return Known(fingerprint(["kept", self.design.configs[index], common]))
+            config = self.design.configs[index]
+            run = run_of(config)  # a function may read what belongs to it
+            return Known(fingerprint(["kept", config, common, *([] if run is None else [run])]))
         if isinstance(made, nn.Module) and not is_compiled(made):
             code = made if version is None else [version, made.state_dict()]
             key = fingerprint(["module", code, versions(self.machine.device)])

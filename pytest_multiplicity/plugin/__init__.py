@@ -39,7 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize specs over their family's candidates, the candidate's id first."""
     known = compat.fixtures_of(metafunc).values()
     families = any(defs and hasattr(defs[-1].func, DEFINITION) for defs in known)
-    if families or "survivors" in metafunc.fixturenames:
+    last = {"survivors", "verdicts"}.intersection(metafunc.fixturenames)
+    if families or last:
         _begin(metafunc.config)
         from pytest_multiplicity.plugin import collection
 
@@ -56,6 +57,18 @@ def survivors(request: pytest.FixtureRequest) -> Any:
     from pytest_multiplicity.plugin.state import STATE
 
     return factory.survivors(request.config.stash[STATE], request)
+
+
+@pytest.fixture
+def verdicts(request: pytest.FixtureRequest) -> Any:
+    """Return what became of each candidate: `id`, `config`, `status`, `reasons`, `scores`.
+
+    A test that takes it runs after all gates, whoever survives.
+    """
+    from pytest_multiplicity.plugin import readers
+    from pytest_multiplicity.plugin.state import STATE
+
+    return readers.verdicts(request.config.stash[STATE], request)
 
 
 class _Collection:

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
-from pytest_multiplicity.plugin import compat, forgotten, lastfailed
+from pytest_multiplicity.plugin import compat, forgotten, lastfailed, readers
 from pytest_multiplicity.plugin.families import Family, Place
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
@@ -35,8 +35,8 @@ def generate(metafunc: pytest.Metafunc) -> None:
     """Parametrize a spec over its family; check what can be checked before anything is built."""
     state = metafunc.config.stash[STATE]
     fixtures = _fixture_definitions(metafunc)
-    if "survivors" in metafunc.fixturenames:
-        _check_gate(metafunc, [name for name, _ in fixtures])
+    if taken := _taken(metafunc):
+        _check_gate(metafunc, [name for name, _ in fixtures], taken)
         return
     if not fixtures:
         return
@@ -60,8 +60,8 @@ def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
-        if "survivors" in item.fixturenames:
-            _note_gate(state, item)
+        if taken := _taken(item):
+            _note_gate(state, item, taken)
         elif found := _fixture_definitions(item):
             _note_pair(state, item, *found[0])
 
@@ -76,8 +76,8 @@ def note_selected(items: list[pytest.Item]) -> None:
 def bring_along(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under `--lf` select a family's pairs where a gate of it failed last."""
     state, failed = config.stash[STATE], compat.last_failed(config)
-    gates = lastfailed.brings_along(config, state.gate_families)
-    state.judged_again = {state.gate_families[gate] for gate in gates}
+    last = state.after_specs
+    state.judged_again = {last[each] for each in lastfailed.brings_along(config, last)}
     for item in items:
         pair, known = item.stash.get(PAIR, None), compat.id_of(item)
         if pair and pair.family.key in state.judged_again and known not in failed:
@@ -107,12 +107,21 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
     item.stash[PAIR] = Pair(family, family.specs[nodeid], index)
 
 
-def _note_gate(state: State, item: pytest.Function) -> None:
+def _taken(test: pytest.Metafunc | pytest.Function) -> str:
+    """Return which fixture makes a test one that runs after all specs; nothing for others."""
+    if "survivors" in test.fixturenames:
+        return "survivors"
+    return readers.FIXTURE if readers.is_one(test) else ""
+
+
+def _note_gate(state: State, item: pytest.Function, taken: str) -> None:
     visible = _visible_families(state, item)
     marker = item.get_closest_marker("family")
     if marker is not None:
         visible = [family for family in visible if family.name == marker.args[0]]
-    if visible:
+    if visible and taken == readers.FIXTURE:
+        state.readers[item.nodeid] = visible[0].key
+    elif visible:
         state.gate_families[item.nodeid] = visible[0].key
         _note_forgotten(state, item, "it says nothing of the survivors")
 
@@ -125,12 +134,12 @@ def _note_forgotten(state: State, item: pytest.Function, outcome: str) -> None:
             state.warnings.append(text)
 
 
-def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:
+def _check_gate(metafunc: pytest.Metafunc, families: list[str], taken: str) -> None:
     name = metafunc.function.__name__
     if families:
         _refuse(
             metafunc.definition,
-            f"{name} takes survivors and the family {families[0]!r}: a gate takes survivors, a "
+            f"{name} takes {taken} and the family {families[0]!r}: a gate takes survivors, a "
             "spec takes a candidate; write two tests",
         )
     state = metafunc.config.stash[STATE]
@@ -146,12 +155,12 @@ def _check_gate(metafunc: pytest.Metafunc, families: list[str]) -> None:
     if not visible:
         _refuse(
             metafunc.definition,
-            f"{name} takes survivors but sees no family: define one with @pm.family",
+            f"{name} takes {taken} but sees no family: define one with @pm.family",
         )
     if marker is None and len(visible) > 1:
         _refuse(
             metafunc.definition,
-            f"{name} takes survivors of one of {len(visible)} families, {', '.join(visible)}: "
+            f"{name} takes {taken} of one of {len(visible)} families, {', '.join(visible)}: "
             f"mark it with @pytest.mark.family({visible[0]!r})",
         )
 

@@ -139,9 +139,10 @@ class Controller:
             self._state.ledger.enter(record)
 
     def _run_gates(self) -> None:
-        """As pytest's own loop runs items, the gates only."""
+        """As pytest's own loop runs items, the gates only, and who is told of verdicts."""
         session = self._session
-        gates = [item for item in session.items if item.nodeid in self._state.gate_families]
+        last = self._state.after_specs
+        gates = [item for item in session.items if item.nodeid in last]
         if gates and (reporter := compat.terminal(session.config)) is not None:
             compat.end_line(reporter)
         for item, following in zip_longest(gates, gates[1:]):

@@ -14,15 +14,21 @@ NOT_EVALUATED = "not evaluated: "
 
 
 def order(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the gates last. Under pytest-xdist workers have none and the controller only these."""
+    """Put the gates last, and after these who is told of verdicts.
+
+    Under pytest-xdist workers have none of them and the controller only these.
+    """
     state = config.stash[STATE]
-    if not state.gate_families:
+    last = state.after_specs
+    if not last:
         return
     gates = [item for item in items if item.nodeid in state.gate_families]
     selected = {item.nodeid for item in gates}
     state.selected_gates = [nodeid for nodeid in state.gate_families if nodeid in selected]
-    others = [item for item in items if item.nodeid not in state.gate_families]
-    items[:] = others if state.worker else [*others, *gates]
+    others = [item for item in items if item.nodeid not in last]
+    told = [item for item in items if item.nodeid in state.readers]
+    state.selected_readers = [item.nodeid for item in told]
+    items[:] = others if state.worker else [*others, *gates, *told]
 
 
 def setup(item: pytest.Item) -> None:
@@ -59,7 +65,7 @@ def remember_unsettled(config: pytest.Config) -> None:
         if record is None or record.verdict != "failed":
             failed.pop(key, None)
     if not state.worker:
-        lastfailed.remember(config, state.gate_families)
+        lastfailed.remember(config, state.after_specs)
 
 
 def record(report: pytest.TestReport) -> GateRecord | None:

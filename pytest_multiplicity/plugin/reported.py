@@ -22,10 +22,10 @@ def found_in(state: State) -> list[FamilyFindings]:
     """Return what was found of each family that has specs or gates in this run."""
     stash = state.config.stash
     if FOUND not in stash:
-        gated = {state.gate_families[nodeid] for nodeid in state.selected_gates}
-        titles = state.families.titles()
+        last = [*state.selected_gates, *state.selected_readers]
+        gated = {state.after_specs[nodeid] for nodeid in last}
         families = [each for each in state.families if each.specs or each.key in gated]
-        stash[FOUND] = [_findings(state, each, titles[each.key]) for each in families]
+        stash[FOUND] = [findings_of(state, each) for each in families]
     return stash[FOUND]
 
 
@@ -53,14 +53,15 @@ def add_gate(state: State, gate: GateReport) -> None:
     state.config.stash[RUN] = replace(run, gates=[*run.gates, gate])
 
 
-def _findings(state: State, family: Family, title: str) -> FamilyFindings:
+def findings_of(state: State, family: Family) -> FamilyFindings:
+    """Return what was found of one family so far."""
     from pytest_multiplicity.evaluation import Facts
     from pytest_multiplicity.findings import FamilyFindings, Seen
 
     population = family.population
     seen = Seen(
         key=family.key,
-        title=title,
+        title=state.families.titles()[family.key],
         design=family.design,
         specs=family.specs,
         pairs=family.pairs,

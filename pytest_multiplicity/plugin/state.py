@@ -26,17 +26,24 @@ class State:
         self.families = Families(options.seeds)
         self.ledger = Ledger()
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
+        self.readers: dict[str, str] = {}  # node id of a test that takes verdicts -> family's key
         self.unsettled: list[Any] = []  # gates that failed before and weren't evaluated now
         self.judged_again: set[str] = set()  # keys of families that `--lf` brings along
         self.brought: dict[Any, tuple[str, str, int]] = {}  # their pairs (family, spec, candidate)
         self.asked: set[Path] = set()  # what was asked for whole, resolved
         self.selected_gates: list[str] = []  # node ids, after deselection
+        self.selected_readers: list[str] = []  # likewise
         self.told: dict[str, set[str]] = {}  # family's key -> what is told once, and has been
         self.facts: dict[str, Facts] = {}  # family's key -> what was told last
         self.refused: dict[str, str] = {}  # why something can't be collected -> where first
         self.collection_failed = False
         self.names: dict[str, str] = {}  # data set name -> fingerprint
         self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
+
+    @property
+    def after_specs(self) -> dict[str, str]:
+        """Node ids of the tests that run when every verdict is known -> their family's key."""
+        return {**self.gate_families, **self.readers}
 
     @property
     def worker(self) -> bool:

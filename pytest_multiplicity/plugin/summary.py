@@ -179,9 +179,8 @@ def _level(state: State, verbosity: int) -> Level:
 
 
 def _concerned(state: State) -> bool:
-    return bool(state.ledger.pairs or state.selected_gates) and not (
-        state.config.option.collectonly
-    )
+    found = bool(state.ledger.pairs or state.selected_gates or state.selected_readers)
+    return found and not state.config.option.collectonly
 
 
 def _list_rejections(reporter: pytest.TerminalReporter, run: RunReport) -> None:

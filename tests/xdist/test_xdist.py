@@ -245,3 +245,25 @@ def test_a_function_that_keeps_is_called_once_for_each_candidate(pytester, monke
     result = pytester.runpytest_subprocess("-n2", "-p", "no:randomly")
     result.assert_outcomes(passed=3, skipped=1)
     assert sorted((pytester.path / "calls.txt").read_text().split()) == ["0", "1", "2", "3"]
+
+
+TOLD = """
+    def test_a_write_back(verdicts):
+        assert verdicts.complete
+        with open("told", "a") as file:
+            print(*(v.id for v in verdicts if v.status == "survivor"), file=file)
+
+    def test_gate(survivors):
+        assert not survivors
+"""
+
+
+def test_who_is_told_of_verdicts_is_told_once_when_all_workers_are_done(project):
+    made = project(TOLD + SPEC)
+    result = made.run("-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes()["failed"] == 1
+    told = (made.pytester.path / "told").read_text()
+    assert told.split() == [
+        f"{name}-seed{seed}" for name in ("default", "lr0.01") for seed in (0, 1)
+    ]
