@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pytest_multiplicity.design.config import Config
 from pytest_multiplicity.design.distinct import Distinct, DistinctConfigurations, same
-from pytest_multiplicity.design.ids import configuration_ids, seed_texts
+from pytest_multiplicity.design.ids import SEED, configuration_ids, seed_texts
 from pytest_multiplicity.design.run_ids import RunId, left_out, without_runs
 from pytest_multiplicity.errors import DefinitionError
 
@@ -38,6 +38,14 @@ class Design:
     ids: tuple[str, ...] = field(repr=False)
     reruns: int = 0
     """How many runs of a tracker were left out, as reruns of these."""
+
+    @property
+    def configurations(self) -> dict[str, list[int]]:
+        """Every configuration's name in ids, and the positions of its seeds."""
+        found: dict[str, list[int]] = {}
+        for index, text in enumerate(self.ids):
+            found.setdefault(text.rpartition(SEED)[0], []).append(index)
+        return found
 
 
 def make_design(

@@ -9,6 +9,7 @@ from typing import Any
 
 LONGEST_OPTION = 32
 LONGEST_CONFIGURATION = 96
+SEED = "-seed"  # between a configuration and its seed
 
 
 def option_text(option: Any) -> str:

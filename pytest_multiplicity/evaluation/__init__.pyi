@@ -6,6 +6,7 @@ from .facts import TrainingFacts as TrainingFacts
 from .facts import Wired as Wired
 from .gap import Gap as Gap
 from .leakage import Leakage as Leakage
+from .metric import COMPARED as COMPARED
 from .metric import Look as Look
 from .metric import Metric as Metric
 from .model_population import ModelPopulation as ModelPopulation
@@ -15,3 +16,4 @@ from .portable import Portable as Portable
 from .recorded import RecordedPopulation as RecordedPopulation
 from .score import Score as Score
 from .survivors import Survivors as Survivors
+from .trials import ConfigurationTrial as ConfigurationTrial

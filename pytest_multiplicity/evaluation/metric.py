@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,14 @@ NoiseOf = Callable[[npt.NDArray[np.intp]], Noise | None]
 Look = Callable[[str, str], "Entry | None"]
 """Reads the store: an entry by kind and key, None where there is none."""
 Judged = TypeVar("Judged")
+
+
+def _unheard() -> None:
+    """Nobody minds."""
+
+
+COMPARED: ContextVar[Callable[[], None]] = ContextVar("COMPARED", default=_unheard)
+"""Told that a candidate was compared with others of its family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +113,7 @@ class Metric:
 
     def of_everybody(self) -> Metric:
         """Return the metric with scores of the whole family: what comparisons within it need."""
+        COMPARED.get()()
         return self if self.complete is None else self.complete()
 
     def judged(self, by: tuple[object, ...], judge: Callable[[], Judged]) -> Judged:

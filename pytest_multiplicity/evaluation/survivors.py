@@ -15,6 +15,7 @@ from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.copies import distinct
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score
+from pytest_multiplicity.evaluation.trials import ConfigurationTrial, enough, reliable
 from pytest_multiplicity.statistics import (
     Said,
     Sheet,
@@ -22,6 +23,7 @@ from pytest_multiplicity.statistics import (
     mean_by,
     ranges,
     rashomon_capacity,
+    reliability,
     variances,
 )
 
@@ -43,8 +45,14 @@ class Survivors(Sequence[Candidate]):
     the data.
     """
 
-    def __init__(self, population: Population, indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        population: Population,
+        indices: Sequence[int],
+        trials: Sequence[ConfigurationTrial] = (),
+    ) -> None:
         self._population, self._indices = population, list(indices)
+        self._trials = trials
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -55,7 +63,7 @@ class Survivors(Sequence[Candidate]):
     def __getitem__(self, index: slice) -> Survivors: ...
     def __getitem__(self, index: int | slice) -> Candidate | Survivors:
         if isinstance(index, slice):
-            return Survivors(self._population, self._indices[index])
+            return Survivors(self._population, self._indices[index], self._trials)
         return self._population.candidates[self._indices[index]]
 
     def __iter__(self) -> Iterator[Candidate]:
@@ -185,6 +193,25 @@ class Survivors(Sequence[Candidate]):
         self._need(1)
         score = by if callable(by) else self._score_by(by, under)
         return choose(list(self), self._indices, score)
+
+    def reliable(self, at_least: float = reliability.AT_LEAST) -> list[dict[str, Any]]:
+        """Return the configurations of which it is decided that their seeds pass often enough.
+
+        Decided by betting, at 5% over the family and however many seeds follow: at 0.8 with 21 or
+        more seeds that all pass, at 0.5 with seven (of one configuration; of seven 30 and ten).
+
+        Raises MeasurementError where no configuration has two seeds.
+        """
+        return reliable(self._trials, at_least)
+
+    def enough(self) -> pd.DataFrame:
+        """Return how much better another seed could still be, a row per configuration.
+
+        `beaten_by`: with 95% confidence at most this share of further seeds would beat the best of
+        the `seeds` so far, whatever is measured; `anytime`: the same for who looks after each seed;
+        `next`: the chance that the next one does, at most.
+        """
+        return enough(self._trials)
 
     def ensemble(self, abstain: float = 0.0) -> Ensemble:
         """Return the survivors as one candidate that says what most of them say.

@@ -1,3 +1,4 @@
+from . import configurations as configurations
 from . import model as model
 from .assemble import assemble as assemble
 from .beside import GapOf as GapOf
@@ -9,6 +10,7 @@ from .lost import why as why
 from .model import SCHEMA as SCHEMA
 from .model import Agreement as Agreement
 from .model import CandidateReport as CandidateReport
+from .model import ConfigurationReport as ConfigurationReport
 from .model import Conflict as Conflict
 from .model import Conflicts as Conflicts
 from .model import FamilyReport as FamilyReport

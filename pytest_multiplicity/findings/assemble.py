@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from pytest_multiplicity.findings import predictive, sheets, verdicts
+from pytest_multiplicity.findings import configurations, predictive, sheets, verdicts
 from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
@@ -68,6 +68,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         specs=verdicts.specs(family),
         sheets=sheets.pairs(family),
         predictive=predictive.numbers(family, on),
+        configurations=configurations.reports(family),
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         trained=facts.trained,

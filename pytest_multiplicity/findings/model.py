@@ -231,6 +231,27 @@ class Conflicts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfigurationReport:
+    """One configuration: how many of its seeds passed every enforced specification."""
+
+    name: str
+    """As in the ids of its candidates: `lr0.05`."""
+    config: Mapping[str, Any]
+    seeds: int
+    """That were judged."""
+    passed: int
+    low: float | None
+    """With `high` the 95% interval of the share of further seeds that would pass."""
+    high: float | None
+    added: int = 0
+    """How many of the seeds were run beyond the declared ones, to decide."""
+    rejected_by: Mapping[str, int] = field(default_factory=dict)
+    """Specs that rejected some of its seeds, with how many; `training` where they diverged."""
+    reliable: Mapping[str, bool | None] = field(default_factory=dict)
+    """Share -> whether it is decided that as many seeds pass: `{"0.8": True}`; None: undecided."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FamilyReport:
     """One family: its design, its candidates, and everything measured on them."""
 
@@ -248,6 +269,8 @@ class FamilyReport:
     """In definition order: the funnel."""
     sheets: Sequence[SheetPair] = ()
     predictive: Sequence[Predictive] = ()
+    configurations: Sequence[ConfigurationReport] = ()
+    """In the order of the design."""
     trained: int = 0
     stored: int = 0
     """`trained + stored` may be less than the candidates: loaded, recorded or never built."""

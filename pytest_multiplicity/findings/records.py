@@ -51,7 +51,8 @@ class PairRecord(Wired):
 
     `reason` says why it was rejected, or would have been by a spec that rejects nobody; `training`
     marks a candidate whose training diverged. A pair is `screened` when it was not judged, since
-    another spec had rejected the candidate. `metrics` names what was measured.
+    another spec had rejected the candidate. `relative`: it was compared with others of its family.
+    `metrics` names what was measured.
     """
 
     family: str
@@ -62,6 +63,7 @@ class PairRecord(Wired):
     objected: bool = False
     undecided: bool = False
     training: bool = False
+    relative: bool = False
     metrics: tuple[str, ...] = ()
     news: News | None = None
 

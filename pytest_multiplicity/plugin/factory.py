@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.design import Built, Definition, Recorded
-from pytest_multiplicity.plugin import screening
+from pytest_multiplicity.plugin import reported, screening
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
@@ -41,12 +41,14 @@ def population(state: State, family: Family, dependencies: Mapping[str, Any]) ->
 def survivors(state: State, gate: pytest.FixtureRequest) -> Survivors:
     """Return the survivors of the gate's family, on the verdicts so far."""
     from pytest_multiplicity.evaluation import Survivors
+    from pytest_multiplicity.findings import configurations
 
     family = state.families.get(state.gate_families[gate.node.nodeid])
     needed = {name: gate.getfixturevalue(name) for name in family.definition.parameters}
     built = population(state, family, needed)
     built.prepare_gates(_selected_on(state, family))
-    return Survivors(built, state.ledger.standing(family.key, built.alive))
+    trials = configurations.trials(reported.findings_of(state, family))
+    return Survivors(built, state.ledger.standing(family.key, built.alive), trials)
 
 
 def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Population:

@@ -95,7 +95,8 @@ def judge(
         news = recorder.news(pair, state)
         for name, metric in recorder.metrics.items():
             item.user_properties.append((inert(name), float(metric.scores[pair.candidate])))
-        record = replace(record, metrics=tuple(recorder.metrics), news=news)
+        measured, relative = tuple(recorder.metrics), recorder.relative
+        record = replace(record, metrics=measured, relative=relative, news=news)
     if state.options.screen:
         screening.of(state).end(pair, record)
     report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]

@@ -28,15 +28,16 @@ class Recorder:
         self.population, self.policy, self.role = population, policy, role
         self.metrics: dict[str, Metric] = {}  # what was measured, by name
         self.undecided: list[str] = []
+        self.relative = False  # whether the candidate was compared with others of its family
         self._search: Search | None = None
 
     def __enter__(self) -> Recorder:
-        from pytest_multiplicity.evaluation import JUDGE
+        from pytest_multiplicity.evaluation import COMPARED, JUDGE
 
         for metric in self.population.unheard:  # in a fixture, which was set up for this spec
             self._observe(metric)
         self.population.observer, self.population.role = self._observe, self.role
-        self._token = JUDGE.set(self._doubt)
+        self._tokens = JUDGE.set(self._doubt), COMPARED.set(self._compared)
         return self
 
     def __exit__(
@@ -45,9 +46,11 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        from pytest_multiplicity.evaluation import JUDGE
+        from pytest_multiplicity.evaluation import COMPARED, JUDGE
 
-        JUDGE.reset(self._token)
+        judge, compared = self._tokens
+        JUDGE.reset(judge)
+        COMPARED.reset(compared)
         self.population.observer = self.population.unheard.append
 
     @contextmanager
@@ -84,6 +87,9 @@ class Recorder:
             self.metrics[metric.name] = metric  # perhaps with more candidates than before
         else:
             self._search.add(metric)
+
+    def _compared(self) -> None:
+        self.relative = True
 
     def _doubt(self, reason: str) -> bool:
         """Answer whether a candidate that the data don't decide is kept."""

@@ -14,7 +14,7 @@ from pytest_multiplicity.findings import (
     SheetPair,
     Table,
 )
-from pytest_multiplicity.report import facts
+from pytest_multiplicity.report import configurations, facts
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
@@ -63,6 +63,8 @@ def _parts(run: RunReport) -> Iterator[str]:
             yield _funnel(family)
         if family.sheets or family.predictive:
             yield _multiplicity(family)
+        if configurations.shown(family):
+            yield _configurations(family)
         yield _survivors(family)
     for family in run.families:
         yield from (_sheet(family, pair) for pair in family.sheets)
@@ -136,6 +138,23 @@ def _predictive(row: Predictive) -> tuple[str, ...]:
     before, after, chance = (number(value, percent=row.percent) for value in values)
     name = _code(f"{row.metric} on {row.data}")
     return (name, "", before, f"**{after}**", chance, "optimistic" if row.optimistic else "")
+
+
+def _configurations(family: FamilyReport) -> str:
+    rows = [
+        (
+            _code(each.name),
+            each.seeds,
+            f"**{each.passed}**",
+            interval(each.low, each.high),
+            configurations.decided(each),
+            ", ".join(map(_code, configurations.rejecting(each))),
+        )
+        for each in configurations.shown(family)[:SURVIVORS_SHOWN]
+    ]
+    rest = len(configurations.shown(family)) - len(rows)
+    legend = configurations.LEGEND + (f"; and {rest} more configurations" if rest else "")
+    return _table(configurations.HEADINGS, rows) + f"\n{legend}\n"
 
 
 def _survivors(family: FamilyReport) -> str:

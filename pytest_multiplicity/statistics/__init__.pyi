@@ -3,6 +3,7 @@ from . import clusters as clusters
 from . import doubt as doubt
 from . import gaps as gaps
 from . import predictive as predictive
+from . import reliability as reliability
 from . import selection as selection
 from .attribution import sources as sources
 from .capacity import rashomon_capacity as rashomon_capacity

@@ -12,6 +12,7 @@ from typing import Any
 from pytest_multiplicity.findings import (
     Agreement,
     CandidateReport,
+    ConfigurationReport,
     Conflict,
     Conflicts,
     FamilyReport,
@@ -376,6 +377,20 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
         ],
         predictive=[
             Predictive(metric=bad(i), data=bad(i), before=0.2, after=0.1, definition=bad(i))
+            for i in range(len(evil))
+        ],
+        configurations=[
+            ConfigurationReport(
+                name=bad(i),
+                config=default,
+                seeds=4,
+                passed=2,
+                low=0.1,
+                high=0.9,
+                added=2,
+                rejected_by={bad(i): 2, bad(i + 1): 1},
+                reliable={"0.8": None, "0.5": False},
+            )
             for i in range(len(evil))
         ],
         notes=[bad(i) for i in range(len(evil))],

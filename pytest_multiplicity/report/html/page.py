@@ -23,7 +23,7 @@ from pytest_multiplicity.findings import (
     Table,
     known,
 )
-from pytest_multiplicity.report import facts
+from pytest_multiplicity.report import configurations, facts
 from pytest_multiplicity.report.colours import GOLD, css, of_metric
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.html import limits, pictures, plots
@@ -256,7 +256,9 @@ def _environment() -> Environment:
         name=_name, prose=_prose, number=number, option=_option, assignment=_assignment,
         image=pictures.data_uri, slug=_slug,
     )  # fmt: skip
-    environment.globals.update(facts=facts, interval=interval, known=known, share=_share)
+    environment.globals.update(
+        facts=facts, configurations=configurations, interval=interval, known=known, share=_share
+    )
     return environment
 
 

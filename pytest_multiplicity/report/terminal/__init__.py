@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, RunReport
-from pytest_multiplicity.report.terminal import funnel, gates, parts, sheets, spread
+from pytest_multiplicity.report.terminal import configurations, funnel, gates, parts, sheets, spread
 from pytest_multiplicity.report.terminal.page import Page
 
 __all__ = ["Level", "render", "summary"]
@@ -84,6 +84,7 @@ def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> l
         parts.header(page, run, family),
         funnel.block(page, family),
         parts.survivors(page, family),
+        configurations.block(page, family),
         spread.block(page, family, everything=level >= Level.SHEETS),
         spread.sources(page, family),
     ]
