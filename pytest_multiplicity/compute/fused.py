@@ -9,6 +9,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +48,16 @@ class FusedModule:
         self._names = _state_names(modules[0])
         _fill(self.template, modules[0], self.deck, self.parameters | self.buffers)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: kinds.Batch) -> Tensor:
         """Return outputs [K, b, C] for inputs of each lane's own, [K, b, ...]."""
-        return _stacked(self.template(Lanes(self.deck, inputs)))
+        lanes: Any = partial(Lanes, self.deck)
+        match kinds.mapped(inputs, lanes):
+            case dict() as named:
+                return _stacked(self.template(**named))
+            case tuple() as several:
+                return _stacked(self.template(*several))
+            case one:
+                return _stacked(self.template(one))
 
     def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""

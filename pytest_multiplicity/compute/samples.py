@@ -19,6 +19,7 @@ class Samples:
     targets: Tensor
     streamed: bool = False
     task: Task = field(default_factory=Classification)
+    attribute_tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -27,6 +28,11 @@ class Samples:
     def shape(self) -> torch.Size:
         """The shape of one input; () for inputs that are no tensor."""
         return kinds.shape(self.inputs)
+
+    @property
+    def sample_bytes(self) -> int:
+        """About how many bytes an input has."""
+        return kinds.sample_bytes(self.inputs)
 
     def take(self, rows: Tensor) -> kinds.Batch:
         """Return a copy of these inputs."""

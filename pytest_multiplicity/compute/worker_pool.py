@@ -31,7 +31,7 @@ class WorkerPool:
 
     def __init__(self, machine: Machine, *, one_a_device: bool = False) -> None:
         self.machine, self._one_a_device = machine, one_a_device
-        self._samples: dict[str, Samples] = {}
+        self._samples: dict[tuple[str, bool], Samples] = {}
 
     @cached_property
     def workers(self) -> Pool:
@@ -85,13 +85,19 @@ class WorkerPool:
         far = self.machine.cluster is not None and self.machine.device.type != "cpu"
         return far or self.gpus > 1
 
-    def samples(self, data: Data) -> Samples | None:
-        """Return what lies in memory of a data set, shared by all that travels; None: nothing."""
+    def samples(self, data: Data, *, attributes: bool = False) -> Samples | None:
+        """Return what lies in memory of a data set, shared by all that travels; None: nothing.
+
+        With its `attributes` as tensors, where that is asked for.
+        """
         if data.streamed:
             return None
-        if data.fingerprint not in self._samples:
-            self._samples[data.fingerprint] = Samples(data.inputs, data.targets, task=data.task)
-        return self._samples[data.fingerprint]
+        known = data.fingerprint, attributes
+        if known not in self._samples:
+            beside = data.attribute_tensors if attributes else {}
+            made = Samples(data.inputs, data.targets, task=data.task, attribute_tensors=beside)
+            self._samples[known] = made
+        return self._samples[known]
 
 
 def gpu_places(count: int, visible: str | None = None) -> list[dict[str, str]]:

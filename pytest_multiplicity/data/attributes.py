@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,9 +52,48 @@ class Attributes:
             return "none"
         return hash_table(self.columns, hashes)
 
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Each column as a tensor [n]: numbers as floats, anything else as codes of `categories`.
+
+        What is missing is nan, or -1.
+        """
+        if self._of is not None:
+            rows = torch.from_numpy(self._rows)
+            return {name: column[rows] for name, column in self._of.tensors.items()}
+        if self._whole is None:
+            return {}
+        return {str(name): _as_tensor(column) for name, column in self._whole.items()}
+
+    @cached_property
+    def categories(self) -> dict[str, tuple[Any, ...]]:
+        """The values that stand behind codes, by column: sorted, or in a categorical's order.
+
+        A part has those of the whole.
+        """
+        if self._of is not None:
+            return self._of.categories
+        if self._whole is None:
+            return {}
+        return {
+            str(name): tuple(column.astype("category").cat.categories)
+            for name, column in self._whole.items()
+            if not _is_numeric(column)
+        }
+
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
         if self._of is not None:
             return self._of.columns
         return [] if self._whole is None else list(self._whole.columns)
+
+
+def _is_numeric(column: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _as_tensor(column: pd.Series[Any]) -> Tensor:
+    if _is_numeric(column):
+        return torch.tensor(column.to_numpy(dtype=np.float32, na_value=np.nan))
+    return torch.tensor(column.astype("category").cat.codes.to_numpy(dtype=np.int64))

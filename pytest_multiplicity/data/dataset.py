@@ -201,6 +201,11 @@ class Data:
         """Whether inputs are read from a dataset each time they are needed."""
         return self.source.streamed
 
+    @property
+    def sample_bytes(self) -> int:
+        """About how many bytes an input has."""
+        return self.source.sample_bytes
+
     def take(self, rows: Tensor) -> Batch:
         """Return a copy of the inputs at these positions of this data set, on the CPU."""
         return self.source.take(rows)
@@ -209,6 +214,23 @@ class Data:
     def attributes(self) -> pd.DataFrame | None:
         """A row per sample, with index 0 to n - 1; None where there are none."""
         return self._attributes.frame
+
+    @property
+    def attribute_tensors(self) -> dict[str, Tensor]:
+        """The attributes as a recipe's loss gets them, each [n].
+
+        Numbers and bools are float32, nan where missing. Texts and categories are int64 codes,
+        positions in `categories`, -1 where missing.
+        """
+        return self._attributes.tensors
+
+    @property
+    def categories(self) -> dict[str, tuple[Any, ...]]:
+        """The values behind the codes of `attribute_tensors`, of each attribute that has codes.
+
+        They are sorted, or in the order of a pandas categorical. Parts have those of the whole.
+        """
+        return self._attributes.categories
 
     @property
     def root(self) -> Data:

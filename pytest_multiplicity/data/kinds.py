@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +85,11 @@ def take(batch: Batch, rows: Tensor) -> Batch:
         case "list":
             return [batch[row] for row in rows.tolist()]
     return mapped(batch, lambda tensor: tensor.index_select(0, rows))  # quicker than indexing
+
+
+def floats_as(batch: Batch, dtype: torch.dtype) -> Batch:
+    """Return the batch with its floats in another dtype."""
+    return mapped(batch, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
 
 def slices(batch: Batch, *bounds: int | None) -> Batch:
@@ -198,6 +204,21 @@ def call(model: Callable[..., Any], batch: Batch) -> Any:
                     "by frame.to_numpy(dtype='float32'), texts by their tokenizer)"
                 )
     return model(batch)
+
+
+FIELDS = ("logits", "out")  # of transformers' classifiers, of torchvision's segmentation
+
+
+def answers(given: Any) -> Any:
+    """Return what holds a model's answers: what it gave, or its first or best known part."""
+    for name in FIELDS:
+        if isinstance(given, Mapping) and name in given:
+            return given[name]
+        if isinstance(getattr(given, name, None), Tensor):
+            return getattr(given, name)
+    if isinstance(given, tuple) and given and isinstance(given[0], Tensor | np.ndarray):
+        return given[0]
+    return given
 
 
 def versions(batch: Batch) -> tuple[int, ...]:

@@ -45,10 +45,15 @@ def call_with_targets(function: Callable[..., Any], first: object, targets: obje
     return function(first, *args, **kwargs)
 
 
+def _signature(function: Callable[..., object]) -> inspect.Signature:
+    """Return a function's signature; a module is called by its `forward`."""
+    return inspect.signature(getattr(function, "forward", function))
+
+
 def takes_a_third(function: Callable[..., object]) -> bool:
     """Return whether a function needs a third value, or takes one that is named `attributes`."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(_signature(function).parameters.values())
     except (TypeError, ValueError):
         return False
     places = [each for each in parameters if each.kind in _PLACED]
@@ -61,7 +66,7 @@ def call_with_attributes(
     function: Callable[..., Any], first: object, targets: object, attributes: object
 ) -> Any:
     """Return what a function that `takes_a_third` gives: by its name, or in its place."""
-    named = inspect.signature(function).parameters.get(ATTRIBUTES)
+    named = _signature(function).parameters.get(ATTRIBUTES)
     if named is not None and named.kind in _NAMED:
         return function(first, targets, attributes=attributes)
     return function(first, targets, attributes)

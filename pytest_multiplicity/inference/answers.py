@@ -5,7 +5,7 @@ A task reads the tensors (`Task.read_answers`): what is a logit, a label, a valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.estimators import ByClass, Estimator, is_estimator
 
 Model = Callable[[Any], Any]
-
-FIELDS = ("logits", "out")  # of transformers' classifiers, of torchvision's segmentation
 
 
 def answering(made: Any) -> Model:
@@ -77,7 +75,7 @@ def tensor_of(given: Any, count: int, data: Data | None = None) -> Tensor:
     Raises:
         MeasurementError: there are no answers in it, or not one for each sample.
     """
-    value: Any = _first(given)
+    value: Any = given if isinstance(given, ByClass) else kinds.answers(given)
     if isinstance(value, pd.DataFrame):
         value = ByClass(torch.tensor(value.to_numpy(dtype=float)), list(value.columns))
     classes = None
@@ -94,20 +92,6 @@ def tensor_of(given: Any, count: int, data: Data | None = None) -> Tensor:
     if classes is None or data is None:
         return tensor
     return data.task.columns(tensor, classes, data.targets, data.name)
-
-
-def _first(given: Any) -> Any:
-    """Return what holds the answers: itself, or its first or best known part."""
-    if isinstance(given, ByClass):
-        return given
-    for name in FIELDS:
-        if isinstance(given, Mapping) and name in given:
-            return given[name]
-        if isinstance(getattr(given, name, None), Tensor):
-            return getattr(given, name)
-    if isinstance(given, tuple) and given and isinstance(given[0], Tensor | np.ndarray):
-        return given[0]
-    return given
 
 
 def _made(value: Any, given: Any, data: Data | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -22,7 +22,14 @@ from pytest_multiplicity.inference.estimators import is_estimator
 from pytest_multiplicity.inference.given import frozen, is_compiled
 from pytest_multiplicity.keeping import Given, check_fixtures
 from pytest_multiplicity.store import RESULTS_VERSION, fingerprint
-from pytest_multiplicity.training import Job, Recipe, Seeds, initial_module, training_rows
+from pytest_multiplicity.training import (
+    Job,
+    Recipe,
+    Seeds,
+    initial_module,
+    settings_of,
+    training_rows,
+)
 
 TORCHVISION = metadata.version("torchvision")  # importing it would take a second
 
@@ -173,7 +180,7 @@ class Made:
     def _know_recipe(self, recipe: Recipe, index: int, version: str | None) -> Known:
         config = self.design.configs[index]
         module = initial_module(recipe, Seeds.of(config))
-        settings = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "model"}
+        settings = settings_of(recipe)
         code: Any = [self.definition.function, recipe.model, module]
         if version is not None:
             settings = {name: s for name, s in settings.items() if not callable(s)}

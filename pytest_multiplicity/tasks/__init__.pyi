@@ -5,6 +5,7 @@ from .choice import to_record as to_record
 from .classification import Classification as Classification
 from .dense import Dense as Dense
 from .doubts import about_targets as about_targets
+from .losses import fitted as fitted
 from .measures import Named as Named
 from .measures import measure_named as measure_named
 from .multilabel import Multilabel as Multilabel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,42 +14,12 @@ from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
 from pytest_multiplicity.statistics import DEFINITIONS, Codes, Said
-from pytest_multiplicity.tasks import doubts, matching
+from pytest_multiplicity.tasks import doubts, losses, matching
 from pytest_multiplicity.tasks.labels import BOOLS
 from pytest_multiplicity.tasks.plain import check_whole, of_class, refuse_tolerance
-from pytest_multiplicity.tasks.task import Loss, Vote
+from pytest_multiplicity.tasks.task import Vote
 
 CERTAIN = float(np.finfo(np.float32).max)
-
-
-def _logits(answers: Tensor, targets: Tensor) -> Tensor:
-    """Return logits; of one `[...]` or `[..., 1]`, that of the second of two classes, [0, z]."""
-    answers = answers if answers.ndim > targets.ndim else answers[..., None]
-    if answers.shape[-1] != 1:
-        return answers
-    return torch.cat([torch.zeros_like(answers), answers], dim=-1)
-
-
-def _cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(_logits(answers, targets), targets)
-
-
-def _lanes_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    # Over [K, C, b]: with few classes this is three times quicker than over rows.
-    logits = _logits(answers, targets).transpose(1, 2)
-    each = F.cross_entropy(logits, targets, reduction="none")
-    return each.mean(1)
-
-
-def _binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    one = answers.reshape(targets.shape)
-    return F.binary_cross_entropy_with_logits(one, targets.to(answers.dtype))
-
-
-def _lanes_binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    one = answers.reshape(targets.shape)
-    each = F.binary_cross_entropy_with_logits(one, targets.to(answers.dtype), reduction="none")
-    return each.mean(1)
 
 
 @dataclass(frozen=True)
@@ -63,12 +32,7 @@ class Classification:
     names: tuple[Any, ...] | None = None
     name: ClassVar = "classification"
     answers: ClassVar = "logits [batch, classes]"
-    losses: ClassVar = MappingProxyType(
-        {
-            "cross_entropy": Loss(_cross_entropy, _lanes_cross_entropy, (F.cross_entropy,)),
-            "binary_cross_entropy": Loss(_binary_cross_entropy, _lanes_binary_cross_entropy),
-        }
-    )
+    losses: ClassVar = losses.OF_CLASSES
     no_prediction: ClassVar = -1
     kept_as: ClassVar = torch.int32
     has_accuracy: ClassVar = True
@@ -221,7 +185,7 @@ class Classification:
 
     def predictions_in_training(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the most likely class of logits, or of one logit."""
-        return self.predictions(_logits(answers, targets))
+        return self.predictions(losses.as_logits(answers, targets))
 
     def by_sample(self, right: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what is right as it is."""

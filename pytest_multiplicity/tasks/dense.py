@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -12,47 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
 from pytest_multiplicity.statistics import Codes
+from pytest_multiplicity.tasks.losses import by_position, of_positions
 from pytest_multiplicity.tasks.plain import Plain, check_whole
 from pytest_multiplicity.tasks.task import Loss, Vote
 
 IGNORE = -100
-
-
-def _each_cross_entropy(answers: Tensor, targets: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
-    """Return the loss of every position `[b, ...]`, 0 where it is ignored, and what counts."""
-    counted = targets != ignore
-    each = F.cross_entropy(answers, torch.where(counted, targets, 0), reduction="none")
-    return torch.where(counted, each, torch.zeros_like(each)), counted
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
-    """The mean cross-entropy over the positions of a batch that count."""
-
-    ignore: int
-
-    def __call__(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """Return it for answers `[b, C, ...]` and targets `[b, ...]`."""
-        each, counted = _each_cross_entropy(answers, targets, self.ignore)
-        return each.sum() / counted.sum().clamp_min(1)
-
-    def of_lanes(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """Return those of K models, for answers `[K, b, C, ...]` and targets `[K, b, ...]`."""
-        each, counted = _each_cross_entropy(
-            answers.flatten(0, 1), targets.flatten(0, 1), self.ignore
-        )
-        sums = each.reshape(len(targets), -1).sum(1)
-        return sums / counted.reshape(len(targets), -1).sum(1).clamp_min(1)
-
-
-@cache
-def _losses(ignore: int) -> Mapping[str, Loss]:
-    loss = CrossEntropy(ignore)
-    return MappingProxyType({"cross_entropy": Loss(loss, loss.of_lanes)})
 
 
 @dataclass(frozen=True)
@@ -72,7 +38,7 @@ class Dense(Plain):
     @property
     def losses(self) -> Mapping[str, Loss]:
         """The cross-entropy of the positions that count."""
-        return _losses(self.ignore)
+        return of_positions(self.ignore)
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -256,7 +222,7 @@ class Dense(Plain):
     ) -> npt.NDArray[np.float64]:
         """Return the negative cross-entropy of each sample, the mean over its positions."""
         truth = torch.as_tensor(targets)
-        each, counted = _each_cross_entropy(torch.as_tensor(answers).double(), truth, self.ignore)
+        each, counted = by_position(torch.as_tensor(answers).double(), truth, self.ignore)
         mean = each.flatten(1).sum(1) / counted.flatten(1).sum(1).clamp_min(1)
         found: npt.NDArray[np.float64] = -mean.numpy()
         return found

@@ -11,21 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError
 from pytest_multiplicity.statistics import Codes, Said, within_samples
+from pytest_multiplicity.tasks import losses
 from pytest_multiplicity.tasks.plain import Plain, check_shape, check_whole, of_class
-from pytest_multiplicity.tasks.task import Loss, Vote
-
-
-def _binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(answers, targets.to(answers.dtype))
-
-
-def _lanes_binary_cross_entropy(answers: Tensor, targets: Tensor) -> Tensor:
-    each = F.binary_cross_entropy_with_logits(answers, targets.to(answers.dtype), reduction="none")
-    return each.flatten(1).mean(1)
+from pytest_multiplicity.tasks.task import Vote
 
 
 @dataclass(frozen=True)
@@ -40,9 +31,7 @@ class Multilabel(Plain):
     answers: ClassVar = "logits [batch, labels], or labels of 0 and 1 of that shape"
     kept_as: ClassVar = torch.int8
     definitions: ClassVar = MappingProxyType({"accuracy": "accuracy_of_labels"})
-    losses: ClassVar = MappingProxyType(
-        {"binary_cross_entropy": Loss(_binary_cross_entropy, _lanes_binary_cross_entropy)}
-    )
+    losses: ClassVar = losses.OF_LABELS
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as CPU int64 `[n, k]` of 0 and 1."""

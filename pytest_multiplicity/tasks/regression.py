@@ -11,33 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pytest_multiplicity.errors import DataError, MeasurementError
 from pytest_multiplicity.statistics import Values
+from pytest_multiplicity.tasks import losses
 from pytest_multiplicity.tasks.plain import Plain, check_finite, check_shape
-from pytest_multiplicity.tasks.task import Loss, Vote
-
-
-def _fitted(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the shape of the targets: `[b, 1]` against `[b]` never broadcasts."""
-    return answers.reshape(targets.shape), targets.to(answers.dtype)
-
-
-def _mse(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.mse_loss(*_fitted(answers, targets))
-
-
-def _huber(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.huber_loss(*_fitted(answers, targets))
-
-
-def _lanes_mse(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.mse_loss(*_fitted(answers, targets), reduction="none").flatten(1).mean(1)
-
-
-def _lanes_huber(answers: Tensor, targets: Tensor) -> Tensor:
-    return F.huber_loss(*_fitted(answers, targets), reduction="none").flatten(1).mean(1)
+from pytest_multiplicity.tasks.task import Vote
 
 
 @dataclass(frozen=True)
@@ -58,9 +37,7 @@ class Regression(Plain):
             "score_variance": "value_variance",
         }
     )
-    losses: ClassVar = MappingProxyType(
-        {"mse": Loss(_mse, _lanes_mse), "huber": Loss(_huber, _lanes_huber)}
-    )
+    losses: ClassVar = losses.OF_VALUES
 
     def __post_init__(self) -> None:
         if self.tolerance is not None:

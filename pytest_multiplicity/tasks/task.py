@@ -25,6 +25,9 @@ class Loss:
     """Answers `[K, b, ...]` and targets `[K, b]` of K models -> their losses `[K]`."""
     alike: tuple[Callable[[Tensor, Tensor], Tensor], ...] = ()
     """Functions of a batch that compute the same wherever they can."""
+    of_each: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | int]] | None = None
+    """As `of_lanes` -> the loss of each sample `[K, b]`, summed over what counts in it, and how
+    many that are `[K, b]`, 1 where it is one each. Without it samples can't be weighed."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from .load import load as load
 from .plan import Declared as Declared
 from .plan import Plan as Plan
 from .recipe import Recipe as Recipe
+from .recipe import settings_of as settings_of
 from .remote import portable as portable
 from .seeds import Seeds as Seeds
 from .seeds import training_rows as training_rows

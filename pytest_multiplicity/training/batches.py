@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pytest_multiplicity.compute import Samples, free_bytes
+from pytest_multiplicity.data import kinds
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -18,30 +19,71 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 << 20  # gathered at once: many small steps share one gather that stays in cache
 
 
+class StepBatch(NamedTuple):
+    """Samples of a step, on the device: `inputs` [b, ...], `targets` [b, ...].
+
+    `attributes`, those that are asked for, are [b] each. Side by side all have K first.
+    """
+
+    inputs: kinds.Batch
+    targets: Tensor
+    attributes: dict[str, Tensor]
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> StepBatch:
+        """Return the batch with each of its tensors changed."""
+        attributes = {name: change(column) for name, column in self.attributes.items()}
+        return StepBatch(kinds.mapped(self.inputs, change), change(self.targets), attributes)
+
+    def lane(self, lane: int) -> StepBatch:
+        """Return one lane of a batch of several."""
+        return self.changed(operator.itemgetter(lane))
+
+
 @dataclass(frozen=True)
 class Feed:
     """Where batches come from: `take(rows)` gives inputs on the device, `targets` lie on it."""
 
-    take: Callable[[Tensor], Tensor]
+    take: Callable[[Tensor], kinds.Batch]
     targets: Tensor
-    sample_bytes: int
+    data: Data | Samples
+    attributes: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs [b, ...], targets [b]) in this order; the last batch may be smaller."""
-        steps = max(1, BLOCK_BYTES // (self.sample_bytes * batch_size))
+    def asked(self, names: Collection[str]) -> Feed:
+        """Return a feed whose batches have attributes of these names."""
+        if not names:
+            return self
+        known, device = self.data.attribute_tensors, self.targets.device
+        return replace(self, attributes={name: known[name].to(device) for name in names})
+
+    def whole(self, rows: Tensor) -> StepBatch:
+        """Return samples as one batch."""
+        there = rows.to(self.targets.device)
+        beside = {name: column[there] for name, column in self.attributes.items()}
+        return StepBatch(self.take(rows), self.targets[there], beside)
+
+    def samples_of(self, nbytes: int) -> int:
+        """Return how many samples have inputs of so many bytes; 1 or more."""
+        return max(1, nbytes // self.data.sample_bytes)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[StepBatch]:
+        """Yield batches in this order; the last one may be smaller."""
+        steps = max(1, self.samples_of(BLOCK_BYTES) // batch_size)
         for block in torch.split(order, steps * batch_size):
-            inputs, targets = self.take(block), self.targets[block.to(self.targets.device)]
-            pairs = torch.split(inputs, batch_size), torch.split(targets, batch_size)
-            yield from zip(*pairs, strict=True)
+            yield from parts(self.whole(block), batch_size)
+
+
+def parts(batch: StepBatch, size: int) -> Iterator[StepBatch]:
+    """Yield consecutive parts of a batch, of so many samples: views."""
+    for start in range(0, len(batch.targets), size):
+        yield batch.changed(operator.itemgetter(slice(start, start + size)))
 
 
 def feed(data: Data | Samples, device: torch.device) -> Feed:
     """Keep the inputs on the device, unless they are streamed or would take half its memory."""
-    sample_bytes = 4 * math.prod(data.shape)
     targets = data.targets.to(device)
     if device.type == "cpu":
-        return Feed(data.take, targets, sample_bytes)
-    if data.streamed or sample_bytes * len(data) > free_bytes(device) // 2:
-        return Feed(lambda rows: data.take(rows).to(device), targets, sample_bytes)
-    inputs = data.inputs.to(device)
-    return Feed(lambda rows: inputs[rows.to(device)], targets, sample_bytes)
+        return Feed(data.take, targets, data)
+    if data.streamed or data.sample_bytes * len(data) > free_bytes(device) // 2:
+        return Feed(lambda rows: kinds.to(data.take(rows), device), targets, data)
+    inputs = kinds.to(data.inputs, device)
+    return Feed(lambda rows: kinds.take(inputs, rows.to(device)), targets, data)

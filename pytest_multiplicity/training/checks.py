@@ -25,8 +25,9 @@ from pytest_multiplicity.compute import (
     preserved_rng,
     threads,
 )
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.training.batches import Feed
+from pytest_multiplicity.training.batches import Feed, StepBatch
 from pytest_multiplicity.training.fused_training import FusedTraining
 from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.plain import PlainTraining, compiling
@@ -86,14 +87,14 @@ class Trial:
         chosen = [_without_augmentation(job) for job in _at_least(jobs, FEWEST_LANES)]
         doubles = [copied(m).double() for m in _at_least(modules, FEWEST_LANES)]
         fused = FusedTraining(chosen, doubles, self.feed, self.device, arithmetic)
-        inputs, targets = next(fused.batches(_orders(chosen, fused.rows)))
-        inputs, targets = inputs[:, :CHECKED], targets[:, :CHECKED]
+        whole = next(fused.batches(_orders(chosen, fused.rows)))
+        batch = _in(whole.changed(lambda tensor: tensor[:, :CHECKED]), torch.float64)
         with drawing_nothing():
-            losses, _ = fused.forward(0, 0, inputs.double(), targets)
+            losses, _ = fused.forward(0, 0, batch)
         grads = torch.autograd.grad(losses.sum(), fused.params, allow_unused=True)
         for lane in range(len(modules)):
             plain = PlainTraining(chosen[lane], doubles[lane], self.feed, self.device)
-            loss, _ = plain.forward(0, 0, inputs[lane].double(), targets[lane])
+            loss, _ = plain.forward(0, 0, batch.lane(lane))
             loss.backward()  # type: ignore[no-untyped-call]
             pairs = [(losses[lane], loss), *_pairs(fused, grads, lane, plain.module)]
             if not all(_close(got, expected) for got, expected in pairs):
@@ -124,8 +125,8 @@ class Trial:
         copies = [copied(self.modules[i]) for i in slots]
         jobs = [self.jobs[i] for i in slots]
         training = FusedTraining(jobs, copies, self.feed, self.device, arithmetic)
-        for step, (inputs, targets) in enumerate(_one_of_each_size(training)):
-            training.step(0, step, inputs, targets)
+        for step, batch in enumerate(_one_of_each_size(training)):
+            training.step(0, step, batch)
         return training.modules.state(lanes - 1 if last else 0)
 
     def _check_channels_last(self) -> None:
@@ -153,8 +154,8 @@ class Trial:
         """Return the gradients of so many samples' first step, of the first job by itself."""
         job, module = _without_augmentation(self.jobs[0]), copied(self.modules[0]).to(dtype)
         training = PlainTraining(job, module, self.feed, self.device, arithmetic)
-        inputs, targets = next(self.feed.batches(training.rows, size))
-        loss, _ = training.forward(0, 0, inputs.to(dtype), targets)
+        batch = next(training.feed.batches(training.rows, size))
+        loss, _ = training.forward(0, 0, _in(batch, dtype))
         loss.backward()  # type: ignore[no-untyped-call]
         return [p.grad for p in training.module.parameters() if p.grad is not None]
 
@@ -186,7 +187,12 @@ def _close(got: Tensor, expected: Tensor) -> bool:
     return torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
 
 
-def _one_of_each_size(training: FusedTraining) -> Iterator[tuple[Tensor, Tensor]]:
+def _in(batch: StepBatch, dtype: torch.dtype) -> StepBatch:
+    """Return a batch whose inputs are floats of another dtype."""
+    return batch._replace(inputs=kinds.floats_as(batch.inputs, dtype))
+
+
+def _one_of_each_size(training: FusedTraining) -> Iterator[StepBatch]:
     orders = _orders(training.jobs, training.rows)
     size = training.recipe.batch_size
     partial = orders.shape[1] % size

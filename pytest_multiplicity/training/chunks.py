@@ -20,6 +20,7 @@ from pytest_multiplicity.compute import (
     Failed,
     Machine,
     Outcome,
+    Samples,
     Stalled,
     StalledError,
     UnsharableError,
@@ -35,7 +36,9 @@ from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints, Keeper
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
+from pytest_multiplicity.training.losses import takes_attributes
 from pytest_multiplicity.training.plan import Plan
+from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.remote import Results, portable, train_task, train_together
 
 Result = tuple[Job, Trained | Diverged]
@@ -139,10 +142,14 @@ class Trainer:
             )
 
     def _task(self, chunk: Chunk) -> Work:
-        there = [portable(job, self.pool.samples(job.recipe.data)) for job in chunk.jobs]
+        there = [portable(job, self._samples(job.recipe)) for job in chunk.jobs]
         saved, seconds = self._saved(chunk), self.checkpoint_seconds
         device = torch.device(self.machine.device.type)  # the only one there, whatever its number
         return train_task(chunk.jobs, there, chunk.arithmetic, saved, seconds, device)
+
+    def _samples(self, recipe: Recipe) -> Samples | None:
+        asks = takes_attributes(recipe.loss) or recipe.weight is not None
+        return self.pool.samples(recipe.data, attributes=asks)
 
     def _saved(self, chunk: Chunk) -> Sequence[Checkpoint]:
         """Return what a chunk goes on from: if it was lost, from what it sent, were that whole.

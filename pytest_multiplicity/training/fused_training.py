@@ -16,9 +16,9 @@ from pytest_multiplicity.compute import (
     preserved_rng,
     stack,
 )
-from pytest_multiplicity.tasks import Loss
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.training.augment import augment_batch, augmentation
-from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed
+from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed, StepBatch, parts
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.fused_optimizer import fused_optimizer
 from pytest_multiplicity.training.jobs import (
@@ -27,13 +27,16 @@ from pytest_multiplicity.training.jobs import (
     Trained,
     autocast,
     check_loss,
+    criterion,
     divergence,
     epoch_row,
+    fed,
     infinite,
     sick_weights,
 )
+from pytest_multiplicity.training.losses import of_lanes
 from pytest_multiplicity.training.own import own, stepped
-from pytest_multiplicity.training.recipe import loss_function, lr_factor
+from pytest_multiplicity.training.recipe import lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
 from pytest_multiplicity.training.state import (
     Outside,
@@ -91,11 +94,6 @@ def train_fused(
         return [training.result(lane, way, modules[lane]) for lane in range(len(jobs))]
 
 
-def _is(own: object, loss: Loss) -> bool:
-    """Return whether a recipe's loss is one that tasks know how to compute for lanes."""
-    return any(own is each for each in (loss.of_batch, *loss.alike))
-
-
 class FusedTraining:
     """Candidates in training, side by side."""
 
@@ -108,18 +106,16 @@ class FusedTraining:
         arithmetic: Arithmetic = FUSED,
     ) -> None:
         jobs = [own(job) for job in jobs]
-        self.jobs, self.feed, self.device = jobs, feed, device
+        self.jobs, self.device = jobs, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
+        self.feed = fed(self.recipe, feed)
         self.modules = stack([module.to(device) for module in modules]).train()
         deck = self.modules.deck
         deck.channels_last, deck.by_numpy = arithmetic.channels_last, arithmetic.by_numpy
         deck.generators = [torch.Generator(device) for _ in jobs]
         self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
-        self.losses = [loss_function(job.recipe) for job in jobs]
-        known = self.recipe.data.task.losses.values()
-        same = (loss for loss in known if all(_is(own, loss) for own in self.losses))
-        self.loss = next(same, None)
+        self.losses = [criterion(job.recipe) for job in jobs]
         self.augments = [augmentation(job.recipe) for job in jobs]
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
@@ -134,52 +130,48 @@ class FusedTraining:
         lanes = zip(self.rows, self.jobs, strict=True)
         orders = torch.stack([epoch_order(rows, job.seeds, self.epoch) for rows, job in lanes])
         losses, predictions = [], []
-        for step, (inputs, targets) in enumerate(self.batches(orders)):
-            loss, predicted = self.step(self.epoch, step, inputs, targets)
+        for step, batch in enumerate(self.batches(orders)):
+            loss, predicted = self.step(self.epoch, step, batch)
             losses.append(loss)
             predictions.append(predicted)
             advance(1)
         self._record(torch.stack(losses).float().cpu(), torch.cat(predictions, 1).cpu(), orders)
         self.epoch += 1
 
-    def batches(self, orders: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs [K, b, ...], targets [K, b]) of consecutive rows of orders [K, n].
+    def batches(self, orders: Tensor) -> Iterator[StepBatch]:
+        """Yield batches of K lanes, of consecutive rows of orders [K, n].
 
         Batches lie in memory sample by sample, which is how wide layers want them.
         """
         count, size = len(orders), self.recipe.batch_size
-        steps = max(1, BLOCK_BYTES // (self.feed.sample_bytes * size * count))
+        steps = max(1, self.feed.samples_of(BLOCK_BYTES) // (size * count))
         for block in torch.split(orders, steps * size, dim=1):
-            rows = block.T.flatten()
-            inputs, targets = self.feed.take(rows), self.feed.targets[rows.to(self.device)]
-            inputs = inputs.view(-1, count, *inputs.shape[1:])
-            targets = targets.view(-1, count, *targets.shape[1:])
-            for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
-                yield x.transpose(0, 1), y.transpose(0, 1)
+            taken = self.feed.whole(block.T.flatten())
+            by_sample = taken.changed(lambda tensor: tensor.view(-1, count, *tensor.shape[1:]))
+            for batch in parts(by_sample, size):
+                yield batch.changed(lambda tensor: tensor.transpose(0, 1))
 
-    def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""
-        losses, logits = self.forward(epoch, step, inputs, targets)
+        losses, logits = self.forward(epoch, step, batch)
         grads = torch.autograd.grad(losses.sum(), self.params)
         self.optimizer.step(grads, self._lrs(epoch * self.steps_per_epoch + step))
-        rows = logits.detach().flatten(0, 1), targets.flatten(0, 1)
+        rows = logits.detach().flatten(0, 1), batch.targets.flatten(0, 1)
         predicted = self.recipe.data.task.predictions_in_training(*rows)
-        return losses.detach(), predicted.reshape(targets.shape)
+        return losses.detach(), predicted.reshape(batch.targets.shape)
 
-    def forward(
-        self, epoch: int, step: int, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Augment a batch and compute losses [K] and logits [K, b, C] under the step's seeds."""
-        inputs = self._augmented(inputs, epoch, step)
+        inputs = self._augmented(batch.inputs, epoch, step)
         for generator, job in zip(self.modules.deck.generators, self.jobs, strict=True):
             generator.manual_seed(derive(job.seeds.noise, "step", epoch, step))
         with autocast(self.recipe, self.device):
             logits = self.modules(inputs)
             if not self.checked:
-                for job, lane, wanted in zip(self.jobs, logits, targets, strict=True):
+                for job, lane, wanted in zip(self.jobs, logits, batch.targets, strict=True):
                     data = job.recipe.data
                     data.task.check_trainable(lane, wanted, data.targets)
-            losses = self._losses(logits, targets)
+            losses = self._losses(logits, batch)
         self.checked = True
         return losses, logits
 
@@ -219,7 +211,7 @@ class FusedTraining:
         self.histories = [list(checkpoint.history) for checkpoint in saved]
         self.epoch = saved[0].epochs
 
-    def _augmented(self, inputs: Tensor, epoch: int, step: int) -> Tensor:
+    def _augmented(self, inputs: kinds.Batch, epoch: int, step: int) -> kinds.Batch:
         if not any(self.augments):
             return inputs
         batches = [
@@ -228,13 +220,12 @@ class FusedTraining:
         ]
         return torch.stack(batches, 1).transpose(0, 1)
 
-    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if self.loss is not None:
-            return self.loss.of_lanes(logits, targets)
-        losses = [
-            loss(lane, wanted)
-            for loss, lane, wanted in zip(self.losses, logits, targets, strict=True)
-        ]
+    def _losses(self, logits: Tensor, batch: StepBatch) -> Tensor:
+        at_once = of_lanes(self.losses, logits, batch)
+        if at_once is not None:
+            return at_once
+        lanes = enumerate(zip(self.losses, logits, strict=True))
+        losses = [loss.of_batch(answers, batch.lane(lane)) for lane, (loss, answers) in lanes]
         if not self.checked:
             for loss in losses:
                 check_loss(loss)

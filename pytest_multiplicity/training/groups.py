@@ -73,5 +73,6 @@ def _signature(job: Job, module: nn.Module) -> tuple[str, str | None]:
         "shape": list(recipe.data.shape),
         "epochs": recipe.epochs,
         "precision": recipe.precision,
+        "weight": recipe.weight,
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest(), obstacle

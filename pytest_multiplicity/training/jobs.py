@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytest_multiplicity.compute import preserved_rng, seed_everything
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.tasks import share_right
+from pytest_multiplicity.training.batches import Feed
 from pytest_multiplicity.training.handed import own_weights
+from pytest_multiplicity.training.losses import Criterion, takes_attributes
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (
     Seeds,
@@ -71,6 +74,19 @@ class Diverged:
         return f"diverged at epoch {self.epoch}: {self.reason}"
 
 
+def criterion(recipe: Recipe) -> Criterion:
+    """Return a recipe's loss, as training computes it."""
+    assert recipe.loss is not None  # which `Recipe` has seen to
+    return Criterion.of(recipe.loss, recipe.data.task, recipe.weight)
+
+
+def fed(recipe: Recipe, feed: Feed) -> Feed:
+    """Return the feed with the attributes that a recipe's loss asks for."""
+    if takes_attributes(recipe.loss):
+        return feed.asked(recipe.data.attribute_tensors.keys())
+    return feed.asked(() if recipe.weight is None else (recipe.weight,))
+
+
 def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
     """Build the module under the init seed; the global random states are left as they were.
 
@@ -86,7 +102,7 @@ def initial_module(recipe: Recipe, seeds: Seeds) -> nn.Module:
             )
         if any(is_lazy(p) for p in (*module.parameters(), *module.buffers())):
             with torch.no_grad():
-                module.eval()(recipe.data.take(torch.arange(1)))
+                kinds.call(module.eval(), recipe.data.take(torch.arange(1)))
         return own_weights(module).train()
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,10 @@ from pytest_multiplicity.compute import (
     seed_step,
     without_compiler,
 )
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augment_batch, augmentation
-from pytest_multiplicity.training.batches import Feed
+from pytest_multiplicity.training.batches import Feed, StepBatch
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
 from pytest_multiplicity.training.jobs import (
     Diverged,
@@ -31,15 +33,17 @@ from pytest_multiplicity.training.jobs import (
     Trained,
     autocast,
     check_loss,
+    criterion,
     divergence,
     epoch_row,
+    fed,
     infinite,
     initial_module,
     other_dtype,
     sick_weights,
 )
 from pytest_multiplicity.training.own import own, stepped
-from pytest_multiplicity.training.recipe import Recipe, build_optimizer, loss_function, lr_factor
+from pytest_multiplicity.training.recipe import Recipe, build_optimizer, lr_factor
 from pytest_multiplicity.training.seeds import (
     derive,
     epoch_order,
@@ -119,13 +123,14 @@ def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], ob
     return torch.no_grad()(partial(step, optimizer))
 
 
-def _compiled(module: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _compiled(module: nn.Module, device: torch.device) -> nn.Module:
     """Return the module's forward pass compiled: once for all modules of the same code and shapes.
 
     On a GPU the launches of small kernels are recorded and replayed as graphs.
     """
     mode = "reduce-overhead" if device.type == GPU else None
-    compiled: Callable[[Tensor], Tensor] = torch.compile(module, mode=mode)
+    compiled: Any = torch.compile(module, mode=mode)
+    assert isinstance(compiled, nn.Module)
     return compiled
 
 
@@ -141,7 +146,8 @@ class PlainTraining:
         arithmetic: Arithmetic = PLAIN,
     ) -> None:
         job = own(job)
-        self.job, self.feed, self.device = job, feed, device
+        self.job, self.device = job, device
+        self.feed = fed(job.recipe, feed)
         self.format = torch.channels_last if arithmetic.channels_last else torch.preserve_format
         self.module = module.to(device).to(memory_format=self.format)
         self.model = _compiled(self.module, device) if arithmetic.compiled else self.module
@@ -150,7 +156,7 @@ class PlainTraining:
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.loss = loss_function(job.recipe)
+        self.loss = criterion(job.recipe)
         self.augment = augmentation(job.recipe)
         self.rows = training_rows(len(job.recipe.data), job.seeds)
         self.steps_per_epoch = job.steps_per_epoch
@@ -169,8 +175,8 @@ class PlainTraining:
         order = epoch_order(self.rows, self.job.seeds, epoch)
         losses, hits = [], []
         batches = self.feed.batches(order, self.job.recipe.batch_size)
-        for step, (inputs, targets) in enumerate(batches):
-            loss, predicted = self.step(epoch, step, inputs, targets)
+        for step, batch in enumerate(batches):
+            loss, predicted = self.step(epoch, step, batch)
             losses.append(loss)
             hits.append(predicted)
             advance(1)
@@ -185,32 +191,31 @@ class PlainTraining:
             )
         return diverged
 
-    def step(self, epoch: int, step: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Take one step; give the loss (a scalar) and the predictions [b] before it."""
-        loss, logits = self.forward(epoch, step, inputs, targets)
+        loss, logits = self.forward(epoch, step, batch)
         for parameter in self.params:
             parameter.grad = None  # as `zero_grad` does, but for a record of it for the profiler
         loss.backward()  # type: ignore[no-untyped-call]
         self._set_lr(epoch * self.steps_per_epoch + step)
         self.update()
         task = self.job.recipe.data.task
-        return loss.detach(), task.predictions_in_training(logits.detach(), targets)
+        return loss.detach(), task.predictions_in_training(logits.detach(), batch.targets)
 
-    def forward(
-        self, epoch: int, step: int, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Augment a batch and compute loss and logits under the step's seed."""
+        inputs = batch.inputs
         if self.augment:
             inputs = augment_batch(self.augment, inputs, self.job.seeds, epoch, step)
-        if self.format is torch.channels_last and inputs.ndim == 4:
+        if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
         with autocast(self.job.recipe, self.device):
             logits = self._logits(inputs)
             if not self.checked:
                 data = self.job.recipe.data
-                data.task.check_trainable(logits, targets, data.targets)
-            loss = self.loss(logits, targets)
+                data.task.check_trainable(logits, batch.targets, data.targets)
+            loss = self.loss.of_batch(logits, batch)
         if not self.checked:
             check_loss(loss)
             self.checked = True
@@ -233,18 +238,19 @@ class PlainTraining:
         self.optimizer.load_state_dict(saved.optimizer)
         self.history = list(saved.history)
 
-    def _logits(self, inputs: Tensor) -> Tensor:
+    def _logits(self, inputs: kinds.Batch) -> Tensor:
         try:
-            logits: Tensor = self.model(inputs)
+            logits: Tensor = kinds.answers(kinds.call(self.model, inputs))
         except ValueError as error:
-            if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
+            if kinds.length(inputs) > 1 or "more than 1 value per channel" not in str(error):
                 raise
             raise RecipeError(
                 f"batch_size={self.job.recipe.batch_size} leaves 1 of {len(self.rows)} samples for "
                 "the last batch of an epoch, from which batch norm can't learn: choose another one"
             ) from error
         except RuntimeError as error:
-            if inputs.dtype is not torch.float32 or (wider := other_dtype(self.module)) is None:
+            floats = [t.dtype for t in kinds.tensors(inputs).values() if t.is_floating_point()]
+            if torch.float32 not in floats or (wider := other_dtype(self.module)) is None:
                 raise
             raise RecipeError(
                 f"the model has parameters of {wider} and data are float32 ({error}): build it in "

@@ -7,34 +7,26 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pytest_multiplicity.design import call_with_targets, second_argument, takes_targets_second
+from pytest_multiplicity.design import second_argument
 from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.training.losses import check_loss_of, takes_attributes
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 Augmentation = Callable[[Tensor], Tensor]
 OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant")
 AUGMENTATIONS = ("rand", "trivial")
-_OF_VALUES = (
-    *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss),
-    *(nn.KLDivLoss, nn.PoissonNLLLoss, nn.MultiLabelSoftMarginLoss),
-)
-_FUNCTIONS_OF_VALUES = (
-    *(F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy),
-    *(F.binary_cross_entropy_with_logits, F.kl_div, F.poisson_nll_loss),
-)
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -56,12 +48,16 @@ class Recipe:
         schedule: `"cosine"` (per step, to 0), `"constant"`, or a callable that gives the factor
             on `lr` at a step (from 0): `factor(step)` or `factor(step, steps)`. A second parameter
             with a default is the user's, unless it is named `steps`.
-        loss: `"cross_entropy"`, or a callable `(logits [b, C], targets [b]) -> scalar`; by default
-            the first that the data's task has.
+        loss: `"cross_entropy"`, `"binary_cross_entropy"`, `"mse"`, `"huber"` where the data's task
+            has them, the first by default; or a callable `(logits [b, C], targets [b]) -> scalar`.
+            Its third parameter, where it requires one, gets the attributes of the batch: a dict of
+            tensors [b], floats for numbers, codes for texts (see `Data.attribute_tensors`).
         augment: a torchvision v2 transform (or another callable), drawn anew for every sample, or
             `"rand"` (RandAugment) or `"trivial"` (TrivialAugmentWide) for images in [0, 1].
         precision: `"float32"`; `"tf32"`, which is float32 where a device has no TF32;
             `"bf16"`: autocast, with weights and optimizer in float32.
+        weight: an attribute, 0 or more, that weighs samples: the loss of a batch is the mean
+            weighted by it. A callable `loss` returns that of each sample then, [b].
 
     Raises:
         RecipeError: a value that can't be trained with.
@@ -80,6 +76,7 @@ class Recipe:
     loss: str | Loss | None = None
     augment: str | Augmentation | None = None
     precision: str = "float32"
+    weight: str | None = None
 
     def __post_init__(self) -> None:
         _check_model(self.model)
@@ -99,11 +96,12 @@ class Recipe:
         _check_choice("precision", self.precision, PRECISIONS, None)
         if self.augment is not None:
             _check_choice("augment", self.augment, AUGMENTATIONS, "a torchvision v2 transform")
+            _check_tensors(self.augment, self.data)
         if isinstance(self.augment, str):
             _check_images(self.augment, self.data)
         for name in ("schedule", "loss", "augment"):
             _check_instance(name, getattr(self, name))
-        _check_loss(self.loss, self.data)
+        check_loss_of(self.data, self.loss, self.weight)
 
 
 def _check_model(model: object) -> None:
@@ -118,7 +116,7 @@ def _check_model(model: object) -> None:
 
 def _check_data(data: Any) -> None:
     # Not at the top: worker processes train without it, and would start twice as slowly with it.
-    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.data import Data, kinds
 
     if not isinstance(data, Data):
         raise RecipeError(
@@ -126,6 +124,13 @@ def _check_data(data: Any) -> None:
         )
     if len(data) == 0:
         raise RecipeError("data has no samples to train on")
+    if data.kind in (kinds.FRAME, kinds.LIST):
+        raise RecipeError(
+            f"inputs of {data.name!r} are {kinds.NAMES[data.kind]}, and a recipe trains a module, "
+            "on tensors: train with code of your own, whose model takes them as they are, in a "
+            "family with keep=True, or give the data tensors, a dict or a tuple of them (columns "
+            "by frame.to_numpy(dtype='float32'), texts by their tokenizer)"
+        )
 
 
 def _count(name: str, value: object) -> int:
@@ -168,14 +173,12 @@ def _check_instance(name: str, value: object) -> None:
         )
 
 
-def _check_loss(loss: object, data: Data) -> None:
-    of_values = type(loss) in _OF_VALUES or any(loss is each for each in _FUNCTIONS_OF_VALUES)
-    if of_values and "cross_entropy" in data.task.losses:
-        name = getattr(loss, "__name__", type(loss).__name__)
+def _check_tensors(augment: object, data: Data) -> None:
+    if not data.shape:
         raise RecipeError(
-            f"the loss {name} compares values of one shape, and targets of {data.name!r} are "
-            "classes: give loss='cross_entropy', or a function that makes one-hot rows of them, "
-            "as in lambda logits, targets: F.mse_loss(logits, torch.eye(C)[targets])"
+            f"augment={augment!r} transforms a tensor, and inputs of {data.name!r} are of kind "
+            f"{data.kind!r}: transform them in the module's forward pass, where self.training is "
+            "true"
         )
 
 
@@ -186,6 +189,17 @@ def _check_images(augment: str, data: Data) -> None:
             f"augment={augment!r} is for images of 1 or 3 channels in [0, 1], and the data has "
             f"shape {shape} and bounds {data.bounds}: give your own transform instead"
         )
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Return all that a training depends on but its model, by which the store knows it."""
+    settings = {each.name: getattr(recipe, each.name) for each in fields(recipe)}
+    del settings["model"]
+    if recipe.weight is None:
+        del settings["weight"]
+    if takes_attributes(recipe.loss):
+        settings["categories"] = repr(recipe.data.categories)  # what codes mean
+    return settings
 
 
 def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
@@ -247,13 +261,3 @@ def _custom_factor(schedule: Any, step: int, steps: int) -> float:
         raise RecipeError(
             f"the schedule returned {factor!r} at step {step}: return the factor on lr, a number"
         ) from None
-
-
-def loss_function(recipe: Recipe) -> Loss:
-    """Return the recipe's loss as a function of logits [b, C] and targets [b]."""
-    assert recipe.loss is not None  # which `Recipe` has seen to
-    if isinstance(recipe.loss, str):
-        return recipe.data.task.losses[recipe.loss].of_batch
-    if takes_targets_second(recipe.loss):
-        return recipe.loss  # itself, by which it is known as one that tasks have
-    return functools.partial(call_with_targets, recipe.loss)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import preserved_rng, seed_everything
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import MultiplicityError, RecipeError
 from pytest_multiplicity.store import fingerprint
 
@@ -81,7 +82,7 @@ def snapshot(module: nn.Module) -> Outside:
     return found
 
 
-def learnt(module: nn.Module, before: Outside, inputs: Tensor) -> Outside:
+def learnt(module: nn.Module, before: Outside, inputs: kinds.Batch) -> Outside:
     """Return what changed outside the state dict and is missed in answers, on a batch.
 
     What modules only leave there, such as what they computed last, isn't missed.
@@ -173,13 +174,13 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _answers(module: nn.Module, inputs: Tensor) -> str | None:
+def _answers(module: nn.Module, inputs: kinds.Batch) -> str | None:
     """Return the content of what a module answers in eval mode; None where it fails."""
     modes = [(part, part.training) for part in module.modules()]
     try:
         with preserved_rng(), torch.no_grad():
             seed_everything(0)
-            output = module.eval()(inputs)
+            output = kinds.call(module.eval(), inputs)
         return fingerprint([getattr(output, "logits", output)])
     except Exception:  # it misses what was put back
         return None

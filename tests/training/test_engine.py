@@ -373,11 +373,11 @@ def test_dropout_and_augmentation_draw_the_same_by_every_way(job: Make, images: 
     source = feed(images, CPU)
     together = FusedTraining(jobs, modules(jobs), source, CPU)
     orders = torch.stack([torch.arange(22)] * 4)
-    inputs, targets = next(together.batches(orders))
-    losses, _ = together.forward(1, 2, inputs, targets)
+    batch = next(together.batches(orders))
+    losses, _ = together.forward(1, 2, batch)
     for lane, made in enumerate(jobs):
         alone = PlainTraining(made, modules([made])[0], source, CPU)
-        loss, _ = alone.forward(1, 2, inputs[lane], targets[lane])
+        loss, _ = alone.forward(1, 2, batch.lane(lane))
         torch.testing.assert_close(losses[lane], loss, rtol=1e-5, atol=1e-6)
 
 

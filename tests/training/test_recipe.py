@@ -41,6 +41,7 @@ def test_has_the_signature_of_the_contract() -> None:
         "loss": None,  # the task's
         "augment": None,
         "precision": "float32",
+        "weight": None,
     }
 
 

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 import pytest_multiplicity as pm
 from pytest_multiplicity.design import Built
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training.recipe import build_optimizer, loss_function, lr_factor
+from pytest_multiplicity.training.batches import StepBatch
+from pytest_multiplicity.training.jobs import criterion
+from pytest_multiplicity.training.recipe import build_optimizer, lr_factor
 
 __all__ = ["bench"]
 
@@ -134,12 +136,12 @@ def test_losses(bench, loss):
     logits, targets = torch.eye(2), torch.tensor([0, 1])
     recipe = pm.Recipe(linear, bench.train, epochs=1, loss=loss)
     own = loss(logits) if loss is entropy else loss(logits, target=targets)
-    assert torch.equal(loss_function(recipe)(logits, targets), own)
+    assert torch.equal(criterion(recipe).of_batch(logits, StepBatch(logits, targets, {})), own)
 
 
 def test_a_known_loss_is_itself(bench):
     recipe = pm.Recipe(linear, bench.train, epochs=1, loss=F.cross_entropy)
-    assert loss_function(recipe) is F.cross_entropy
+    assert criterion(recipe).known is recipe.data.task.losses["cross_entropy"]
 
 
 @pytest.mark.parametrize(
