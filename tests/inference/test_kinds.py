@@ -30,7 +30,7 @@ class Words(nn.Module):
 
 
 class Pair(Words):
-    def forward(self, x, ids):
+    def forward(self, x, ids):  # type: ignore[override]
         return super().forward(ids, x)
 
 
@@ -62,7 +62,7 @@ def test_several_tensors_are_evaluated_side_by_side(kind, inputs):
 
 
 class Writing(Words):
-    def forward(self, ids, x):
+    def forward(self, ids, x):  # type: ignore[override]
         x.zero_()
         return super().forward(ids, x)
 
