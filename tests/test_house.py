@@ -26,6 +26,7 @@ STAGES = (
     "training",
     "keeping",
     "inference",
+    "reach",
     "evaluation",
     "findings",
     "report",

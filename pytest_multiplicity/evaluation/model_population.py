@@ -70,7 +70,7 @@ class ModelPopulation:
         for data in {id(d): d for d in models.made.data}.values():
             leakage.use(TRAINING, data)
         self.data_by_name: dict[str, Data] = {}  # what was measured on
-        self._names = names  # data set name -> fingerprint, shared by all families of the run
+        self.names = names  # data set name -> fingerprint, shared by all families of the run
         self._contents: dict[str, Content] = {}  # of names of interventions and of measures
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
@@ -278,7 +278,7 @@ class ModelPopulation:
     def _known(self, data: Data | str, under: Under) -> Asked:
         asked = ask(data, under)
         content = " ".join([asked.data.fingerprint, *map(repr, asked.task.judgement)])
-        if self._names.setdefault(asked.data.name, content) != content:
+        if self.names.setdefault(asked.data.name, content) != content:
             raise DataError(
                 f"two data sets of this run are named {asked.data.name!r} and differ in content: "
                 "give each a name of its own"

@@ -1,5 +1,8 @@
+from .answers import tensor_of as tensor_of
 from .counts import Counts as Counts
 from .counts import Foreseen as Foreseen
+from .estimators import Estimator as Estimator
+from .infer import Model as Model
 from .loaded import each_its_own as each_its_own
 from .logits import Logits as Logits
 from .logits import Reader as Reader

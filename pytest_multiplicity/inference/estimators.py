@@ -31,12 +31,12 @@ class Estimator:
     """Asks an estimator about batches: log-probabilities, scores, or what it predicts."""
 
     def __init__(self, fitted: Any) -> None:
-        self._fitted = fitted
+        self.fitted = fitted
 
     def __call__(self, batch: Any) -> Any:
         """Return a `ByClass` where it knows classes, log-odds of labels, or what it predicts."""
         inputs = batch.detach().cpu().numpy() if isinstance(batch, Tensor) else batch
-        classes: Any = getattr(self._fitted, "classes_", None)
+        classes: Any = getattr(self.fitted, "classes_", None)
         with np.errstate(divide="ignore", invalid="ignore"):  # a pure leaf's are infinite
             sure = self._log_probabilities(inputs)
             if isinstance(sure, list):  # of each label by itself
@@ -45,30 +45,30 @@ class Estimator:
                 return sure - np.log1p(-np.exp(sure))
         found = self._scores(inputs, classes) if sure is None else sure
         if found is None or (classes is not None and found.shape[1] != len(classes)):
-            said = self._fitted.predict(inputs)  # as where scores are of pairs of classes
+            said = self.fitted.predict(inputs)  # as where scores are of pairs of classes
             return said if classes is None else np.asarray(said, dtype=object)  # names of classes
         known = range(found.shape[1]) if classes is None else classes
         return ByClass(torch.from_numpy(np.ascontiguousarray(found)), list(known))
 
     def _log_probabilities(self, inputs: Any) -> Any:
         """Return them `[b, C]`, or a list of such, one for each label; None where it has none."""
-        if hasattr(self._fitted, "predict_log_proba"):
-            return self._fitted.predict_log_proba(inputs)
-        if not hasattr(self._fitted, "predict_proba"):
+        if hasattr(self.fitted, "predict_log_proba"):
+            return self.fitted.predict_log_proba(inputs)
+        if not hasattr(self.fitted, "predict_proba"):
             return None
-        sure = self._fitted.predict_proba(inputs)
+        sure = self.fitted.predict_proba(inputs)
         return [np.log(each) for each in sure] if isinstance(sure, list) else np.log(sure)
 
     def _tells_labels(self, sure: Any) -> bool:
         """Return whether these are of labels, of which a sample may have several."""
         sums = np.exp(sure).sum(axis=1)
-        return bool(getattr(self._fitted, "multilabel_", False) or (abs(sums - 1) > ROUNDING).any())
+        return bool(getattr(self.fitted, "multilabel_", False) or (abs(sums - 1) > ROUNDING).any())
 
     def _scores(self, inputs: Any, classes: Any) -> Any:
         """Return scores `[b, C]` with a column per class; None where it only predicts."""
-        if not hasattr(self._fitted, "decision_function") or classes is None:
+        if not hasattr(self.fitted, "decision_function") or classes is None:
             return None
-        found = self._fitted.decision_function(inputs)
+        found = self.fitted.decision_function(inputs)
         return np.stack([np.zeros_like(found), found], axis=1) if found.ndim == 1 else found
 
 

@@ -16,3 +16,6 @@ from .regression import Regression as Regression
 from .task import Loss as Loss
 from .task import Task as Task
 from .task import Vote as Vote
+from .turning import MOST_WAYS as MOST_WAYS
+from .turning import Turning as Turning
+from .turning import Ways as Ways

@@ -18,6 +18,7 @@ from pytest_multiplicity.tasks import doubts, losses, matching
 from pytest_multiplicity.tasks.labels import BOOLS
 from pytest_multiplicity.tasks.plain import check_whole, of_class, refuse_tolerance
 from pytest_multiplicity.tasks.task import Vote
+from pytest_multiplicity.tasks.turning import TurnClasses
 
 CERTAIN = float(np.finfo(np.float32).max)
 
@@ -44,6 +45,11 @@ class Classification:
     def identity(self) -> tuple[object, ...]:
         """The names, where they are more than the indices."""
         return () if self.names in (None, BOOLS) else ("classes", self.names)
+
+    @property
+    def turning(self) -> TurnClasses:
+        """Classes turn to their runners-up."""
+        return TurnClasses()
 
     @property
     def judgement(self) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from pytest_multiplicity.statistics import Codes, Said, within_samples
 from pytest_multiplicity.tasks import losses
 from pytest_multiplicity.tasks.plain import Plain, check_shape, check_whole, of_class
 from pytest_multiplicity.tasks.task import Vote
+from pytest_multiplicity.tasks.turning import TurnLabels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Multilabel(Plain):
     kept_as: ClassVar = torch.int8
     definitions: ClassVar = MappingProxyType({"accuracy": "accuracy_of_labels"})
     losses: ClassVar = losses.OF_LABELS
+
+    @property
+    def turning(self) -> TurnLabels:
+        """Labels turn one by one."""
+        return TurnLabels()
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets as CPU int64 `[n, k]` of 0 and 1."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
 from pytest_multiplicity.statistics import DEFINITIONS, Said
+from pytest_multiplicity.tasks.turning import Turning
 
 
 class Plain:
@@ -37,6 +38,11 @@ class Plain:
     def compares(self) -> bool:
         """True: equal or not."""
         return True
+
+    @property
+    def turning(self) -> Turning | None:
+        """None: outputs mean nothing by themselves."""
+        return None
 
     @property
     def judgement(self) -> tuple[Any, ...]:

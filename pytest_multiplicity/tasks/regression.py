@@ -17,6 +17,7 @@ from pytest_multiplicity.statistics import Values
 from pytest_multiplicity.tasks import losses
 from pytest_multiplicity.tasks.plain import Plain, check_finite, check_shape
 from pytest_multiplicity.tasks.task import Vote
+from pytest_multiplicity.tasks.turning import TurnValues
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Regression(Plain):
     def compares(self) -> bool:
         """Whether there is a tolerance."""
         return self.tolerance is not None
+
+    @property
+    def turning(self) -> TurnValues | None:
+        """Values move beyond the tolerance; None without one."""
+        return None if self.tolerance is None else TurnValues(self.tolerance)
 
     @property
     def judgement(self) -> tuple[Any, ...]:

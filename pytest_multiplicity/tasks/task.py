@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_multiplicity.statistics import Said
+    from pytest_multiplicity.tasks.turning import Turning
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,10 @@ class Task(Protocol):
     @property
     def has_accuracy(self) -> bool:
         """Whether predictions can be right."""
+
+    @property
+    def turning(self) -> Turning | None:
+        """How outputs of a last layer turn a prediction; None where that has no meaning."""
 
     def check_targets(self, targets: Tensor, name: str) -> Tensor:
         """Return the targets of the data set `name` in the form that `Data` keeps.

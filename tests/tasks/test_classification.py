@@ -28,6 +28,7 @@ ASKED = {
     "interventions/noise.py": "the closed form of noise on logits",
     "interventions/pgd.py": "the slope of its own loss on logits, and how many classes to aim at",
     "inference/choice.py": "any sum of logits, to have a gradient of",
+    "reach/head.py": "what a network may do after its last layer",
     # Numbers of any kind.
     "evaluation/membership.py": "the best of several thresholds",
     "statistics/doubt.py": "the hardest of several comparisons",

@@ -1,0 +1,90 @@
+"""What can be built upon survivors: models as good that nobody trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.copies import distinct
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.evaluation.reaching import Reaching
+    from pytest_multiplicity.inference import Under
+
+
+class BuiltUpon(Sequence[Candidate]):
+    """Candidates of which others are made: `Survivors`."""
+
+    _population: Population
+    _indices: list[int]
+
+    def _need(self, count: int) -> None:
+        raise NotImplementedError
+
+    def _said(self, data: Data, under: Under) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    def reachable(
+        self, data: Data, select: Data, within: float = 0.01, train: Data | None = None
+    ) -> pd.DataFrame:
+        """Per sample, whether a model as good that nobody trained would answer it otherwise.
+
+        The model differs from a survivor in its last layer only. It is built and measured: it
+        scores at most `within` below the best survivor on `select`, and answers the sample as no
+        survivor does. It is aimed at that one sample: say reachable, not arbitrary.
+
+        Columns: `reachable`; `to`, the answer it can be turned to; `cost`, the loss that this takes
+        as measured, `score` on `select` and `fresh` on `data` of that model, its `base`, a
+        survivor; and `arbitrary`, where survivors themselves differ. `attrs` say which loss is
+        meant.
+
+        Args:
+            data: whose samples are looked at.
+            select: what the models are as good on; other samples than those of `data`.
+            within: how far below the best survivor a model may score, 0 or more.
+            train: whose loss is meant. By default the recipe's own data; of models without a recipe
+                it is `select`.
+
+        Raises:
+            MeasurementError: a survivor has no linear last layer, answers were recorded, or data
+                have no accuracy.
+        """
+        return self._reaching(data, select, within, train).frame()
+
+    def twin(
+        self,
+        data: Data,
+        row: int,
+        select: Data,
+        within: float = 0.01,
+        train: Data | None = None,
+    ) -> Candidate:
+        """Return the model that `reachable` tells of, for the sample at position `row`.
+
+        It is a candidate: with its `module`, to be measured and shipped. Raises MeasurementError
+        where the sample isn't reachable.
+        """
+        return self._reaching(data, select, within, train).twin(row)
+
+    def _reaching(self, data: Data, select: Data, within: float, train: Data | None) -> Reaching:
+        from pytest_multiplicity.evaluation.model_population import ModelPopulation
+        from pytest_multiplicity.evaluation.reaching import Reaching
+
+        self._need(1)
+        if not isinstance(self._population, ModelPopulation):
+            raise MeasurementError(
+                "reachable needs models whose last layer can be changed, and these are recorded: "
+                "have the family's function return the models"
+            )
+        said = self._said(data, None)
+        once = distinct(said, lambda position: self[position].logits(data))
+        indices = [self._indices[position] for position in once]
+        return Reaching(self._population, indices, said[once], data, select, within, train)

@@ -1,0 +1,7 @@
+from .base import Base as Base
+from .base import Inverses as Inverses
+from .base import OnData as OnData
+from .head import head_of as head_of
+from .parts import Head as Head
+from .search import Found as Found
+from .search import Reach as Reach

@@ -1,0 +1,230 @@
+"""The loss around a last layer's weights: its gradient, its Hessian, and the inverse of that.
+
+With outputs z = W phi and the mean loss of n samples, the gradient is mean_i g_i (x) phi_i and the
+Hessian mean_i A_i (x) phi_i phi_i', where g_i and A_i are the loss's derivatives at z_i; weight
+decay adds its own. The step that turns v = d (x) phi is u = H^-1 v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.errors import MeasurementError
+
+DAMPING = 1e-4  # added to the decay: without, the softmax's Hessian is singular always
+MOST_UNKNOWNS = 6_000  # of a Hessian that is held as a whole: 288 MB
+MOST_CURVATURE = 1 << 27  # numbers of the A_i of conjugate gradients: 1 GiB
+MOST_AT_ONCE = 64  # right-hand sides of these
+PRECISE, MOST_STEPS = 1e-8, 500  # of conjugate gradients
+
+LossOf = Callable[[Tensor, Tensor], Tensor]
+"""Outputs `[n, k]` and targets `[n, ...]` -> the mean loss."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The derivatives of each sample's loss by its outputs: `g` `[n, k]` and `A` `[n, k, k]`."""
+
+    first: Tensor
+    second: Tensor
+
+
+def slopes(loss: LossOf, outputs: Tensor, targets: Tensor) -> Slopes:
+    """Return the derivatives of a mean loss, times n, whatever the loss is."""
+    n, k = outputs.shape
+    if n * k * k > MOST_CURVATURE:
+        raise MeasurementError(
+            f"{n:,} training samples of {k:,} outputs take too much memory: give train= fewer "
+            "samples"
+        )
+    z = outputs.detach().clone().requires_grad_()
+    (first,) = torch.autograd.grad(loss(z, targets), z, create_graph=True)
+    second = torch.zeros(n, k, k, dtype=z.dtype, device=z.device)
+    for c in range(k if first.requires_grad else 0):
+        (row,) = torch.autograd.grad(first[:, c].sum(), z, retain_graph=True, allow_unused=True)
+        second[:, c] = 0 if row is None else n * row
+    return Slopes(n * first.detach(), second)
+
+
+def gradient(slopes: Slopes, features: Tensor, weights: Tensor, decay: float) -> Tensor:
+    """Return the loss's gradient by the weights, `[k, F]`."""
+    return slopes.first.T @ features / len(features) + decay * weights
+
+
+def hessian(curvature: Tensor, features: Tensor, decay: float) -> Tensor:
+    """Return the loss's Hessian by the weights with damping, `[k F, k F]`.
+
+    Args:
+        curvature: the second derivatives by outputs, `[n, k, k]`.
+        features: `[n, F]`.
+        decay: of the weights.
+    """
+    n, k, width = len(features), curvature.shape[1], features.shape[1]
+    whole = features.new_zeros(k, width, k, width)
+    for c in range(k):
+        for e in range(c, k):
+            block = features.T @ (features * curvature[:, c, e, None]) / n
+            whole[c, :, e] = block
+            whole[e, :, c] = block.T
+    square = whole.reshape(k * width, k * width)
+    square.diagonal().add_(decay + DAMPING)
+    return square
+
+
+class Inverse(Protocol):
+    """Applies the inverse of a Hessian to `v = direction (x) phi`, of many `phi` at once."""
+
+    @property
+    def said(self) -> str:
+        """Which form it has, in words."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
+        """Return `v' H^-1 v` for features `[b, F]` and one direction `[k]`: `[b]`."""
+
+    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+        """Return `H^-1 v`, `[b, k, F]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All of the inverse, `[k, F, k, F]`."""
+
+    inverse: Tensor
+    said: str = "the whole Hessian"
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.inverse.nbytes
+
+    def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        middle = torch.einsum("c,cfeg,e->fg", direction, self.inverse, direction)
+        return ((features @ middle) * features).sum(1)
+
+    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        k, width = self.inverse.shape[:2]
+        used = direction.nonzero().flatten()  # mostly two of the classes
+        side = torch.einsum("c,cfeg->feg", direction[used], self.inverse[used])
+        return (features @ side.reshape(width, k * width)).reshape(-1, k, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The inverse where outputs don't act on each other: a block for each, `[k, F, F]`."""
+
+    inverse: Tensor
+    said: str = "the Hessian of each output by itself"
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.inverse.nbytes
+
+    def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        middle = torch.einsum("c,cfg->fg", direction**2, self.inverse)
+        return ((features @ middle) * features).sum(1)
+
+    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        return torch.einsum("bf,c,cfg->bcg", features, direction, self.inverse)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Conjugate gradients on Hessian products, where the Hessian doesn't fit."""
+
+    curvature: Tensor
+    features: Tensor
+    ridge: float
+    said: str = "conjugate gradients on Hessian products"
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.curvature.nbytes
+
+    def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        found = [
+            torch.einsum("bkf,k,bf->b", self.steps(each, direction), direction, each)
+            for each in torch.split(features, MOST_AT_ONCE)
+        ]
+        return torch.cat(found)
+
+    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`. Raises MeasurementError where it doesn't converge."""
+        wanted = direction[None, :, None] * features[:, None, :]  # [b, k, F]
+        found, rest = torch.zeros_like(wanted), wanted.clone()
+        scale = self._scale()
+        ahead = rest / scale
+        towards, now = ahead.clone(), (rest * ahead).sum((1, 2))
+        enough = PRECISE**2 * (wanted * wanted / scale).sum((1, 2))
+        for _ in range(MOST_STEPS):
+            if bool((now <= enough).all()):
+                return found
+            product = self._times(towards)
+            along = now / (towards * product).sum((1, 2)).clamp_min(torch.finfo(now.dtype).tiny)
+            found += along[:, None, None] * towards
+            rest -= along[:, None, None] * product
+            ahead = rest / scale
+            after = (rest * ahead).sum((1, 2))
+            towards = ahead + (after / now.clamp_min(1e-300))[:, None, None] * towards
+            now = after
+        raise MeasurementError(
+            f"the Hessian of a last layer of {wanted[0].numel():,} weights is nearly singular: "
+            f"conjugate gradients did not converge in {MOST_STEPS} steps; scale its features"
+        )
+
+    def _times(self, vectors: Tensor) -> Tensor:
+        """Return `H V` of vectors `[b, k, F]`."""
+        outputs = torch.einsum("bkf,nf->bnk", vectors, self.features)
+        bent = torch.einsum("nkc,bnc->bnk", self.curvature, outputs)
+        back = torch.einsum("bnk,nf->bkf", bent, self.features) / len(self.features)
+        return back + self.ridge * vectors
+
+    def _scale(self) -> Tensor:
+        """Return the diagonal of the Hessian, `[k, F]`: what conditions it."""
+        own = self.curvature.diagonal(dim1=1, dim2=2).clamp_min(0)
+        return own.T @ self.features**2 / len(self.features) + self.ridge
+
+
+def inverse_of(
+    curvature: Tensor, features: Tensor, decay: float, name: str, most: int = MOST_UNKNOWNS
+) -> Inverse:
+    """Return the inverse of the Hessian in the form that fits.
+
+    Raises:
+        MeasurementError: it is singular for numbers of this precision.
+    """
+    k, width = curvature.shape[1], features.shape[1]
+    diagonal = curvature.diagonal(dim1=1, dim2=2)
+    if bool((curvature == torch.diag_embed(diagonal)).all()) and width <= most:
+        parts = [hessian(diagonal[:, c, None, None], features, decay) for c in range(k)]
+        return Blocks(torch.stack([_inverted(each, name) for each in parts]))
+    if k * width <= most:
+        square = _inverted(hessian(curvature, features, decay), name)
+        return Whole(square.reshape(k, width, k, width))
+    return Gradients(curvature, features, decay + DAMPING)
+
+
+def _inverted(square: Tensor, name: str) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(square)
+    if int(failed):
+        raise MeasurementError(
+            f"the Hessian of {name}'s last layer is singular: its features are of very different "
+            f"sizes (their largest second moment is {float(square.diagonal().max()):.3g}), or its "
+            "loss is not convex in the outputs; scale the features, or give train= other data"
+        )
+    return torch.cholesky_inverse(factor)

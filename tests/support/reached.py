@@ -1,0 +1,129 @@
+"""Small families to build on, one of each task, and a second way to build what is claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn import datasets
+from torch import nn
+
+import pytest_multiplicity as pm
+from pytest_multiplicity.evaluation.survivors import Survivors
+
+Array = npt.NDArray[Any]
+CASES = ("digits", "cancer", "one logit", "labels", "diabetes")
+
+
+class Case(NamedTuple):
+    """Three data sets, and a network for them."""
+
+    train: pm.Data
+    select: pm.Data
+    report: pm.Data
+    network: Callable[[], nn.Module]
+    loss: str | None = None
+    lr: float = 0.02
+
+
+def case(name: str, size: int = 150) -> Case:
+    """Return what is made of one of scikit-learn's data sets."""
+    load = {"digits": "digits", "labels": "digits", "diabetes": "diabetes"}
+    raw = getattr(datasets, f"load_{load.get(name, 'breast_cancer')}")()
+    inputs = (raw.data - raw.data.mean(0)) / (raw.data.std(0) + 1e-9)
+    targets: Any = raw.target
+    settings: dict[str, Any] = {}
+    if name == "labels":
+        targets = np.column_stack([targets % 2, targets > 4, np.isin(targets, [2, 3, 5, 7])])
+        targets = targets.astype(int)
+    if name == "diabetes":
+        targets = ((targets - targets.mean()) / targets.std()).astype("float32")
+        settings = {"tolerance": 1.0}
+    outputs = {"digits": 10, "cancer": 2, "labels": 3}.get(name, 1)
+    order = np.random.default_rng(0).permutation(len(inputs))
+    if name == "diabetes":
+        size = min(size, 140)
+
+    def part(which: int) -> pm.Data:
+        rows = order[which * size : (which + 1) * size]
+        names = ["train", "select", "report"]
+        given = torch.tensor(inputs[rows], dtype=torch.float32)
+        return pm.Data(given, targets[rows], name=names[which], bounds=None, **settings)
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs.shape[1], 12), nn.ReLU(), nn.Linear(12, outputs))
+
+    loss = "binary_cross_entropy" if name == "one logit" else None
+    return Case(part(0), part(1), part(2), network, loss)
+
+
+def survivors(bench: Any, case: Case, seeds: int = 3, **settings: Any) -> Survivors:
+    """Train some networks, all of which survive."""
+    wanted = {"epochs": 25, "batch_size": 32, "optimizer": "adam", "weight_decay": 1e-3}
+
+    def recipe(config: Any) -> pm.Recipe:
+        return pm.Recipe(
+            case.network, case.train, lr=case.lr, loss=case.loss, **{**wanted, **settings}
+        )
+
+    population = bench.family(recipe, default={"net": "mlp"}, vary={}, seeds=seeds)
+    return Survivors(population, range(seeds))
+
+
+def probabilities(outputs: Array) -> Array:
+    """Return the softmax of outputs `[n, k]`."""
+    sure = np.exp(outputs - outputs.max(1, keepdims=True))
+    return sure / sure.sum(1, keepdims=True)
+
+
+def curvatures(name: str, outputs: Array, targets: Array) -> Array:
+    """Return the second derivatives of each sample's loss, `[n, k, k]`, by hand."""
+    n, k = outputs.shape
+    if name in ("digits", "cancer"):
+        sure = probabilities(outputs)
+        return np.stack([np.diag(p) - np.outer(p, p) for p in sure])
+    if name == "diabetes":
+        return np.full((n, 1, 1), 2.0)
+    sure = 1 / (1 + np.exp(-outputs))
+    return np.stack([np.diag(p * (1 - p)) / k for p in sure])
+
+
+def head(module: Any, data: pm.Data) -> tuple[Array, Array]:
+    """Return features with a one, `[n, F]`, and weights `[k, F]`, float64."""
+    with torch.no_grad():
+        features = module[:-1](data.inputs).double().numpy()
+    last = module[-1]
+    weights = torch.cat([last.weight, last.bias[:, None]], dim=1).double().numpy()
+    return np.column_stack([features, np.ones(len(features))]), weights
+
+
+def rebuilt(name: str, module: Any, case: Case, row: int, change: Array) -> Array:
+    """Return the weights that turn a sample, by a dense solve of the whole system.
+
+    `change` `[k]` is how the sample's outputs changed in the model that is to be rebuilt: along it
+    the one with the least loss is unique.
+    """
+    features, weights = head(module, case.train)
+    outputs = features @ weights.T
+    n, width = features.shape
+    k = len(weights)
+    hessian = np.zeros((k * width, k * width))
+    for phi, bend in zip(
+        features, curvatures(name, outputs, case.train.targets.numpy()), strict=True
+    ):
+        hessian += np.kron(bend, np.outer(phi, phi)) / n
+    hessian += (1e-3 + 1e-4) * np.eye(k * width)
+    own = head(module, case.report)[0][row]
+    v = np.kron(change, own)
+    u = np.linalg.solve(hessian, v)
+    return weights + (u / (v @ u)).reshape(k, width)
+
+
+def rows_of(frame: pd.DataFrame, most: int) -> Sequence[int]:
+    """Return some reachable rows, spread over all."""
+    found = np.flatnonzero(frame.reachable)
+    return found[:: max(1, len(found) // most)][:most].tolist()
