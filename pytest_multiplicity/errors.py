@@ -76,10 +76,14 @@ class Attempt:
 
     The failure tells of its attempt, so that a report can show it once and refer to it from then
     on: `failed_attempt`.
+
+    Args:
+        what: is tried.
+        again: after an error, too: only what a test's time limit cuts off isn't tried again.
     """
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, *, again: bool = False) -> None:
+        self.what, self._again = what, again
         self.shown: str | None = None  # where the failure was reported
         self._failure: BaseException | None = None
         self._trace: TracebackType | None = None
@@ -92,7 +96,7 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        if error is None or isinstance(error, STOPPED):
+        if error is None or isinstance(error, (STOPPED, Exception) if self._again else STOPPED):
             return
         if not isinstance(error, Exception):  # a test's time is over, as pytest-timeout says it
             error.add_note(f"while {self.what}: {CUT_OFF}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import StalledError, as_new, named, watched
-from pytest_multiplicity.errors import DataError, MeasurementError, guarded
+from pytest_multiplicity.errors import Attempt, DataError, MeasurementError, guarded
 from pytest_multiplicity.inference.answers import toward
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import size_of
@@ -44,6 +44,7 @@ class Logits:
             self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
+        self._attempts: dict[str, Attempt] = {}  # at data and interventions
         self._forms: dict[int, str] = {}  # in which candidates were evaluated last
         self._odd: dict[int, str] = {}  # what is said of the answers that were computed last
         self.searching = False
@@ -106,8 +107,9 @@ class Logits:
         what = f"{self._models.name}: {where}"
         if where in self._given_up:
             raise StalledError(what, self._machine.patience)
+        attempt = self._attempts.setdefault(where, Attempt(f"evaluating {what}", again=True))
         batches = -(-len(asked.source) // BATCH)
-        with self._machine.progress.task(what, len(missing) * batches) as task:
+        with attempt, self._machine.progress.task(what, len(missing) * batches) as task:
             waiting = deque(self._chunks([i for i in missing if i not in self._stalled]))
             while waiting:
                 chunk = waiting.popleft()

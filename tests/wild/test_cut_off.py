@@ -47,6 +47,47 @@ def test_who_comes_after_a_timeout_does_not_wait_again(pytester):
     assert said.count("building candidate failed, see test_a.py::test_a[default-seed0]") >= 5
 
 
+SLOW = """
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import pytest_multiplicity as pm
+
+@pytest.fixture(scope="session")
+def d():
+    return pm.Data(torch.rand(8, 2), torch.arange(8) % 2, name="d")
+
+@pm.family(seeds=3)
+def candidate(config):
+    def answers(inputs):
+        with Path("called.txt").open("a") as file:
+            file.write(".")
+        time.sleep(30)
+    return answers
+"""
+
+
+def test_who_comes_after_an_evaluation_that_was_cut_off_does_not_wait_again(pytester):
+    pytest.importorskip("pytest_timeout")
+    pytester.makeconftest(SLOW)
+    pytester.makepyfile(test_a=SPECS)
+    result = pytester.runpytest_inprocess("-p", "no:randomly", "--timeout=3")
+    assert (pytester.path / "called.txt").read_text() == "."
+    said = result.stdout.str()
+    assert "give that test more time" in said
+    assert "evaluating candidate: d failed, see test_a.py::test_a[default-seed0]" in said
+
+
+def test_after_an_error_an_evaluation_is_tried_again():
+    attempt = Attempt("evaluating", again=True)
+    with pytest.raises(ValueError, match="nan"), attempt:
+        raise ValueError("nan")
+    with attempt:
+        pass
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_who_stops_everything_may_begin_again(error):
     attempt = Attempt("training")
