@@ -30,7 +30,7 @@ from pytest_multiplicity.compute import (
 )
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.inference.executors import Alone, Model, Unit, made
-from pytest_multiplicity.inference.form import IN_TURN, Batch, Demand, Form
+from pytest_multiplicity.inference.form import IN_TURN, Alike, Batch, Demand, Form
 from pytest_multiplicity.store import fingerprint
 
 LANES = (FEWEST_LANES, 8, 16)  # side by side: more give no more speed
@@ -76,25 +76,35 @@ class Forms:
             self._structures[model] = structure_of(model)
         return self._structures[model]
 
-    def of(self, model: Model, batch: Batch, demand: Demand) -> Form:
-        """Return the form for models of a structure on inputs of a shape."""
-        known = self.structure(model)
-        if known is None or not demand.joint or not kinds.tensors(batch.inputs):
-            return _in_turn(model, batch.inputs, demand)
-        assert isinstance(model, nn.Module)
-        key = known, kinds.signature(batch.inputs), demand
-        if key not in self._known:
-            with preserved_rng(), threads(1):
-                self._known[key] = self._found(model, known, batch, demand)
-        return self._known[key]
+    def of(self, models: Sequence[Model], batch: Batch, demand: Demand) -> Iterator[Alike]:
+        """Put models of one structure together, with their form on inputs of a shape."""
+        alike: dict[str | None, list[int]] = {}
+        for position, model in enumerate(models):
+            alike.setdefault(self.structure(model) or f"model {position}", []).append(position)
+        for positions in alike.values():
+            model = models[positions[0]]
+            known = self.structure(model)
+            if known is None or not demand.joint or not kinds.tensors(batch.inputs):
+                yield tuple(positions), _in_turn(model, batch.inputs, demand)
+                continue
+            assert isinstance(model, nn.Module)
+            key = known, kinds.signature(batch.inputs), demand
+            if key not in self._known:
+                with preserved_rng(), threads(1):
+                    self._known[key] = self._found(model, known, batch, demand)
+            yield tuple(positions), self._known[key]
 
     def _found(self, module: nn.Module, known: str, batch: Batch, demand: Demand) -> Form:
         generator = torch.Generator().manual_seed(0)
         try:
             inputs = _drawn_inputs(batch, generator)
             modules = [_drawn(module, generator) for _ in range(LANES[-1])]
-            with drawing_nothing():
-                form = _manners(modules[0], kinds.slices(inputs, SIZES[-1]))
+            some = kinds.slices(inputs, SIZES[-1])
+            met = kinds.copied(some)
+            with drawing_nothing(), torch.no_grad():
+                kinds.call(modules[0], met)
+                interact = _samples_interact(modules[0], some)
+            form = Form(copies=_differ(met, some), whole=interact)
             if form.whole:
                 return form
             check = _Check(modules, inputs, form, gradients=demand.gradients)
@@ -127,14 +137,10 @@ def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
         return IN_TURN
 
 
-def _manners(module: nn.Module, inputs: kinds.Batch) -> Form:
-    """Find out whether a module writes into its inputs, and whether its samples interact."""
-    met = kinds.copied(inputs)
-    with torch.no_grad():
-        kinds.call(module, met)
-    pairs = zip(kinds.tensors(met).values(), kinds.tensors(inputs).values(), strict=True)
-    written = not all(torch.equal(*pair) for pair in pairs)
-    return Form(copies=written, whole=_samples_interact(module, inputs))
+def _differ(met: kinds.Batch, given: kinds.Batch) -> bool:
+    """Say whether a module wrote into the inputs that it met."""
+    pairs = zip(kinds.tensors(met).values(), kinds.tensors(given).values(), strict=True)
+    return not all(torch.equal(*pair) for pair in pairs)
 
 
 def _samples_interact(model: Model, inputs: kinds.Batch) -> bool:

@@ -65,6 +65,8 @@ class Form:
 
 IN_TURN = Form(in_turn=True, copies=True)
 
+Alike = tuple[tuple[int, ...], Form]  # positions of models, and the form that they are evaluated in
+
 
 @dataclass(frozen=True)
 class Demand:

@@ -19,12 +19,10 @@ from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import Model as Model
 from pytest_multiplicity.inference.executors import Shelf, Unit
-from pytest_multiplicity.inference.form import Batch, Demand, Form, Step
+from pytest_multiplicity.inference.form import Alike, Batch, Demand, Form, Step
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
-
-Alike = tuple[tuple[int, ...], Form]  # positions of models, and the form that they are evaluated in
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Infer:
         steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
         batches = (self._batch(data, start, under, steps) for start in starts)
         first = next(batches)
-        self.alike[:] = alike or self._forms_of(models, first, Demand.of(steps))
+        self.alike[:] = alike or self.forms.of(models, first, Demand.of(steps))
         cores = self.cores or torch.get_num_threads()
         columns = self._columns(models, cores, len(starts))
         with at_once(cores) as beside:
@@ -113,15 +111,6 @@ class Infer:
         self.counts.intervened += bool(leading)
         targets = data.targets[rows].to(self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
-
-    def _forms_of(self, models: Sequence[Model], batch: Batch, demand: Demand) -> Iterator[Alike]:
-        """Put modules of one structure together, with their form."""
-        alike: dict[str | None, list[int]] = {}
-        for position, model in enumerate(models):
-            known = self.forms.structure(model)
-            alike.setdefault(known or f"model {position}", []).append(position)
-        for positions in alike.values():
-            yield tuple(positions), self.forms.of(models[positions[0]], batch, demand)
 
     def _columns(self, models: Sequence[Model], cores: int, batches: int) -> list[list[Piece]]:
         """Return the pieces that compute a batch, once for each batch that is computed at once.

@@ -33,8 +33,9 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.form import Alike
 from pytest_multiplicity.inference.given import frozen
-from pytest_multiplicity.inference.infer import BATCH, Alike, Infer, Model
+from pytest_multiplicity.inference.infer import BATCH, Infer, Model
 from pytest_multiplicity.interventions import Chain
 
 PAYS = 4.0  # seconds that the rest of an evaluation would take here

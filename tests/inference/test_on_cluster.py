@@ -76,7 +76,7 @@ def models():
 @pytest.fixture
 def infer():
     made = Infer(CPU, Counts(), Forms(CPU, lambda structure: 9))
-    made.forms.of = lambda model, batch, demand: Form(Arithmetic(fused=True), (4, 8))
+    made.forms._found = lambda *_: Form(Arithmetic(fused=True), (4, 8))
     return made
 
 
@@ -122,7 +122,7 @@ def test_callables_stay_here(models, data, infer, cluster, always):
 
 
 def test_what_may_mind_threads_stays_here(models, data, infer, cluster, always):
-    infer.forms.of = lambda model, batch, demand: IN_TURN
+    infer.forms._found = lambda *_: IN_TURN
     before = cluster.tasks
     got = FarInfer(infer, cluster, 0.0)(models[:2], data, chain(None), lambda pairs: None)
     assert len(got) == 2
@@ -145,7 +145,7 @@ def test_what_cannot_be_sent_is_computed_here(models, data, infer, cluster, alwa
             raise TypeError("not on a journey")
 
     stuck = frozen(Stuck(), CPU)
-    infer.forms.of = lambda model, batch, demand: Form()
+    infer.forms._found = lambda *_: Form()
     got = FarInfer(infer, cluster, 0.0)([stuck], data, chain(None), lambda pairs: None)
     expected = infer([models[0]], data, chain(None), lambda pairs: None)
     assert torch.equal(got[0], expected[0])
@@ -160,7 +160,7 @@ def test_a_network_that_kills_workers_is_an_error(data, infer, cluster, always):
                 os._exit(1)
             return super().forward(batch.flatten(1))
 
-    infer.forms.of = lambda model, batch, demand: Form()
+    infer.forms._found = lambda *_: Form()
     far = FarInfer(infer, cluster, 0.0)
     with pytest.raises(EvaluationError, match=r"killed a worker process twice \(exit status"):
         far([frozen(Deadly(36, 3), CPU)], data, chain(None), lambda pairs: None)

@@ -102,7 +102,7 @@ def inferring():
     def made(form=None, declared=35):
         infer = Infer(CPU, Counts(), Forms(CPU, lambda structure: declared))
         if form is not None:
-            infer.forms.of = lambda *_: form
+            infer.forms._found = lambda *_: form
         return infer
 
     return made
@@ -294,14 +294,18 @@ def test_whatever_is_asked_first(name, under, trained, digits, inferring):
 def test_small_networks_are_fused_and_large_ones_are_not(trained, digits, inferring):
     batch = Batch(digits.inputs[:9], digits.targets[:9], torch.arange(9), digits)
     demand = Demand(gradients=False, joint=True)
-    of = inferring().forms.of
+    forms = inferring().forms
+
+    def of(model: nn.Module, batch: Batch, demand: Demand) -> Form:
+        return next(forms.of([model], batch, demand))[1]
+
     form = of(trained["cnn"][0], batch, demand)
     assert form.arithmetic == Arithmetic(fused=True, folded=True, channels_last=True)
     assert form.lanes == LANES
     assert of(trained["residual"][0], batch, demand).arithmetic.folded
     small = of(trained["mlp"][0], batch, demand)
     assert small.arithmetic == Arithmetic(fused=True, folded=True)
-    few = inferring(declared=2).forms.of(trained["cnn"][0], batch, demand)
+    ((_, few),) = inferring(declared=2).forms.of(trained["cnn"][:1], batch, demand)
     assert few == Form(Arithmetic(folded=True, channels_last=True))
     large = frozen(nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 512, 5), nn.Flatten()), CPU)
     assert of(large, batch, demand) == Form(Arithmetic(channels_last=True))

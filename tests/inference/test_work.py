@@ -492,7 +492,7 @@ def test_modules_that_hang_at_once_are_named_and_leave_no_thread_behind(bench):
 
     population = bench.family(made)
     infer = population._measuring.logits._infer
-    infer.forms.of = lambda *_: Form()
+    infer.forms._found = lambda *_: Form()
     impatient(population)
     population.models.made.all[1].hangs = True
     with pytest.raises(StalledError, match=f"{population.design.ids[1]} on test: no progress"):
