@@ -15,43 +15,23 @@ from pytest_multiplicity.plugin import options
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 INLINE = re.findall(r"`([^`\n]+)`", README)
-MY_PROJECT = """
-    import pandas as pd
-    import torch
-    from torch import nn
-
-
-    def load(part="test"):
-        "Two classes, of which one is brighter, and how old people are."
-        rng = torch.Generator().manual_seed(len(part))
-        targets = torch.arange(200) % 2
-        inputs = (torch.rand(200, 4, generator=rng) + 3 * targets[:, None]) / 4
-        return inputs, targets, pd.DataFrame({"age": [20 + i % 60 for i in range(200)]})
-
-
-    def net(width):
-        return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
-"""
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_first_specification_runs(pytester: pytest.Pytester) -> None:
-    conftest, specs = blocks("python")
-    pytester.makepyfile(my_project=MY_PROJECT)
-    (pytester.path / "conftest.py").write_text(conftest)
-    (pytester.path / "test_faces.py").write_text(specs)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--multiplicity-device=cpu")
+def test_the_first_specifications_run(pytester: pytest.Pytester) -> None:
+    names = ("conftest", "test_patients", "test_digits")
+    for name, block in zip(names, blocks("python"), strict=True):
+        (pytester.path / f"{name}.py").write_text(block)
+    result = pytester.runpytest_inprocess(
+        "-p", "no:randomly", "--multiplicity-device=cpu", "--multiplicity-seeds=3"
+    )
     assert result.ret == pytest.ExitCode.OK
     outcomes = result.parseoutcomes()
-    assert outcomes["passed"] + outcomes.get("rejected", 0) == 2 * 15 + 1
+    assert outcomes["passed"] + outcomes.get("rejected", 0) == 3 * 9 + 9 + 1
     result.stdout.fnmatch_lines(["*candidates survive*", "*passed  test_somebody_ships*"])
-
-
-def test_every_python_block_is_run_above() -> None:
-    assert len(blocks("python")) == 2
 
 
 @pytest.mark.parametrize("text", [t for t in INLINE if t.startswith(("under=", "`under="))])
