@@ -11,7 +11,7 @@ from itertools import chain, dropwhile, islice
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import out_of_memory
+from pytest_multiplicity.compute import out_of_memory, threads
 from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
@@ -101,13 +101,18 @@ class Infer:
         return [torch.cat(part) for part in parts]
 
     def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
-        """Return the inputs after the leading steps that are the same for every model."""
+        """Return the inputs after the leading steps that are the same for every model.
+
+        With one thread, as in every worker: bits don't depend on how many there are, and none that
+        has nothing more to do takes a core from the units that compute next.
+        """
         rows = torch.arange(start, min(start + BATCH, len(data)))
         inputs = kinds.to(data.take(rows), self.device)
         leading = under.inputs[: len(under.inputs) - len(steps)]
         for step in leading:
             assert not step.needs_model
-            inputs = step.apply(inputs, data.rows[rows], data)
+            with threads(1):
+                inputs = step.apply(inputs, data.rows[rows], data)
         self.counts.intervened += bool(leading)
         targets = data.targets[rows].to(self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.compute import Machine, machine_class
+from pytest_multiplicity.compute import Machine, machine_class, threads
+from pytest_multiplicity.inference import Counts
+from pytest_multiplicity.inference.choice import Forms
+from pytest_multiplicity.inference.infer import Infer
+from pytest_multiplicity.interventions import chain
 
 SCRIPT = """
 import hashlib, sys
@@ -123,3 +127,19 @@ def test_what_another_class_of_machine_made_is_used_and_said(bench):
     assert [text.partition(", ")[0] for text in told] == [
         f"candidate: {what} in the store were made by an abacus" for what in ("logits", "weights")
     ]
+
+
+def test_however_many_threads_there_are_an_intervention_has_one() -> None:
+    seen = []
+
+    def noticed(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return batch
+
+    data = pm.Data(torch.rand(300, 2), torch.arange(300) % 2)
+    device = torch.device("cpu")
+    infer = Infer(device, Counts(), Forms(device, lambda structure: 1))
+    with threads(2):
+        infer([torch.nn.Linear(2, 2).eval()], data, chain(pm.Corrupt(noticed)), lambda pairs: None)
+        assert torch.get_num_threads() == 2
+    assert seen == [1, 1]
