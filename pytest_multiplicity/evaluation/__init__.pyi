@@ -13,6 +13,8 @@ from .model_population import ModelPopulation as ModelPopulation
 from .population import Effort as Effort
 from .population import Population as Population
 from .portable import Portable as Portable
+from .reached import Contested as Contested
+from .reached import ReachedFacts as ReachedFacts
 from .recorded import RecordedPopulation as RecordedPopulation
 from .score import Score as Score
 from .survivors import Survivors as Survivors

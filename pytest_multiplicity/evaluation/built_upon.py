@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -25,6 +25,8 @@ class BuiltUpon(Sequence[Candidate]):
 
     _population: Population
     _indices: list[int]
+    judge: Callable[[Candidate], bool] | None = None
+    """Whether every enforced specification keeps a candidate; None where none can be asked."""
 
     def _need(self, count: int) -> None:
         raise NotImplementedError
@@ -33,7 +35,14 @@ class BuiltUpon(Sequence[Candidate]):
         raise NotImplementedError
 
     def reachable(
-        self, data: Data, select: Data, within: float = 0.01, train: Data | None = None
+        self,
+        data: Data,
+        select: Data,
+        within: float = 0.01,
+        train: Data | None = None,
+        *,
+        specs: bool = False,
+        how: str = "last layer",
     ) -> pd.DataFrame:
         """Per sample, whether a model as good that nobody trained would answer it otherwise.
 
@@ -52,12 +61,15 @@ class BuiltUpon(Sequence[Candidate]):
             within: how far below the best survivor a model may score, 0 or more.
             train: whose loss is meant. By default the recipe's own data; of models without a recipe
                 it is `select`.
+            specs: count only models that every enforced specification would keep, too. Each model
+                is judged by all of them; what is found isn't kept in the store.
+            how: which models are looked at.
 
         Raises:
             MeasurementError: a survivor has no linear last layer, answers were recorded, or data
                 have no accuracy.
         """
-        return self._reaching(data, select, within, train).frame()
+        return self._reaching(data, select, within, train, specs=specs, how=how).frame()
 
     def twin(
         self,
@@ -74,7 +86,16 @@ class BuiltUpon(Sequence[Candidate]):
         """
         return self._reaching(data, select, within, train).twin(row)
 
-    def _reaching(self, data: Data, select: Data, within: float, train: Data | None) -> Reaching:
+    def _reaching(
+        self,
+        data: Data,
+        select: Data,
+        within: float,
+        train: Data | None,
+        *,
+        specs: bool = False,
+        how: str = "last layer",
+    ) -> Reaching:
         from pytest_multiplicity.evaluation.model_population import ModelPopulation
         from pytest_multiplicity.evaluation.reaching import Reaching
 
@@ -84,7 +105,14 @@ class BuiltUpon(Sequence[Candidate]):
                 "reachable needs models whose last layer can be changed, and these are recorded: "
                 "have the family's function return the models"
             )
+        if specs and self.judge is None:
+            raise MeasurementError(
+                "specs=True asks the enforced specifications, which only gates can: take the "
+                "fixture `survivors`, and don't slice it"
+            )
         said = self._said(data, None)
         once = distinct(said, lambda position: self[position].logits(data))
         indices = [self._indices[position] for position in once]
-        return Reaching(self._population, indices, said[once], data, select, within, train)
+        judge = self.judge if specs else None
+        asked = (data, select, within, train, judge, how)
+        return Reaching(self._population, indices, said[once], *asked)

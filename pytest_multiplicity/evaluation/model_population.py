@@ -24,7 +24,7 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.population import Effort, Observer
+from pytest_multiplicity.evaluation.population import Effort, Observer, ReachedBy
 from pytest_multiplicity.evaluation.same_value import Content
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
@@ -77,6 +77,7 @@ class ModelPopulation:
         self._measuring = Measuring(models)
         self._screened = screened
         self.effort = Effort()
+        self.reached: ReachedBy = {}  # what gates asked, by what they asked
 
     @contextmanager
     def searching(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_multiplicity.evaluation.candidate import Candidate, Measurer
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.reached import ReachedFacts
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.training import Plan
 
 Observer = Callable[[Metric], None]
+ReachedBy = dict[str, ReachedFacts]
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Population(Measurer, Protocol):
     role: str  # what is measured now is measured for this
     effort: Effort  # what that takes
     data_by_name: dict[str, Data]  # what was measured on
+    reached: ReachedBy  # what gates asked of models that nobody trained
 
     @property
     def alive(self) -> Sequence[int]:

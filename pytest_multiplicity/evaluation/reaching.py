@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,18 +16,24 @@ from torch import Tensor
 
 from pytest_multiplicity.compute import as_new, threads
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import DataError, MeasurementError, guarded
+from pytest_multiplicity.errors import MeasurementError, guarded
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.leakage import ENFORCED
 from pytest_multiplicity.evaluation.model_population import ModelPopulation
+from pytest_multiplicity.evaluation.reach_checks import check_data, check_number, position_of
+from pytest_multiplicity.evaluation.reached import ReachedFacts, contested, of_samples
 from pytest_multiplicity.evaluation.twin import twin
 from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, head_of
-from pytest_multiplicity.store import fingerprint
+from pytest_multiplicity.store import Aside, fingerprint
 from pytest_multiplicity.tasks import Task
 from pytest_multiplicity.training import Recipe, Seeds, training_rows
 
 VERSION = "reachable 1"  # of what is found, beside RESULTS_VERSION
+LAST_LAYER = "last layer"
+HOW = (LAST_LAYER,)
 Said = npt.NDArray[Any]
+Judge = Callable[[Candidate], bool]
+"""Whether every enforced specification keeps a candidate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,8 @@ class Reaching:
         select: what models are held to be as good on.
         within: how much worse a model may be.
         train: whose loss is meant; None: the recipe's own, without a recipe `select`.
+        judge: asks the enforced specs, where they are to keep the models, too.
+        how: which models are looked at.
     """
 
     family: ModelPopulation
@@ -62,34 +68,54 @@ class Reaching:
     select: Data
     within: float
     train: Data | None = None
+    judge: Judge | None = None
+    how: str = LAST_LAYER
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_number(self.within)
+        check_data({"data": self.data, "select": self.select, "train": self.train})
+        if self.how not in HOW:
+            raise MeasurementError(f"how={self.how!r}: give one of {', '.join(map(repr, HOW))}")
 
     @cached_property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """The survivors' scores on the selecting data."""
+        with self._selecting():
+            return self.family.accuracies(self.select).scores[list(self.indices)]
+
+    @property
     def threshold(self) -> float:
         """The score on the selecting data that is good enough: of survivors the best, less that."""
+        return float(np.nanmax(self.scores)) - self.within
+
+    @contextmanager
+    def _selecting(self) -> Iterator[None]:
+        """Inside, what is measured selects, as far as data are concerned that two roles share."""
         role, self.family.role = self.family.role, ENFORCED
         try:
-            scores = self.family.accuracies(self.select).scores[list(self.indices)]
+            yield
         finally:
             self.family.role = role
-        return float(np.nanmax(scores)) - self.within
 
     def reached(self) -> Reached:
-        """Return what is reachable, from the store where it is there."""
+        """Return what is reachable, from the store where it is there.
+
+        What specs have a say in isn't kept: nobody knows when they would say otherwise.
+        """
         made = self.family.models.made
         store, key = made.machine.store, self._key()
         threshold = self.threshold  # trains who isn't yet
-        if (entry := store.get("reachable", key)) is not None:
+        entry = None if self.judge else store.get("reachable", key)
+        if entry is not None:
             self.family.models.note_maker("reachable", entry.meta.get("machine"))
             notes = {name: str(text) for name, text in entry.meta["notes"].items()}
             return Reached(Found(**entry.tensors), self.said, notes)
         with guarded("the search"), self._computing():
             found, notes = self._search(threshold)
-        tensors = {each.name: getattr(found, each.name).contiguous() for each in fields(found)}
-        meta = {"machine": str(made.machine.kind), "notes": notes}
-        store.put("reachable", key, tensors, meta, run=made.run_of(self.indices))
+        if self.judge is None:
+            tensors = {each.name: getattr(found, each.name).contiguous() for each in fields(found)}
+            meta = {"machine": str(made.machine.kind), "notes": notes}
+            store.put("reachable", key, tensors, meta, run=made.run_of(self.indices))
         return Reached(found, self.said, notes)
 
     @contextmanager
@@ -100,12 +126,22 @@ class Reaching:
 
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
         bases = [self._base(index) for index in self.indices]
-        search = Reach(self._task, torch.from_numpy(self.said), threshold)
+        kept = None if self.judge is None else partial(self._kept, bases, self.judge)
+        search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
         machine = self.family.models.machine
         what = f"{self.family.models.name}: reachable on {self.data.name}"
         with machine.progress.task(what, search.rounds(bases)) as task:
             found = search.of(bases, task.advance)
         return found, {"loss": self._loss(self.indices[0])[3], "solved by": "; ".join(search.by)}
+
+    def _kept(self, bases: Sequence[Base], judge: Judge, position: int, weights: Tensor) -> bool:
+        """Return whether the specs keep a built model; nothing of it is stored."""
+        config = self.family.design.configs[self.indices[position]]
+        model = bases[position].head.built(weights)
+        machine = self.family.models.machine
+        aside = replace(machine, store=Aside(machine.store))
+        with self._selecting():
+            return judge(twin(self.family, model, config, "a built model", aside))
 
     @property
     def _task(self) -> Task:
@@ -156,7 +192,27 @@ class Reaching:
         known = [self.family.models.made.keys[index] for index in self.indices]
         on = [each.fingerprint for each in (self.data, self.select)]
         train = None if self.train is None else self.train.fingerprint
-        return fingerprint([VERSION, known, *on, train, self.within, list(self._task.judgement)])
+        judged = list(self._task.judgement)
+        return fingerprint([VERSION, self.how, known, *on, train, self.within, judged])
+
+    def facts(self, frame: pd.DataFrame) -> ReachedFacts:
+        """Return what reports are told."""
+        best = int(np.nanargmax(self.scores))
+        said, score = self.said[best], float(self.scores[best])
+        right = self._task.right(torch.from_numpy(said), self.data.targets)
+        return ReachedFacts(
+            data=self.data.name,
+            select=self.select.name,
+            within=float(self.within),
+            how=self.how,
+            specs=self.judge is not None,
+            loss=frame.attrs["loss"],
+            by=frame.attrs["solved by"],
+            best=score,
+            fresh_base=float(right.double().mean()),
+            **of_samples(frame, score, float(self.within)),
+            contested=contested(frame, lambda row: self._task.shown(said[row])),
+        )
 
     def twin(self, row: int) -> Candidate:
         """Return the model that answers a sample otherwise.
@@ -164,7 +220,7 @@ class Reaching:
         Raises MeasurementError where none was found.
         """
         found = self.reached().found
-        row = _position(row, len(self.data), self.data.name)
+        row = position_of(row, len(self.data), self.data.name)
         place = int(found.base[row])
         if place < 0:
             raise MeasurementError(
@@ -205,6 +261,8 @@ class Reaching:
             {"data": self.data.name, "select": self.select.name, "within": self.within},
             **reached.notes,
         )
+        asked = f"{self._key()} {self.judge is not None}"
+        self.family.reached[asked] = self.facts(frame)
         return frame
 
 
@@ -216,43 +274,3 @@ def divided(task: Task, said: Said) -> npt.NDArray[np.bool_]:
 
 def _only(there: npt.NDArray[np.bool_], told: Callable[[int], Any]) -> pd.Series[Any]:
     return pd.Series([told(i) if known else None for i, known in enumerate(there)], dtype=object)
-
-
-def _position(row: Any, count: int, name: str) -> int:
-    try:
-        position = operator.index(row)
-    except TypeError:
-        position = -1
-    if not 0 <= position < count:
-        raise MeasurementError(
-            f"row={row!r}: give the position of a sample in {name!r}, from 0 to {count - 1}"
-        )
-    return position
-
-
-def _check(asked: Reaching) -> None:
-    """Raise what makes the question one that can't be answered."""
-    within = asked.within
-    if isinstance(within, bool) or not isinstance(within, int | float) or not within >= 0:
-        raise MeasurementError(f"within={within!r}: give a distance between scores, 0 or more")
-    if not math.isfinite(within):
-        raise MeasurementError(f"within={within!r}: give a distance between scores below 1")
-    for name in ("data", "select", "train"):
-        value = getattr(asked, name)
-        if value is None and name == "train":
-            continue
-        if not isinstance(value, Data):
-            raise DataError(f"{name}={value!r} is no pm.Data")
-        if value.task.name != asked.data.task.name:
-            raise DataError(
-                f"{name}={value.name!r} is for {value.task.name}, and {asked.data.name!r} for "
-                f"{asked.data.task.name}: give data of one task"
-            )
-    task = asked.data.task
-    if not task.has_targets or not task.has_accuracy:
-        task.right(asked.said[:0], asked.said[:0])  # says what is missing
-    if task.turning is None:
-        raise MeasurementError(
-            f"reachable is for classes, several labels and values, and {asked.data.name!r} is for "
-            f"{task.name}"
-        )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Config
 from pytest_multiplicity.evaluation.candidate import Candidate
@@ -22,7 +23,9 @@ from pytest_multiplicity.inference import Models, Under
 class TwinPopulation:
     """One built model; its scores stand after those of the family, as an ensemble's do."""
 
-    def __init__(self, family: ModelPopulation, model: Any, config: Config, id: str) -> None:
+    def __init__(
+        self, family: ModelPopulation, model: Any, config: Config, id: str, machine: Machine
+    ) -> None:
         made = family.models.made
         self.design = replace(family.design, configs=(config,), ids=(id,))
         models = Models(
@@ -30,7 +33,7 @@ class TwinPopulation:
             made.definition,
             self.design,
             [model],
-            machine=made.machine,
+            machine=machine,
             run_id=made.run_id,
         )
         self._family = family
@@ -108,9 +111,14 @@ def _joined(family: Metric, own: Metric) -> Metric:
         portable=None,
         key=None,
         complete=None,
+        behind=None,
+        aside=None,
     )
 
 
-def twin(family: ModelPopulation, model: Any, config: Config, id: str) -> Candidate:
-    """Return a built model as a candidate."""
-    return Candidate(TwinPopulation(family, model, config, id), 0)
+def twin(
+    family: ModelPopulation, model: Any, config: Config, id: str, machine: Machine | None = None
+) -> Candidate:
+    """Return a built model as a candidate, on another machine than the family's if one is given."""
+    machine = machine or family.models.machine
+    return Candidate(TwinPopulation(family, model, config, id, machine), 0)

@@ -17,6 +17,7 @@ from .model import FamilyReport as FamilyReport
 from .model import GateOutcome as GateOutcome
 from .model import GateReport as GateReport
 from .model import Predictive as Predictive
+from .model import ReachedFacts as ReachedFacts
 from .model import RunReport as RunReport
 from .model import SheetPair as SheetPair
 from .model import SheetReport as SheetReport

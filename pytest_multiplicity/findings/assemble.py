@@ -69,6 +69,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         sheets=sheets.pairs(family),
         predictive=predictive.numbers(family, on),
         configurations=configurations.reports(family),
+        reachable=family.seen.reached,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         trained=facts.trained,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
-from pytest_multiplicity.evaluation import Facts, Look, Metric, TrainingFacts
+from pytest_multiplicity.evaluation import Facts, Look, Metric, ReachedFacts, TrainingFacts
 from pytest_multiplicity.findings import copies
 from pytest_multiplicity.findings.copies import Firsts
 from pytest_multiplicity.findings.lost import Made, tried
@@ -46,6 +46,8 @@ class Seen:
     """All metrics of this process' population, by name: also what gates measured."""
     data: Mapping[str, Data] = field(default_factory=dict)
     """The data sets that this process measured on, by name."""
+    reached: Sequence[ReachedFacts] = ()
+    """What gates asked of models that nobody trained."""
 
 
 @dataclass(frozen=True)

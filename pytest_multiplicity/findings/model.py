@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import GapReport
 
 SCHEMA = "pytest-multiplicity/1"
@@ -270,6 +271,8 @@ class FamilyReport:
     sheets: Sequence[SheetPair] = ()
     predictive: Sequence[Predictive] = ()
     configurations: Sequence[ConfigurationReport] = ()
+    reachable: Sequence[ReachedFacts] = ()
+    """What gates asked of models that nobody trained."""
     """In the order of the design."""
     trained: int = 0
     stored: int = 0

@@ -31,6 +31,20 @@ def visible_fixtures(name: str, node: pytest.Item) -> Sequence[Any]:
     return manager.getfixturedefs(name, node) or ()
 
 
+def arguments(test: pytest.Function) -> Sequence[str]:
+    """Return the fixtures and parameters that a test's function takes (pytest#14991)."""
+    return test._fixtureinfo.argnames
+
+
+def is_direct(test: pytest.Function, name: str) -> bool:
+    """Return whether an argument is a plain value of `parametrize`, not a fixture's parameter.
+
+    pytest keeps such values as fixtures of its own, which this function tells from others.
+    """
+    found: Sequence[Any] = test._fixtureinfo.name2fixturedefs.get(name, ())
+    return bool(found) and found[-1].func.__name__ == "get_direct_param_fixture_func"
+
+
 def tear_down_for(following: pytest.Item) -> None:
     """Take down the fixtures that the item which comes next now doesn't need.
 

@@ -28,7 +28,7 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
     if not compat.is_given(function):
         yield
         return
-    _settle(getattr(function, "__func__", function))
+    settle(getattr(function, "__func__", function))
     handle = function.hypothesis  # type: ignore[union-attr]
     inner = handle.inner_test
     names = item.config.stash.setdefault(NAMES, {}).setdefault(pair.spec.nodeid, Names())
@@ -40,7 +40,7 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
         handle.inner_test = inner
 
 
-def _settle(function: Any) -> None:
+def settle(function: Any) -> None:
     """Set the same examples for every candidate and run; no deadline: the first may train.
 
     Without the example database: the worst that was found is a score, which must not depend on what

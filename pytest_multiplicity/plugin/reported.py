@@ -70,6 +70,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         measured=state.metrics.get(family.key, {}),
         gated={} if population is None else population.metrics,
         data={} if population is None else population.data_by_name,
+        reached=() if population is None else tuple(population.reached.values()),
     )
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)

@@ -10,11 +10,12 @@ from pytest_multiplicity.findings import (
     GateOutcome,
     GateReport,
     Predictive,
+    ReachedFacts,
     RunReport,
     SheetPair,
     Table,
 )
-from pytest_multiplicity.report import configurations, facts
+from pytest_multiplicity.report import configurations, facts, reachable
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
@@ -65,6 +66,7 @@ def _parts(run: RunReport) -> Iterator[str]:
             yield _multiplicity(family)
         if configurations.shown(family):
             yield _configurations(family)
+        yield from map(_reachable, family.reachable)
         yield _survivors(family)
     for family in run.families:
         yield from (_sheet(family, pair) for pair in family.sheets)
@@ -155,6 +157,16 @@ def _configurations(family: FamilyReport) -> str:
     rest = len(configurations.shown(family)) - len(rows)
     legend = configurations.LEGEND + (f"; and {rest} more configurations" if rest else "")
     return _table(configurations.HEADINGS, rows) + f"\n{legend}\n"
+
+
+def _reachable(reached: ReachedFacts) -> str:
+    numbers = ", ".join(f"**{value}** {words}" for value, words in reachable.three(reached))
+    told = [*reachable.notes(reached), f"points below the best: {reachable.curve(reached)}"]
+    rows = [tuple(map(_code, row)) for row in reachable.rows(reached)]
+    table = _table(reachable.HEADINGS, rows, left=4) if rows else ""
+    heading = f"{_prose(reachable.title(reached))}: {numbers}"
+    legend = "\n".join(f"- {_prose(each)}" for each in (*told, reachable.LEGEND))
+    return f"{heading}\n\n{_folded('Most contested', f'{table}{chr(10)}{legend}')}"
 
 
 def _survivors(family: FamilyReport) -> str:

@@ -1,3 +1,4 @@
+from .aside import Aside as Aside
 from .files import DTYPES as DTYPES
 from .fingerprint import fingerprint as fingerprint
 from .local import LocalStore as LocalStore

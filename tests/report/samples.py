@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_multiplicity.evaluation import Contested
 from pytest_multiplicity.findings import (
     Agreement,
     CandidateReport,
@@ -18,6 +19,7 @@ from pytest_multiplicity.findings import (
     FamilyReport,
     GateReport,
     Predictive,
+    ReachedFacts,
     RunReport,
     SheetPair,
     SheetReport,
@@ -393,6 +395,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
             )
             for i in range(len(evil))
         ],
+        reachable=[reached_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
         notes=[bad(i) for i in range(len(evil))],
         agreement=Agreement(data=bad(0), ids=ids, values=[[0.9] * len(ids) for _ in ids]),
         conflicts=[
@@ -418,6 +421,32 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
         versions={bad(3): bad(4)},
         settings={bad(1): bad(0)},
         warnings=[bad(i) for i in range(len(evil))],
+    )
+
+
+def reached_facts(name: str, other: str) -> ReachedFacts:
+    """Return what a gate asked of models that nobody trained."""
+    return ReachedFacts(
+        data=name,
+        select=other,
+        within=0.01,
+        how=name,
+        specs=True,
+        loss=other,
+        by=name,
+        samples=12,
+        arbitrary=0.139,
+        share=0.75,
+        as_good=0.419,
+        cost=0.0041,
+        best=0.9671,
+        fresh=(0.938, 0.955, math.nan),
+        fresh_base=0.968,
+        curve=((0.0, 0.419), (0.005, 0.6), (0.01, 0.75)),
+        contested=[
+            Contested(row=i, said=name, to=other, cost=i / 1e4, score=0.96, fresh=0.95, base=name)
+            for i in range(9)
+        ],
     )
 
 

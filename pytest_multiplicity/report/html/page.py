@@ -23,7 +23,7 @@ from pytest_multiplicity.findings import (
     Table,
     known,
 )
-from pytest_multiplicity.report import configurations, facts
+from pytest_multiplicity.report import configurations, facts, reachable
 from pytest_multiplicity.report.colours import GOLD, css, of_metric
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.html import limits, pictures, plots
@@ -257,7 +257,12 @@ def _environment() -> Environment:
         image=pictures.data_uri, slug=_slug,
     )  # fmt: skip
     environment.globals.update(
-        facts=facts, configurations=configurations, interval=interval, known=known, share=_share
+        facts=facts,
+        configurations=configurations,
+        reachable=reachable,
+        interval=interval,
+        known=known,
+        share=_share,
     )
     return environment
 

@@ -9,7 +9,15 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, RunReport
-from pytest_multiplicity.report.terminal import configurations, funnel, gates, parts, sheets, spread
+from pytest_multiplicity.report.terminal import (
+    configurations,
+    funnel,
+    gates,
+    parts,
+    reachable,
+    sheets,
+    spread,
+)
 from pytest_multiplicity.report.terminal.page import Page
 
 __all__ = ["Level", "render", "summary"]
@@ -87,6 +95,7 @@ def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> l
         configurations.block(page, family),
         spread.block(page, family, everything=level >= Level.SHEETS),
         spread.sources(page, family),
+        reachable.block(page, family),
     ]
     if level >= Level.SHEETS:
         blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]

@@ -1,0 +1,46 @@
+"""What is reachable: three numbers beside each other, and the most contested samples."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from pytest_multiplicity.findings import FamilyReport, ReachedFacts
+from pytest_multiplicity.report import reachable
+from pytest_multiplicity.report.terminal.page import (
+    BOLD,
+    DIM,
+    WIDE,
+    Page,
+    add,
+    calm_table,
+    indented,
+)
+
+
+def block(page: Page, family: FamilyReport) -> RenderableType | None:
+    """Return what gates asked; nothing where none did."""
+    parts = [part for each in family.reachable for part in _one(page, each)]
+    return Group(*parts) if parts else None
+
+
+def _one(page: Page, reached: ReachedFacts) -> list[RenderableType]:
+    numbers = [
+        indented(Text.assemble((value.rjust(7), BOLD), f"  {words}"))
+        for value, words in reachable.three(reached)
+    ]
+    told = [*reachable.notes(reached), f"points below the best: {reachable.curve(reached)}"]
+    notes = [indented(Text(page.prose(each), DIM)) for each in (*told, reachable.LEGEND)]
+    blocks: list[RenderableType] = [page.title(page.name(reachable.title(reached))), *numbers]
+    if rows := reachable.rows(reached):
+        wide = page.width >= WIDE
+        table = calm_table(page, reachable.HEADINGS[0])
+        kept = reachable.HEADINGS[1:] if wide else reachable.HEADINGS[1:5]
+        for heading in kept:
+            table.add_column(heading, justify="right", overflow="fold")
+        for first, *rest in rows:
+            add(table, first, *(page.name(each, 24) for each in rest[: len(kept)]))
+        blocks.append(indented(table))
+        rest_of = round(reached.share * reached.samples) - len(rows)
+        notes = [indented(Text(f"and {rest_of} more", DIM))] * (rest_of > 0) + notes
+    return [*blocks, *notes]
