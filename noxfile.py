@@ -67,6 +67,16 @@ ATTACKS = (
     *("idna", "certifi", "charset-normalizer", "six", "tqdm", "setuptools<81"),
 )
 KEPT = ("xgboost", "lightgbm", "catboost", "skorch", "lightning", "transformers")
+RECIPES = (
+    "mlflow",
+    "wandb",
+    "pyyaml",
+    "transformers",
+    "accelerate",
+    "lightning",
+    "xgboost",
+    "optuna",
+)
 LIBRARIES = ("lightning", "timm", "transformers", "onnx", "onnxruntime")
 FAULTS = sorted(
     path.stem
@@ -174,6 +184,14 @@ def libraries(session: nox.Session) -> None:
     """Keep models of ten libraries, and read them back: the same answers, bit for bit."""
     beside(session, *KEPT)
     session.run("python", "-m", "pytest", "tests/libraries", "-q", "-rs", *session.posargs)
+
+
+@nox.session
+def recipes(session: nox.Session) -> None:
+    """Run the recipes of docs/recipes.md with the libraries that they are about."""
+    beside(session, *RECIPES)
+    checks = "tests/recipes/check_recipes.py"  # its name keeps it out of plain runs
+    session.run("python", "-m", "pytest", checks, "-q", "-rs", *session.posargs)
 
 
 @nox.session(python=False)

@@ -24,6 +24,7 @@ PLACES = (
     "config.yaml",
     "hparams.yaml",  # Lightning
     ".hydra/config.yaml",  # Hydra
+    "files/config.json",
     "files/config.yaml",  # Weights & Biases
     "params.yml",
     "config.yml",
@@ -76,11 +77,13 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _folder(folder: Path) -> list[Tracked]:
     """Return the run in a folder; none where it has no file of parameters."""
+    if folder.is_symlink() and folder.resolve().parent == folder.parent.resolve():
+        return []  # W&B's latest-run is one of the others
     file = next((folder / each for each in PLACES if (folder / each).is_file()), None)
     if file is None:
         return []
     parameters = _read(file)
-    if file.parent.name == "files":  # W&B writes {"lr": {"value": 0.1}, "_wandb": ...}
+    if file.match("files/config.yaml"):  # W&B writes {"lr": {"value": 0.1}, "_wandb": ...}
         parameters = {
             name: told["value"]
             for name, told in parameters.items()

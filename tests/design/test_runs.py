@@ -211,6 +211,7 @@ def test_a_folder_for_each_run(tmp_path):
     write(tmp_path / "run1" / "hparams.yaml", "lr: 0.2\nnet: {width: 8}\nseed: 1\n", age=1)
     write(tmp_path / "w" / "files" / "config.yaml", "_wandb: {value: {}}\nseed: {value: 5}\n")
     write(tmp_path / "notes" / "readme.txt", "")
+    (tmp_path / "latest-run").symlink_to("w")
     found = pm.runs(tmp_path)
     assert ids(found) == ["run10", "run1", "w"]  # of one age the later name
     assert found[0] == {"lr": 0.1, "net_width": 8, "seed": 1, "run": "run10"}
