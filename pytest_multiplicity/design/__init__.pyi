@@ -14,6 +14,8 @@ from .design import Design as Design
 from .design import check_seeds as check_seeds
 from .design import make_design as make_design
 from .distinct import same as same
+from .further import further as further
+from .further import part as part
 from .ids import option_text as option_text
 from .recorded import Recorded as Recorded
 from .run_configurations import runs as runs

@@ -209,6 +209,11 @@ class Answered(Built):
         return ()
 
     @property
+    def takes_seeds(self) -> bool:
+        """Whether more can be had than the table holds: no."""
+        return False
+
+    @property
     def where(self) -> str:
         """`file:line` of the call."""
         assert self.table is not None

@@ -25,6 +25,10 @@ class Definition(Protocol):
     def where(self) -> str:
         """`file:line`, for messages."""
 
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether a candidate can be had for any seed, also for one that wasn't declared."""
+
     def design(self, seeds: int | None = None) -> Design:
         """Return the candidates; `seeds` is `--multiplicity-seeds`. Raises DefinitionError."""
 
@@ -59,6 +63,11 @@ class Built:
             and each.kind not in variadic
             and each.name != RUN
         )
+
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether configurations don't tell their own seeds."""
+        return own_seeds(self.kind) is None
 
     @property
     def where(self) -> str:

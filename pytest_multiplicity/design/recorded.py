@@ -41,6 +41,11 @@ class Recorded:
         """Recorded candidates need no fixture."""
         return ()
 
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether more can be had than the table holds: no."""
+        return False
+
     @cached_property
     def metrics(self) -> dict[str, dict[Config, float]]:
         """Every metric's score, as a fraction, of every candidate."""

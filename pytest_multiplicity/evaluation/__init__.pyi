@@ -4,6 +4,7 @@ from .facts import Facts as Facts
 from .facts import MetricRecord as MetricRecord
 from .facts import TrainingFacts as TrainingFacts
 from .facts import Wired as Wired
+from .further import FurtherPopulation as FurtherPopulation
 from .gap import Gap as Gap
 from .leakage import Leakage as Leakage
 from .metric import COMPARED as COMPARED

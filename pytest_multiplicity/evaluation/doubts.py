@@ -61,7 +61,7 @@ class BeyondDoubt:
                 "have: compare the score itself"
             )
         self._metric, self._index, self._score = metric, index, score
-        self._candidates = len(metric.scores)
+        self._candidates = len(metric.among.scores)
 
     def __repr__(self) -> str:
         return f"{self._score!r} beyond doubt"
@@ -108,5 +108,10 @@ class BeyondDoubt:
                 f"beyond_doubt compares candidates sample by sample, and {metric.name} is no mean "
                 "over samples: compare it with a threshold, or leave beyond_doubt out"
             )
+        if metric.reference is not None:
+            declared, own = metric.among, outcomes[:, self._index]
+            assert declared.outcomes is not None  # as it is the same metric
+            others = declared.outcomes[:, declared.measured]
+            return Doubted(judge(np.column_stack([others, own]))[-1])
         verdicts = metric.judged(by, lambda: judge(outcomes[:, metric.measured]))
         return Doubted(verdicts[metric.measured.index(self._index)])

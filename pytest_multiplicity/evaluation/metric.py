@@ -51,7 +51,8 @@ class Metric:
     data, as a record. `complete` measures the candidates that were
     left out because specs had rejected them; None where nobody was. `portable` finds the noise in
     another process. `behind` knows intervals that are no share's, and `aside` is
-    what it tells reports.
+    what it tells reports. `reference` is the same metric of the candidates that these are compared
+    with, where that isn't the family that they are of.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Metric:
     searched: bool = False
     complete: Callable[[], Metric] | None = field(default=None, repr=False)
     portable: Callable[[], str | None] | None = field(default=None, repr=False)
+    reference: Callable[[], Metric] | None = field(default=None, repr=False)
     behind: Behind | None = field(default=None, repr=False)
     aside: Mapping[str, Any] | None = field(default=None, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
@@ -91,9 +93,15 @@ class Metric:
         return clusters.ceiling(self.counted)
 
     @cached_property
+    def among(self) -> Metric:
+        """The metric of those that are compared with: the family's own, or a reference."""
+        return self if self.reference is None else self.reference()
+
+    @cached_property
     def best(self) -> float:
         """The best score of the family."""
-        return float(np.nanmax(self.scores) if self.higher_is_better else np.nanmin(self.scores))
+        scores = self.among.scores
+        return float(np.nanmax(scores) if self.higher_is_better else np.nanmin(scores))
 
     @property
     def best_shown(self) -> str:

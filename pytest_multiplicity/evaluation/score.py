@@ -38,7 +38,12 @@ class Score(float):
         metric = self.metric.of_everybody()
         kept = metric.judged(
             ("within", eps),
-            lambda: selection.within(metric.scores, eps, higher_is_better=metric.higher_is_better),
+            lambda: selection.within(
+                metric.scores,
+                eps,
+                among=metric.among.scores,
+                higher_is_better=metric.higher_is_better,
+            ),
         )
         return bool(kept[self.index])
 
@@ -59,7 +64,8 @@ class Score(float):
             lambda: selection.in_top(
                 metric.scores,
                 k,
-                copies=table_counts(metric.design) if cells else None,
+                among=metric.among.scores,
+                copies=table_counts(metric.among.design) if cells else None,
                 higher_is_better=metric.higher_is_better,
             ),
         )

@@ -65,8 +65,8 @@ def reliable(trials: Sequence[ConfigurationTrial], at_least: float) -> Reliable:
     undecided = decisions.count(Decision.UNDECIDED)
     aside = f"at {at_least:g}: {len(kept)} reliable, {decisions.count(Decision.REJECT)} not"
     if undecided:
-        needed = reliability.fewest((), at_least, len(trials), 1000)
-        aside += f", {undecided} undecided; {needed} seeds or more can decide: seeds=, or {AUTO}"
+        needed = reliability.all_passing(at_least, len(trials))
+        aside += f", {undecided} undecided; {needed} seeds that all pass decide: seeds=, or {AUTO}"
     return Reliable(kept, aside)
 
 

@@ -4,6 +4,7 @@ from .assemble import assemble as assemble
 from .beside import GapOf as GapOf
 from .beside import GapReport as GapReport
 from .family import FamilyFindings as FamilyFindings
+from .family import FurtherSeen as FurtherSeen
 from .family import Seen as Seen
 from .lost import tried as tried
 from .lost import why as why

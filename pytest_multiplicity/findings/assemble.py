@@ -75,7 +75,13 @@ def _family(family: FamilyFindings) -> FamilyReport:
         trained=facts.trained,
         stored=facts.stored,
         from_store=facts.stored,
-        notes=[*_trained(family), *_screened(family), *_copies(family), *_reruns(family)],
+        notes=[
+            *configurations.note(family),
+            *_trained(family),
+            *_screened(family),
+            *_copies(family),
+            *_reruns(family),
+        ],
     )
 
 

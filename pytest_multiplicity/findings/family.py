@@ -25,6 +25,20 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
+class FurtherSeen:
+    """The candidates beyond the declared ones, of a run that adds seeds until it is decided."""
+
+    design: Design
+    """All that may be added, seed by seed."""
+    at_least: float
+    """The share of passing seeds that is to be decided about."""
+    specs: frozenset[str]
+    """Node ids of the specs that judge them."""
+    trained: int = 0
+    stored: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """What the process that reports knows of a family beside the ledger."""
 
@@ -48,6 +62,8 @@ class Seen:
     """The data sets that this process measured on, by name."""
     reached: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
+    further: FurtherSeen | None = None
+    """None where no seeds are added."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,24 @@ class FamilyFindings:
     def selected(self) -> bool:
         """Whether anybody was rejected: where nobody was, nothing after is optimistic."""
         return bool((self.alive & ~self.survivors).any())
+
+    def passed(self, index: int) -> bool | None:
+        """Return whether an added candidate passes everything; None where that isn't known."""
+        assert self.seen.further is not None
+        known = [
+            self.ledger.added.get((self.seen.key, spec), {}).get(index)
+            for spec in self.seen.further.specs
+        ]
+        if any(record is not None and record.verdict == "rejected" for record in known):
+            return False
+        out = any(record is None or record.verdict == "failed" for record in known)
+        return None if out or not known else True
+
+    @property
+    def relative(self) -> bool:
+        """Whether an enforced spec compares candidates with others of the family."""
+        enforced = [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
+        return any(r.relative for spec in enforced for r in self.records(spec).values())
 
     # --- metrics
 

@@ -52,6 +52,7 @@ class PairRecord(Wired):
     `reason` says why it was rejected, or would have been by a spec that rejects nobody; `training`
     marks a candidate whose training diverged. A pair is `screened` when it was not judged, since
     another spec had rejected the candidate. `relative`: it was compared with others of its family.
+    `added`: it wasn't declared, but added to decide; `candidate` counts those.
     `metrics` names what was measured.
     """
 
@@ -64,6 +65,7 @@ class PairRecord(Wired):
     undecided: bool = False
     training: bool = False
     relative: bool = False
+    added: bool = False
     metrics: tuple[str, ...] = ()
     news: News | None = None
 
@@ -112,6 +114,8 @@ class Ledger:
     facts: dict[str, Facts] = field(default_factory=dict)
     training: dict[str, TrainingFacts] = field(default_factory=dict)
     gates: dict[str, GateRecord] = field(default_factory=dict)
+    added: dict[tuple[str, str], dict[int, PairRecord]] = field(default_factory=dict)
+    """Verdicts on candidates beyond the declared ones, which nothing else counts."""
     _told: dict[str, dict[str, Facts]] = field(default_factory=dict)  # by each process
     _rejected: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
 
@@ -120,6 +124,10 @@ class Ledger:
 
         `process` is the worker that judged: each counts what it trained itself.
         """
+        if record.added:
+            added = self.added.setdefault((record.family, record.spec), {})
+            added[record.candidate] = record
+            return
         pairs = self.pairs.setdefault((record.family, record.spec), {})
         if record.verdict == "screened" and record.candidate in pairs:
             return  # another process has judged the same pair

@@ -56,12 +56,23 @@ class Made:
     machine: Machine
     run_id: str
     _commons: dict[str | None, str] = field(default_factory=dict)
+    _beside: list[Made] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for made in self.all:
             _check(made, self.name)
         if self.given is not None:
             check_fixtures(self.given.fixtures, self.name)
+
+    def compute_as(self, declared: Made) -> None:
+        """Take what bits depend on from the declared candidates: these were added to them."""
+        self._beside.append(declared)
+        self._commons.update(declared._commons)
+
+    @property
+    def declared_ones(self) -> Made | None:
+        """The declared candidates that these were added to; None where these are declared."""
+        return next(iter(self._beside), None)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -95,6 +106,8 @@ class Made:
 
     def alike(self, structure: str) -> int:
         """Return how many candidates of a structure were declared."""
+        if self.declared_ones is not None:
+            return self.declared_ones.alike(structure)
         count = sum(each.structure == structure for each in self._known)
         return max(1, round(count * self.declared / len(self.all)))
 
@@ -165,7 +178,7 @@ class Made:
             key = fingerprint(["module", code, versions(self.machine.device)])
             return Known(key, _structure_when_frozen(made))
         declared = getattr(made, "fingerprint", None)
-        here = [*self.here, self.definition.where, index]
+        here = [*self.here, self.definition.where, self.design.ids[index]]
         return Known(fingerprint(["callable", declared or here]), lasting=bool(declared))
 
     def _common(self, given: Given, version: str | None) -> str:

@@ -58,6 +58,15 @@ class Models:
         self._held: dict[int, Model] = {}
         self._room: float | None = None  # bytes, for what is held
 
+    def further(self, design: Design, made: Sequence[Any]) -> Models:
+        """Return models of candidates that are added to these, and computed as these are."""
+        known = self.made
+        added = Models(
+            self.name, known.definition, design, made, machine=self.machine, run_id=known.run_id
+        )
+        added.made.compute_as(known)
+        return added
+
     @property
     def alive(self) -> list[int]:
         """Positions of the candidates that have a model in this run: most have."""

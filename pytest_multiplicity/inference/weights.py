@@ -97,9 +97,12 @@ class Weights:
 
     def _declared(self) -> Declared:
         """All recipes of the family, whatever of them is trained already."""
-        made = self._made
+        made, added = self._made, []
+        if made.declared_ones is not None:
+            added = [made.job(index) for index in made.recipes]
+            made = made.declared_ones
         size = round(made.declared * len(made.recipes) / len(made.all))
-        return Declared([made.job(index) for index in made.recipes], max(1, size))
+        return Declared([made.job(index) for index in made.recipes], max(1, size), added)
 
     def _train_missing(self, missing: Sequence[int]) -> None:
         positions = {self._made.keys[i]: i for i in missing}

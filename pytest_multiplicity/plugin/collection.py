@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -18,6 +18,9 @@ from pytest_multiplicity.plugin.families import Family, Place
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE, State
 
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation import Population
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -26,9 +29,26 @@ class Pair:
     family: Family
     spec: Spec
     candidate: int
+    added: bool = False
+    """Whether it is a position among the candidates that were added to the declared ones."""
+
+    @property
+    def place(self) -> tuple[Population | None, int]:
+        """The population that the candidate is in, and its position there."""
+        if not self.added:
+            return self.family.population, self.candidate
+        found = self.family.round_of(self.candidate)
+        return found.population, found.positions.index(self.candidate)
 
 
 PAIR = pytest.StashKey[Pair]()
+FURTHER = pytest.StashKey[Pair]()
+"""Of a candidate beyond the declared ones: what counts pairs doesn't count these."""
+
+
+def judged(item: pytest.Item) -> Pair | None:
+    """Return the pair that an item judges, whether its candidate was declared or added."""
+    return item.stash.get(PAIR, None) or item.stash.get(FURTHER, None)
 
 
 def generate(metafunc: pytest.Metafunc) -> None:
@@ -50,8 +70,10 @@ def generate(metafunc: pytest.Metafunc) -> None:
     family = _family(state, name, fixture, metafunc.definition)
     _check_dependencies(metafunc, family)
     if not _parametrized_by_user(metafunc, name):
-        indices = range(len(family.design.ids))
-        metafunc.parametrize(name, indices, ids=family.design.ids, indirect=True, scope="session")
+        ids = family.design.ids
+        if metafunc.definition.get_closest_marker("unforeseen") is None:
+            ids += family.further_ids
+        metafunc.parametrize(name, range(len(ids)), ids=ids, indirect=True, scope="session")
 
 
 def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -79,9 +101,10 @@ def bring_along(config: pytest.Config, items: list[pytest.Item]) -> None:
     last = state.after_specs
     state.judged_again = {last[each] for each in lastfailed.brings_along(config, last)}
     for item in items:
-        pair, known = item.stash.get(PAIR, None), compat.id_of(item)
+        pair, known = judged(item), compat.id_of(item)
         if pair and pair.family.key in state.judged_again and known not in failed:
-            state.brought[known] = (pair.family.key, pair.spec.nodeid, pair.candidate)
+            place = -1 if pair.added else pair.candidate
+            state.brought[known] = (pair.family.key, pair.spec.nodeid, place)
             failed[known] = True
 
 
@@ -94,7 +117,8 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
     if isinstance(param, str) and param not in family.design.ids:
         return  # building it says so, and which ids there are
     index = param if isinstance(param, int) else family.design.ids.index(param)
-    rest = callspec.id.removeprefix(str(family.design.ids[index])).removeprefix("-")
+    ids = (*family.design.ids, *family.further_ids)
+    rest = callspec.id.removeprefix(str(ids[index])).removeprefix("-")
     brackets = f"[{rest}]" if rest else ""
     nodeid = item.nodeid.removesuffix(f"[{callspec.id}]") + brackets
     if nodeid not in family.specs:
@@ -104,7 +128,13 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
         family.specs[nodeid] = Spec(f"{item.originalname}{brackets}", nodeid, unforeseen, text)
     if isinstance(param, str):
         family.picked.setdefault(nodeid, set()).add(index)
-    item.stash[PAIR] = Pair(family, family.specs[nodeid], index)
+    first, spec = len(family.design.ids), family.specs[nodeid]
+    if index < first:
+        item.stash[PAIR] = Pair(family, spec, index)
+    else:
+        item.stash[FURTHER] = Pair(family, spec, index - first, added=True)
+        if not spec.unforeseen:
+            family.adding.add(nodeid)
 
 
 def _taken(test: pytest.Metafunc | pytest.Function) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import compat
-from pytest_multiplicity.plugin.collection import PAIR, Pair
+from pytest_multiplicity.plugin.collection import FURTHER, PAIR, Pair
 from pytest_multiplicity.plugin.roles import Role
 from pytest_multiplicity.plugin.state import STATE, State
 
@@ -139,10 +139,10 @@ class Controller:
             self._state.ledger.enter(record)
 
     def _run_gates(self) -> None:
-        """As pytest's own loop runs items, the gates only, and who is told of verdicts."""
+        """As pytest's own loop runs items: added candidates, gates, and who is told of verdicts."""
         session = self._session
         last = self._state.after_specs
-        gates = [item for item in session.items if item.nodeid in last]
+        gates = [i for i in session.items if i.nodeid in last or FURTHER in i.stash]
         if gates and (reporter := compat.terminal(session.config)) is not None:
             compat.end_line(reporter)
         for item, following in zip_longest(gates, gates[1:]):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.design import Built, Definition, Recorded
+from pytest_multiplicity.design import Built, Definition, Design, Recorded, part
 from pytest_multiplicity.plugin import judging, reported, screening
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
+from pytest_multiplicity.report import clock
 
 if TYPE_CHECKING:
     from pytest_multiplicity.compute import Machine
@@ -53,6 +54,40 @@ def survivors(state: State, gate: pytest.FixtureRequest) -> Survivors:
     return found
 
 
+def further(
+    state: State, family: Family, positions: Sequence[int], dependencies: Mapping[str, Any]
+) -> Population:
+    """Return candidates beyond the declared ones, which they are compared with."""
+    from pytest_multiplicity.evaluation import FurtherPopulation, ModelPopulation
+    from pytest_multiplicity.inference import common_data, each_its_own
+    from pytest_multiplicity.keeping import Given
+
+    declared, definition = population(state, family, dependencies), family.definition
+    assert isinstance(declared, ModelPopulation)
+    assert isinstance(definition, Built)
+    assert family.further is not None
+    held, design = state.resources, part(family.further, positions)
+    if definition.keep:
+        given = Given(definition.function, dependencies, definition.takes_run)
+        made = [given] * len(design.ids)
+    else:
+        with held.machine.as_new():
+            each = _made(definition, design, dependencies, planned=False)
+            made = common_data(each_its_own(each, design.ids, family.name))
+    models = declared.models.further(design, made)
+    return FurtherPopulation(models, state.names, held.leakage, declared)
+
+
+def about(population: Population, times: float) -> str:
+    """Say how long a multiple of the work for a population takes; nothing where none can tell."""
+    foreseen = population.foreseen()
+    plans = population.plan()
+    seconds = sum(plan.seconds for plan in plans)
+    if foreseen is not None:
+        seconds = foreseen.seconds or 0.0
+    return f", about {clock(times * seconds)}" if seconds else ""
+
+
 def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Population:
     if isinstance(family.definition, Recorded):
         from pytest_multiplicity.evaluation import RecordedPopulation
@@ -73,7 +108,7 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
     else:
         begun = time.monotonic()
         with held.machine.as_new():
-            each = _made(definition, family, dependencies, planned=state.options.plan)
+            each = _made(definition, family.design, dependencies, planned=state.options.plan)
             made = common_data(each_its_own(each, family.design.ids, family.name))
         if check:
             again = _again(held.machine, definition, family, dependencies)
@@ -109,11 +144,11 @@ def _remark(state: State, family: Family, made: Sequence[Any], seconds: float) -
 def _again(machine: Machine, definition: Built, family: Family, given: Mapping[str, Any]) -> Any:
     """Call the function for the first candidate once more."""
     with machine.as_new():
-        return next(_made(definition, family, given, planned=False))
+        return next(_made(definition, family.design, given, planned=False))
 
 
 def _made(
-    definition: Built, family: Family, dependencies: Mapping[str, Any], *, planned: bool
+    definition: Built, design: Design, dependencies: Mapping[str, Any], *, planned: bool
 ) -> Iterator[Any]:
     """Call a family's function for every candidate, global generators seeded with its seed.
 
@@ -122,11 +157,11 @@ def _made(
     from pytest_multiplicity.compute import preserved_rng, seed_everything
 
     with preserved_rng():
-        for config in family.design.configs:
+        for config in design.configs:
             seed_everything(config.seed % 2**63)
             made = definition.function(config, **dependencies)
             if planned and type(made).__name__ != "Recipe":
-                yield from [made] * len(family.design.ids)
+                yield from [made] * len(design.ids)
                 return
             yield made
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_multiplicity.design import Definition, Design
+from pytest_multiplicity.design import Definition, Design, further
 from pytest_multiplicity.errors import Attempt, DefinitionError
 from pytest_multiplicity.findings import Spec
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 Place = tuple[str, tuple[Path, ...]]
 """A family's base, and its home with the folders above."""
+
+
+@dataclass
+class Round:
+    """Candidates beyond the declared ones that are trained together: positions among these."""
+
+    positions: tuple[int, ...]
+    population: Population | None = None
 
 
 @dataclass
@@ -35,6 +43,15 @@ class Family:
     selected: set[int] = field(default_factory=set)
     """Candidates that a pair of this run is about, after deselection."""
     population: Population | None = None
+    further: Design | None = None
+    """The candidates that may be added to decide; None where none may."""
+    adding: set[str] = field(default_factory=set)
+    """Node ids of the enforced specs that judge these."""
+    rounds: list[Round] = field(default_factory=list)
+    planned: int = 0
+    """How many added seeds the rounds go through."""
+    decided: bool = False
+    """Whether no further round is needed."""
     building: Attempt = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,12 +73,25 @@ class Family:
         everyone = len(self.design.ids)
         return sum(len(self.picked[s]) if s in self.picked else everyone for s in self.specs)
 
+    @property
+    def further_ids(self) -> tuple[str, ...]:
+        """Ids of the candidates that may be added."""
+        return () if self.further is None else self.further.ids
+
+    def round_of(self, position: int) -> Round:
+        """Return the round of an added candidate."""
+        return next(each for each in self.rounds if position in each.positions)
+
 
 class Families:
-    """Every family seen so far, in definition order."""
+    """Every family seen so far, in definition order.
 
-    def __init__(self, seeds: int | None) -> None:
-        self._seeds = seeds
+    `seeds`: how many of its declared ones each has; `most`: how many a configuration may get, where
+    seeds are added.
+    """
+
+    def __init__(self, seeds: int | None, most: int | None = None) -> None:
+        self._seeds, self._most = seeds, most
         self._by_definition: dict[int, Family] = {}
 
     def __iter__(self) -> Iterator[Family]:
@@ -77,7 +107,11 @@ class Families:
                 design = definition.design(self._seeds)
             except (ValueError, TypeError) as error:
                 raise DefinitionError(f"family {name!r} ({definition.where}): {error}") from error
-            self._by_definition[id(definition)] = Family(name, *place(), definition, design)
+            family = self._by_definition[id(definition)] = Family(
+                name, *place(), definition, design
+            )
+            if self._most is not None and definition.takes_seeds:
+                family.further = further(design, self._most)
         return self._by_definition[id(definition)]
 
     def get(self, key: str) -> Family:

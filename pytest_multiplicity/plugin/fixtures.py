@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.design import Answered, AnswerTable, Built, Config, Definition, Recorded
-from pytest_multiplicity.plugin import factory
+from pytest_multiplicity.plugin import further
 from pytest_multiplicity.plugin.marks import DEFINITION
 from pytest_multiplicity.plugin.state import STATE
 
@@ -147,7 +147,7 @@ def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
                 "it: write it as a function or in a plain class, not in a unittest.TestCase",
                 pytrace=False,
             )
-        return factory.candidate(state, definition, request.param, dependencies)
+        return further.candidate(state, definition, request.param, dependencies)
 
     names = ["request", *definition.parameters]
     signature = inspect.Signature(

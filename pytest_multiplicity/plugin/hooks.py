@@ -15,6 +15,7 @@ from pytest_multiplicity.plugin import (
     completeness,
     distributed,
     failures,
+    further,
     gates,
     outcomes,
     parts,
@@ -23,6 +24,7 @@ from pytest_multiplicity.plugin import (
     summary,
 )
 from pytest_multiplicity.plugin import plan as foresight
+from pytest_multiplicity.plugin.state import STATE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,9 +53,21 @@ def pytest_collection_modifyitems(
     collection.bring_along(config, items)
     yield
     collection.note_selected(items)
+    further.order(config, items)
     gates.order(config, items)
     screening.order(config, items)
     foresight.keep_one_of_each(config, items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say what added seeds may come to."""
+    return further.beforehand(config.stash[STATE])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Leave out added candidates that aren't needed."""
+    return further.instead_of_running(item, nextitem)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -65,6 +65,7 @@ Choice = TypeVar("Choice", bound=Enum)
 Reader = Callable[[str, str, pytest.Config], Any]
 """From a text, and the name it was given by, to the value. Raises pytest.UsageError."""
 
+AUTO = "auto"
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 MARKERS = (
     "unforeseen: this specification is measured before and after selection and rejects nobody",
@@ -152,6 +153,24 @@ def _seeds(text: str, shown: str, config: pytest.Config) -> int:
     return int(text)
 
 
+def _seeds_or_auto(text: str, shown: str, config: pytest.Config) -> int | str:
+    if text == AUTO:
+        return text
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise pytest.UsageError(f"{shown}: {text!r} is no count: give 1 or more, or {AUTO!r}")
+    return int(text)
+
+
+def _share(text: str, shown: str, config: pytest.Config) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise pytest.UsageError(f"{shown}: {text!r} is no share: give one between 0 and 1, as 0.8")
+    return value
+
+
 def _fraction(text: str, shown: str, config: pytest.Config) -> float:
     try:
         value = float(text)
@@ -194,7 +213,11 @@ class Options:
     sheets: Sheets | None = option(
         _choice(Sheets), "{none,summary,full}", "how much of the sheets the terminal shows"
     )
-    seeds: int | None = option(_seeds, "N", "use the first N seeds of every family")
+    seeds: int | str | None = option(
+        _seeds_or_auto,
+        "{N,auto}",
+        "use the first N seeds of every family, or add seeds until configurations are decided",
+    )
     device: str = option(
         _text, "{auto,cpu,cuda,...}", "where candidates are trained and evaluated", default="auto"
     )
@@ -242,9 +265,25 @@ class Options:
     store_size: int = setting(
         _size, "20 GB", "how big the store may grow, least recently used goes"
     )  # bytes
+    most_seeds: int = setting(
+        _seeds, "40", "seeds of a configuration, at most, with --multiplicity-seeds=auto"
+    )
+    reliable: float = setting(
+        _share, "0.8", "the share of seeds that have to pass, which auto is to decide about"
+    )
     timeout: float = setting(
         _seconds, "3600", "seconds without progress to give up after; 0 for never"
     )
+
+    @property
+    def auto(self) -> bool:
+        """Whether seeds are added to the declared ones."""
+        return self.seeds == AUTO
+
+    @property
+    def first_seeds(self) -> int | None:
+        """How many of the declared seeds are used; None: all."""
+        return self.seeds if isinstance(self.seeds, int) else None
 
     @property
     def files(self) -> dict[str, Path]:

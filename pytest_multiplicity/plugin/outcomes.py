@@ -12,7 +12,7 @@ import pytest
 from pytest_multiplicity.errors import CandidateDiverged, CandidateSkipped, MeasurementError
 from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import compat, gates, given, parts, screening
-from pytest_multiplicity.plugin.collection import PAIR, Pair
+from pytest_multiplicity.plugin.collection import Pair, judged
 from pytest_multiplicity.plugin.options import Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.state import STATE
@@ -27,6 +27,7 @@ STATUS: dict[str, Status] = {
     "rejected": ("rejected", "r", ("REJECTED", {"yellow": True})),
     "undecided": ("undecided", "u", ("UNDECIDED", {"yellow": True})),
     "measured": ("measured", "m", ("MEASURED", {"cyan": True})),
+    "not needed": ("not needed", "n", ("NOT NEEDED", {"cyan": True})),
     "screened": ("screened", "-", ("SCREENED", {"cyan": True})),
     "part": ("", "", ""),  # of a spec: counted with it
 }
@@ -34,7 +35,7 @@ STATUS: dict[str, Status] = {
 
 def judging(item: pytest.Item) -> AbstractContextManager[None]:
     """Around the call of an item: record what a spec measures."""
-    pair = item.stash.get(PAIR, None)
+    pair = judged(item)
     planning = item.config.stash[STATE].options.plan
     return nullcontext() if pair is None or planning else _judging(item, pair)
 
@@ -42,7 +43,7 @@ def judging(item: pytest.Item) -> AbstractContextManager[None]:
 @contextmanager
 def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
     state = item.config.stash[STATE]
-    population = pair.family.population
+    population, _ = pair.place
     if population is None:  # the spec overrides the family's fixture with a value of its own
         yield
         return
@@ -76,7 +77,7 @@ def judge(
         _forget_unheard(item)
     if item.nodeid in item.config.stash[STATE].gate_families:
         return _gate(item, report)
-    pair = item.stash.get(PAIR, None)
+    pair = judged(item)
     screened = report.when == "setup" and screening.DECIDED in item.stash
     if pair is not None and screened:
         return _screened(report, pair)
@@ -92,12 +93,12 @@ def judge(
         call.excinfo = None  # no failure: nothing for a debugger to stop at
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
-        news = recorder.news(pair, state)
+        news = None if pair.added else recorder.news(pair, state)
         for name, metric in recorder.metrics.items():
-            item.user_properties.append((inert(name), float(metric.scores[pair.candidate])))
+            item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))
         measured, relative = tuple(recorder.metrics), recorder.relative
         record = replace(record, metrics=measured, relative=relative, news=news)
-    if state.options.screen:
+    if state.options.screen and not pair.added:
         screening.of(state).end(pair, record)
     report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
     return report
@@ -120,7 +121,7 @@ def _part(
 ) -> pytest.TestReport:
     """Convert the report of a subtest, whose spec is judged at its end."""
     parts.note(item, call, report)
-    pair, error = item.stash.get(PAIR, None), call.excinfo and call.excinfo.value
+    pair, error = judged(item), call.excinfo and call.excinfo.value
     body = parts.of(item).phase == "call"
     if pair is None or not (report.failed and body and error is not None and _rejects(error)):
         return report
@@ -143,8 +144,9 @@ def _screened(report: pytest.TestReport, pair: Pair) -> pytest.TestReport:
 def _forget_unheard(item: pytest.Item) -> None:
     """Forget what fixtures measured for this item: it is not another's."""
     for family in item.config.stash[STATE].families:
-        if family.population is not None:
-            family.population.unheard.clear()
+        for population in (family.population, *(each.population for each in family.rounds)):
+            if population is not None:
+                population.unheard.clear()
 
 
 def _record(
@@ -153,7 +155,7 @@ def _record(
     """Return the verdict, from what was raised."""
     state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
-    record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept")
+    record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept", added=pair.added)
     errors = _errors(item, call, report)
     if compat.marked_xfail(report):  # the user's own mark: this spec rejects nobody
         return replace(record, objected=bool(errors))

@@ -10,7 +10,7 @@ import pytest
 from pytest_multiplicity.plugin.completeness import doubt, partial
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.findings import FamilyFindings, GateReport, RunReport
+    from pytest_multiplicity.findings import FamilyFindings, FurtherSeen, GateReport, RunReport
     from pytest_multiplicity.plugin.families import Family
     from pytest_multiplicity.plugin.state import State
 
@@ -72,6 +72,23 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         data={} if population is None else population.data_by_name,
         reached=() if population is None else tuple(population.reached.values()),
     )
+    seen = replace(seen, further=_further(state, family))
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
+    )
+
+
+def _further(state: State, family: Family) -> FurtherSeen | None:
+    """Return what is known of the candidates that were added to the declared ones."""
+    from pytest_multiplicity.findings import FurtherSeen
+
+    if family.further is None:
+        return None
+    told = [each.population.facts() for each in family.rounds if each.population is not None]
+    return FurtherSeen(
+        design=family.further,
+        at_least=state.options.reliable,
+        specs=frozenset(family.adding),
+        trained=sum(each.trained for each in told),
+        stored=sum(each.stored for each in told),
     )

@@ -23,7 +23,7 @@ class State:
     def __init__(self, config: pytest.Config, options: Options, resources: Resources) -> None:
         self.config, self.options, self.resources = config, options, resources
         self.process, self.warnings = resources.process, resources.warnings
-        self.families = Families(options.seeds)
+        self.families = Families(options.first_seeds, options.most_seeds if options.auto else None)
         self.ledger = Ledger()
         self.gate_families: dict[str, str] = {}  # gate's node id -> family's key
         self.readers: dict[str, str] = {}  # node id of a test that takes verdicts -> family's key

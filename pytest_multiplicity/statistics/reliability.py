@@ -98,6 +98,14 @@ def fewest(passed: Sequence[bool], at_least: float, configurations: int, room: i
     return None
 
 
+def all_passing(at_least: float, configurations: int) -> int:
+    """Return how many seeds decide that a configuration is reliable, where all of them pass."""
+    bar, seeds = 2 * configurations / BUDGET, 1
+    while capital(seeds, 0, at_least) < bar:
+        seeds += 1
+    return seeds
+
+
 def share_interval(right: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Clopper and Pearson's interval (1934) for a share of `count`, fixed beforehand."""
     tail = (1 - confidence) / 2

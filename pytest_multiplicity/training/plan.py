@@ -44,10 +44,12 @@ class Declared:
     Args:
         jobs: of the whole family, in the design's order.
         size: how many recipes the declared design has: before `--multiplicity-seeds`.
+        added: jobs that were added to the design, which decide nothing.
     """
 
     jobs: Sequence[Job]
     size: int
+    added: Sequence[Job] = ()
 
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> Declared:
@@ -119,12 +121,14 @@ class Planner:
             StalledError: jobs hang, unless that is forgiven.
             RecipeError: a job can't be trained as its recipe is written.
         """
-        wanted = {job.key for job in jobs}
+        wanted, added = {job.key for job in jobs}, {job.key for job in declared.added}
         made = []
-        for group in group_jobs(declared.jobs):
+        for group in group_jobs([*declared.jobs, *declared.added]):
             missing = tuple(job for job in group.jobs if job.key in wanted)
             if missing:
-                arithmetic, shape, reason = self._decided(group, declared, forgiving)
+                own = tuple(job for job in group.jobs if job.key not in added) or group.jobs[:1]
+                looked_at = replace(group, jobs=own)
+                arithmetic, shape, reason = self._decided(looked_at, declared, forgiving)
                 plan = Plan(replace(group, jobs=missing), arithmetic, reason=reason)
                 made.append(replace(plan, seconds=self._seconds(plan, shape)))
         return self._shared_out(made)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_multiplicity.design import Built, make_design
+from pytest_multiplicity.design import Built, further, make_design, part
 from pytest_multiplicity.errors import DefinitionError
 
 DEFAULT = {"lr": 0.1, "optimizer": "sgd"}
@@ -184,3 +184,18 @@ def test_every_design_has_each_candidate_once(space, seeds):
         assert len(set(design.ids)) == len(design.ids) == len(design.configs)
         assert all(re.fullmatch(r"[A-Za-z0-9_.+-]+", each) for each in design.ids)
         assert design.ids[0].startswith("default")
+
+
+def test_further_seeds_follow_the_declared_ones_and_change_no_id():
+    design = make_design({"lr": 0.1}, {"lr": [0.01]}, 3)
+    added = further(design, 12)
+    assert design.ids[0] == "default-seed0"
+    assert added.ids[:4] == ("default-seed3", "lr0.01-seed3", "default-seed4", "lr0.01-seed4")
+    assert added.ids[-1] == "lr0.01-seed11"
+    assert [(c.lr, c.seed) for c in added.configs[:2]] == [(0.1, 3), (0.01, 3)]
+    assert further(design, 20).ids[: len(added.ids)] == added.ids
+    assert further(design, 3) is None
+    listed = make_design({}, {}, [4, 1, 12])
+    assert further(listed, 5).ids == ("default-seed13", "default-seed14")
+    some = part(added, [1, 3])
+    assert (some.ids, some.seeds) == (("lr0.01-seed3", "lr0.01-seed4"), (3, 4))

@@ -210,6 +210,18 @@ def test_the_declared_size_counts_not_the_seeds_of_this_run(
     assert of_one.arithmetic == alone.arithmetic
 
 
+def test_seeds_that_are_added_decide_nothing_about_arithmetic(
+    job: Make, store: Any, bar: Any
+) -> None:
+    machine, family = Machine(CPU, store, bar, cores=2), [job(0), job(1)]
+    (alone,) = plan(family, machine)
+    for count in (1, 20):
+        added = [job(seed) for seed in range(2, 2 + count)]
+        (further,) = plan(added, machine, declared=Declared(family, 2, added))
+        assert further.arithmetic == alone.arithmetic
+        assert further.group.jobs == tuple(added)
+
+
 def same(one: dict[Job, Any], other: dict[Job, Any]) -> bool:
     known = {job.key: result for job, result in one.items()}
     return all(
