@@ -120,7 +120,7 @@ def _of_lanes(loss: Loss, answers: Tensor, batch: StepBatch, criterion: Criterio
 
 def _mean(sums: Tensor, counts: Tensor | int, weights: Tensor) -> Tensor:
     """Return weighted means [K] of losses that are sums [K, b] over so many, [K, b] or 1 each."""
-    weights = weights.to(sums.dtype)
+    weights = weights.to(sums.dtype).contiguous()  # so that no row is added up by its neighbours'
     total = (weights * counts).sum(1).clamp_min(torch.finfo(sums.dtype).tiny)
     return (weights * sums).sum(1) / total
 

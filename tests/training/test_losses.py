@@ -33,7 +33,7 @@ PEOPLE = pd.DataFrame(
     {
         "sex": ["male", "female", "female"] * 14,
         "age": np.linspace(18, 80, N),
-        "trust": np.arange(N) % 4,
+        "trust": np.arange(N) % 4 / 3,
         "minority": np.arange(N) % 7 == 0,
     }
 )
