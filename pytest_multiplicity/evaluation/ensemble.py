@@ -22,7 +22,7 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.metric import Floats, Metric
 from pytest_multiplicity.evaluation.score import Score
-from pytest_multiplicity.inference import Under
+from pytest_multiplicity.inference import Asked, Under
 from pytest_multiplicity.statistics import clusters
 from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.tasks import Named, Vote
@@ -171,5 +171,9 @@ class Ensemble:
         key = asked.data.fingerprint, fingerprint(list(asked.under.steps))
         if key not in self._votes:
             members = [each.logits(data, under) for each in self.members]
-            self._votes[key] = data.task.vote(members)
+            self._votes[key] = self._combined(members, asked)
         return self._votes[key]
+
+    def _combined(self, answers: list[Tensor], asked: Asked) -> Vote:
+        """Return what the members say together."""
+        return asked.data.task.vote(answers)

@@ -1,3 +1,4 @@
+from . import allocations as allocations
 from . import chance as chance
 from . import clusters as clusters
 from . import doubt as doubt

@@ -12,6 +12,7 @@ from .multilabel import Multilabel as Multilabel
 from .nothing import Nothing as Nothing
 from .plain import Plain as Plain
 from .positive import positives as positives
+from .positive import sure_of as sure_of
 from .regression import Regression as Regression
 from .task import Loss as Loss
 from .task import Task as Task

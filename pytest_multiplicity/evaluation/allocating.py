@@ -1,0 +1,216 @@
+"""Who of many gets what only k can have: survivors' allocations, and a lottery over survivors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pytest_multiplicity.errors import DataError, MeasurementError
+from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.copies import distinct
+from pytest_multiplicity.statistics import allocations as formulas
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.lottery import Lottery
+    from pytest_multiplicity.evaluation.population import Population
+    from pytest_multiplicity.inference import Asked, Under
+
+LOTS = 0
+"""The seed of the lots that break ties, the same for every candidate."""
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Whom some candidates put first: `[S, n]`, each k of the samples that were asked about."""
+
+    asked: Asked
+    k: int
+    by: Any
+    whom: Bools
+    qualified: Bools
+    """`[n]`: whose target is the class."""
+    tied: Sequence[int]
+    """How many share a k-th place that not all of them get, by candidate."""
+    copies: int
+    """How many candidates answer as one before them."""
+    first: Sequence[int]
+    """The positions of all others."""
+
+    @property
+    def people(self) -> int:
+        """How many are asked about."""
+        return len(self.qualified)
+
+
+class Allocating(Sequence[Candidate]):
+    """Candidates that choose: `Survivors`."""
+
+    _population: Population
+
+    def _need(self, count: int) -> None:
+        raise NotImplementedError
+
+    def allocations(
+        self,
+        data: Data,
+        k: int,
+        by: Any,
+        groups: str | Sequence[str] | None = None,
+        under: Under = None,
+    ) -> pd.DataFrame:
+        """Return what becomes of a resource that k of the samples can have, a row per survivor.
+
+        Each survivor gives it to the k that it is surest to be of class `by`; qualified are those
+        whose class that is (Jain et al., Allocation Multiplicity, 2025). Equal log-odds are put in
+        order by lots, which are the same for every survivor.
+
+        Columns: `qualified`, how many of the k are, and `utility`, their share of the k; `tied`,
+        how many share the k-th place where not all of them get it, else 0; `jaccard`, the mean over
+        the other survivors of whom both choose over whom either does; `log_equal`, the natural
+        logarithm of how many choices of k hold as many of the qualified; `rate GROUP`, which
+        share of a group is chosen.
+
+        `attrs`: `people` and how many of them are `qualified`; `jaccards` of each two survivors,
+        and `jaccard`, their mean over pairs; how many `ever` and `always` are chosen; `unchosen`,
+        the qualified whom nobody chooses, beside `unchosen_expected` (and its standard deviation
+        `unchosen_sd`), were all to choose as many of them independently; `groups` with their
+        sizes and `without`, those of which nobody is chosen by anybody; `ties`, in words. Copies,
+        whose answers are equal, count once in what is said of all.
+
+        Args:
+            data: whose samples are asked about.
+            k: how many of them can have it.
+            by: the class, by its name where it has one, or one of several labels.
+            groups: an attribute, or several, whose values are groups.
+            under: an intervention.
+
+        Raises:
+            MeasurementError: k is no number of samples from 1 to all; nobody is qualified; answers
+                are labels, or data have no classes.
+            DataError: no such attribute.
+        """
+        return _frame([each.id for each in self], self._chosen(data, k, by, under), groups)
+
+    def lottery(self, seed: int = 0) -> Lottery:
+        """Return the survivors as one candidate: a survivor drawn for each sample answers it.
+
+        Args:
+            seed: of what is drawn; the same sample is answered by the same survivor in every run.
+        """
+        from pytest_multiplicity.evaluation.lottery import Lottery
+
+        self._need(1)
+        return Lottery(self._population, list(self), seed)
+
+    def _chosen(self, data: Data, k: int, by: Any, under: Under) -> Chosen:
+        self._need(1)
+        return chosen(self._population.ask(data, under), list(self), k, by, under)
+
+
+def chosen(asked: Asked, candidates: Sequence[Candidate], k: int, by: Any, under: Under) -> Chosen:
+    """Return whom each candidate chooses. Raises MeasurementError, see `allocations`."""
+    from pytest_multiplicity.tasks import positives, sure_of
+
+    count, name = len(asked.rows), f"{k!r} of the {len(asked.rows)} samples of {asked.name}"
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= count:
+        raise MeasurementError(f"k={name}: give a whole number from 1 to {count}")
+    answers = [each.logits(asked.data, under) for each in candidates]
+    named = f"allocations on {asked.name}"
+    sure, truth = [], None
+    for each in answers:
+        given = asked.task, each, asked.targets, by, named, "by"
+        truth = positives(*given)[1]
+        sure.append(sure_of(*given))
+    if truth is None:
+        raise MeasurementError(
+            f"{named}: who is qualified is known by targets, and {asked.data.name!r} has none"
+        )
+    if not truth.any():
+        raise MeasurementError(
+            f"{named}: none of the {count} samples is of class {by!r}, so nobody is qualified: ask "
+            "for a class that is there, or for other data"
+        )
+    lots = np.random.default_rng(LOTS).permutation(len(asked.source))[asked.rows.numpy()]
+    found = [formulas.choose(each, int(k), lots) for each in sure]
+    first = distinct(np.stack(sure), answers.__getitem__)
+    return Chosen(
+        asked=asked,
+        k=int(k),
+        by=by,
+        whom=np.stack([whom for whom, _ in found]),
+        qualified=truth.numpy(),
+        tied=[tied for _, tied in found],
+        copies=len(candidates) - len(first),
+        first=first,
+    )
+
+
+def _frame(ids: Sequence[str], found: Chosen, groups: str | Sequence[str] | None) -> pd.DataFrame:
+    whom, once = found.whom, found.whom[list(found.first)]
+    served = (whom & found.qualified).sum(axis=1)
+    total = int(found.qualified.sum())
+    alike = formulas.jaccard(whom)
+    others = len(ids) - 1
+    columns = {
+        "qualified": served,
+        "utility": served / found.k,
+        "tied": found.tied,
+        "jaccard": (alike.sum(axis=1) - 1) / others if others else np.full(1, np.nan),
+        "log_equal": formulas.log_equal(total, found.people, found.k, served),
+    }
+    frame = pd.DataFrame(columns, index=pd.Index(ids, name="survivor"))
+    alone = formulas.unchosen(once, found.qualified)
+    pairs = formulas.jaccard(once)[np.triu_indices(len(once), 1)]
+    frame.attrs = {
+        "k": found.k,
+        "by": found.by,
+        "people": found.people,
+        "qualified": total,
+        "copies": found.copies,
+        "jaccard": float(pairs.mean()) if len(pairs) else None,
+        "jaccards": alike.tolist(),
+        "ever": int(whom.any(axis=0).sum()),
+        "always": int(whom.all(axis=0).sum()),
+        "unchosen": alone.count,
+        "unchosen_expected": alone.expected,
+        "unchosen_sd": alone.sd,
+        "ties": _ties(ids, found),
+    }
+    return frame if groups is None else _with_rates(frame, found, groups)
+
+
+def _with_rates(frame: pd.DataFrame, found: Chosen, groups: str | Sequence[str]) -> pd.DataFrame:
+    """Return the frame with the share of each group that is chosen."""
+    from pytest_multiplicity.data import grouped
+
+    by = [groups] if isinstance(groups, str) else list(groups)
+    codes, names = grouped(found.asked.source.attributes, by, found.asked.source.name)
+    codes = codes[found.asked.rows.numpy()]
+    there = [group for group in range(len(names)) if (codes == group).any()]
+    if not there:
+        raise DataError(f"no sample of {found.asked.name} has a value of {', '.join(by)}: no group")
+    sizes = {names[group]: int((codes == group).sum()) for group in there}
+    for group in there:
+        frame[f"rate {names[group]}"] = found.whom[:, codes == group].mean(axis=1)
+    frame.attrs["groups"] = sizes
+    frame.attrs["without"] = [name for name in sizes if not frame[f"rate {name}"].any()]
+    return frame
+
+
+def _ties(ids: Sequence[str], found: Chosen) -> str:
+    """Say where the k-th place is shared, and how that was decided; "" where it isn't."""
+    whose = [name for name, tied in zip(ids, found.tied, strict=True) if tied]
+    if not whose:
+        return ""
+    shown = ", ".join(whose[:3]) + (", ..." if len(whose) > 3 else "")
+    return (
+        f"samples share place {found.k} in {len(whose)} of {len(ids)} ({shown}): who gets it was "
+        "decided by lots, the same for every survivor"
+    )
