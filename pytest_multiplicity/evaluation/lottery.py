@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.allocating import Chosen, chosen
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.chosen import Chosen, chosen
 from pytest_multiplicity.evaluation.ensemble import Ensemble
 from pytest_multiplicity.inference import Asked, Under
 from pytest_multiplicity.statistics import allocations as formulas
