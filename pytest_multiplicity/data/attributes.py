@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_multiplicity.data.hashing import hash_rows_of_frame, hash_table
+from pytest_multiplicity.errors import DataError
 
 
 class Attributes:
@@ -76,7 +77,7 @@ class Attributes:
         if self._whole is None:
             return {}
         return {
-            str(name): tuple(column.astype("category").cat.categories)
+            str(name): tuple(_coded(column).categories)
             for name, column in self._whole.items()
             if not _is_numeric(column)
         }
@@ -90,10 +91,20 @@ class Attributes:
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column.dtype)
+    types = pd.api.types
+    return types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype)
+
+
+def _coded(column: pd.Series[Any]) -> Any:
+    try:
+        return column.astype("category").cat
+    except TypeError as error:
+        raise DataError(
+            f"the attribute {column.name!r} has no codes for a loss ({error}): give numbers or text"
+        ) from None
 
 
 def _as_tensor(column: pd.Series[Any]) -> Tensor:
     if _is_numeric(column):
         return torch.tensor(column.to_numpy(dtype=np.float32, na_value=np.nan))
-    return torch.tensor(column.astype("category").cat.codes.to_numpy(dtype=np.int64))
+    return torch.tensor(_coded(column).codes.to_numpy(dtype=np.int64))

@@ -157,9 +157,10 @@ def check_loss_of(data: Data, loss: Any, weight: object) -> None:
 def _check_weight(data: Data, loss: Any, weight: object) -> None:
     known = data.attribute_tensors
     if not isinstance(weight, str) or weight not in known:
+        shown = repr(weight) if isinstance(weight, str) else f"<{type(weight).__name__}>"
         names = ", ".join(map(repr, known)) or "none: pm.Data(inputs, targets, attributes=frame)"
         raise RecipeError(
-            f"weight={weight!r}: give the name of an attribute of {data.name!r}; there are {names}"
+            f"weight={shown}: give the name of an attribute of {data.name!r}; there are {names}"
         )
     column = known[weight]
     if not column.is_floating_point():

@@ -91,6 +91,7 @@ class Recipe:
         _check_choice("schedule", self.schedule, SCHEDULES, "a callable step -> factor on lr")
         losses = tuple(self.data.task.losses)
         if self.loss is None:
+            _check_losses(losses, self.data)
             object.__setattr__(self, "loss", losses[0])
         _check_choice("loss", self.loss, losses, "a callable (logits, targets) -> scalar")
         _check_choice("precision", self.precision, PRECISIONS, None)
@@ -130,6 +131,14 @@ def _check_data(data: Any) -> None:
             "on tensors: train with code of your own, whose model takes them as they are, in a "
             "family with keep=True, or give the data tensors, a dict or a tuple of them (columns "
             "by frame.to_numpy(dtype='float32'), texts by their tokenizer)"
+        )
+
+
+def _check_losses(losses: tuple[str, ...], data: Data) -> None:
+    if not losses:
+        raise RecipeError(
+            f"the task of {data.name!r}, {data.task.name}, has no loss of its own: give the data "
+            "targets, or the recipe a loss, a callable (outputs, targets) -> scalar"
         )
 
 

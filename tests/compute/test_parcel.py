@@ -72,7 +72,9 @@ def test_inputs_of_any_kind_travel_beside_the_pickle() -> None:
     texts = [f"text {row}" for row in range(n)]
     for inputs in ({"x": BIG}, (BIG, torch.arange(n)), frame, texts):
         data = Data(inputs, torch.arange(n) % 3)
-        parcel = pack((data, data.split(0.5), Samples(data.inputs, data.targets)))
+        beside = {"age": torch.arange(n).float()}
+        bare = Samples(data.inputs, data.targets, attribute_tensors=beside)
+        parcel = pack((data, data.split(0.5), bare))
         assert len(parcel.payload) < 5000
         owners = [id(part.owner) for part in parcel.parts]
         assert len(set(owners)) == len(owners)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import RecipeError
+from pytest_multiplicity.errors import DataError, RecipeError
 from pytest_multiplicity.training import settings_of
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checks import Trial
@@ -215,6 +215,15 @@ def test_attributes_are_those_of_the_batch_in_its_order() -> None:
             assert np.allclose(attributes[name], frame[name].astype(float))
 
 
+def test_what_has_no_codes_is_said() -> None:
+    frame = pd.DataFrame({"tags": [["a"], ["b"]], "z": [1j, 2j]})
+    with pytest.raises(DataError, match="'tags' has no codes for a loss"):
+        Recipe(
+            lambda: nn.Linear(4, 2), Data(torch.rand(2, 4), [0, 1], frame), epochs=1, loss=parity
+        )
+    assert Data(torch.rand(2, 4), [0, 1], frame[["z"]]).attribute_tensors["z"].tolist() == [0, 1]
+
+
 def test_codes_of_parts_are_those_of_the_whole_and_missing_ones_are_marked() -> None:
     frame = pd.DataFrame(
         {
@@ -308,12 +317,26 @@ BAD = Data(X, CLASSES, pd.DataFrame({"w": [-1.0] + [1.0] * (N - 1), "z": 0, "t":
             {"weight": "v"},
             "weight='v': give the name of an attribute.*there are 'w', 'z', 't'",
         ),
-        (BAD, {"weight": 3}, "weight=3: give the name"),
+        (BAD, {"weight": X}, "weight=<Tensor>: give the name"),
+        (
+            Data(X, None, name="bare"),
+            {},
+            "task of 'bare', none, has no loss of its own: give the data",
+        ),
         (BAD, {"weight": "w"}, "weight='w' of 'bad' is -1 for sample 0: weights are finite"),
         (BAD, {"weight": "z"}, "weight='z' of 'bad' is 0 for all samples"),
         (BAD, {"weight": "t"}, "weight='t' of 'bad' is no column of numbers"),
     ],
-    ids=["no attributes", "none to weigh", "unknown", "no name", "negative", "zero", "text"],
+    ids=[
+        "no attributes",
+        "none to weigh",
+        "unknown",
+        "no name",
+        "no targets",
+        "negative",
+        "zero",
+        "text",
+    ],
 )
 def test_what_does_not_fit_is_said(data: Data, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):

@@ -92,6 +92,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         elif type(obj) is Samples or _is_data(obj):
             self._data.update(id(value) for value in vars(obj).values() if type(value) is Tensor)
             self._of_inputs(vars(obj).get("inputs"))
+            self._data.update(map(id, vars(obj).get("attribute_tensors", {}).values()))
         return None
 
     def _of_inputs(self, inputs: Any) -> None:
