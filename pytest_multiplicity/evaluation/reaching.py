@@ -23,7 +23,7 @@ from pytest_multiplicity.evaluation.model_population import ModelPopulation
 from pytest_multiplicity.evaluation.reach_checks import check_data, check_number, position_of
 from pytest_multiplicity.evaluation.reached import ReachedFacts, contested, of_samples
 from pytest_multiplicity.evaluation.twin import twin
-from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, head_of
+from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, head_of, polished
 from pytest_multiplicity.store import Aside, fingerprint
 from pytest_multiplicity.tasks import Task
 from pytest_multiplicity.training import Recipe, Seeds, training_rows
@@ -233,7 +233,10 @@ class Reaching:
             base = self._base(index)
             k = len(base.head.weights)
             rows, amounts = torch.tensor([row]), found.amount[[row]]
-            turned = base.turned(Inverses([base]).of(0), rows, found.turn[row, :k], amounts)
+            inverse = Inverses([base]).of(0)
+            turned = base.turned(inverse, rows, found.turn[row, :k], amounts)
+            if int(found.steps[row]):
+                turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             model = base.head.built(turned[0])
         id = f"twin of {base.name} at {row} of {self.data.name}"
         if not isinstance(model, torch.nn.Module):

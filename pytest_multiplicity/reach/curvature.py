@@ -93,6 +93,9 @@ class Inverse(Protocol):
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """Return `H^-1 v`, `[b, k, F]`."""
 
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Return `H^-1` times any vectors, `[b, k, F]`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Whole:
@@ -118,6 +121,11 @@ class Whole:
         side = torch.einsum("c,cfeg->feg", direction[used], self.inverse[used])
         return (features @ side.reshape(width, k * width)).reshape(-1, k, width)
 
+    def apply(self, vectors: Tensor) -> Tensor:
+        """See `Inverse`."""
+        size = vectors[0].numel()
+        return (vectors.reshape(-1, size) @ self.inverse.reshape(size, size)).reshape(vectors.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
@@ -139,6 +147,10 @@ class Blocks:
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
         return torch.einsum("bf,c,cfg->bcg", features, direction, self.inverse)
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """See `Inverse`."""
+        return torch.einsum("bcf,cfg->bcg", vectors, self.inverse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +176,12 @@ class Gradients:
         return torch.cat(found)
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+        """See `Inverse`."""
+        return self.apply(direction[None, :, None] * features[:, None, :])
+
+    def apply(self, vectors: Tensor) -> Tensor:
         """See `Inverse`. Raises MeasurementError where it doesn't converge."""
-        wanted = direction[None, :, None] * features[:, None, :]  # [b, k, F]
+        wanted = vectors
         found, rest = torch.zeros_like(wanted), wanted.clone()
         scale = self._scale()
         ahead = rest / scale

@@ -8,7 +8,7 @@ nobody does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pytest_multiplicity.reach.base import Base, Inverses, OnData, at_once, outputs_of
 from pytest_multiplicity.reach.curvature import Inverse
+from pytest_multiplicity.reach.polish import STEPS, polished, worth_it
 from pytest_multiplicity.tasks import MOST_WAYS, Task
 
 FARTHER = 1e-3  # a turn goes this share beyond the boundary, and by what rounding may take back:
@@ -32,7 +33,7 @@ Judge = Callable[[int, Tensor], bool]
 class Found:
     """What was found of each of n samples; where nothing was, `base` is -1 and numbers are nan.
 
-    `turn` `[n, k]` and `amount` `[n]` say how the model is built anew.
+    `turn` `[n, k]`, `amount` `[n]` and `steps` `[n]`, of `polish`, say how the model is built anew.
     """
 
     base: Tensor
@@ -42,6 +43,7 @@ class Found:
     fresh: Tensor
     turn: Tensor
     amount: Tensor
+    steps: Tensor
 
     @classmethod
     def nothing(cls, n: int, k: int, to: Tensor) -> Found:
@@ -50,7 +52,8 @@ class Found:
         cost, score, fresh, amount = unknown.clone()
         turn = torch.zeros(n, k, dtype=torch.float64)
         base = torch.full((n,), -1, dtype=torch.int64)
-        return cls(base, torch.zeros_like(to), cost, score, fresh, turn, amount)
+        steps = torch.zeros(n, dtype=torch.int64)
+        return cls(base, torch.zeros_like(to), cost, score, fresh, turn, amount, steps)
 
     def note(self, rows: Tensor, other: Found) -> None:
         """Enter what was found of some rows."""
@@ -67,6 +70,24 @@ class Costed:
     which: Tensor
     amounts: Tensor
     costs: Tensor
+    polish: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """Models `weights` `[b, k, F]` built from one base, each for a row of the data."""
+
+    position: int
+    base: Base
+    rows: Tensor
+    turns: Tensor
+    amounts: Tensor
+    weights: Tensor
+
+    def some(self, chosen: Tensor) -> Turned:
+        """Return the models at some positions."""
+        names = ("rows", "turns", "amounts", "weights")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 class Reach:
@@ -77,11 +98,18 @@ class Reach:
     """
 
     def __init__(
-        self, task: Task, said: Tensor, threshold: float, judge: Judge | None = None
+        self,
+        task: Task,
+        said: Tensor,
+        threshold: float,
+        judge: Judge | None = None,
+        *,
+        polish: bool = True,
     ) -> None:
         assert task.turning is not None  # as was asked before
         self._task, self._turning, self._said = task, task.turning, said
         self._threshold, self._judge = threshold, judge
+        self._polish = polish and judge is None
         self.by: list[str] = []  # how Hessians were inverted, in words
 
     @staticmethod
@@ -109,8 +137,6 @@ class Reach:
 
     def _plan(self, base: Base, inverse: Inverse) -> Costed:
         """Return the ways from a base, with what each costs to second order."""
-        if inverse.said not in self.by:
-            self.by.append(inverse.said)
         ways = self._turning.ways(base.outputs.cpu(), self._said)
         missing = MOST_WAYS - ways.which.shape[1]
         which = F.pad(ways.which, (0, missing))
@@ -126,7 +152,11 @@ class Reach:
                 reach = inverse.leverages(own, direction).cpu()
                 moved = amounts[rows, columns]
                 costs[rows, columns] = moved**2 / (2 * reach)
-        return Costed(ways.directions, which, amounts, costs)
+        polish = self._polish and worth_it(base, inverse, costs)
+        said = inverse.said + (f", then {STEPS} steps of conjugate gradients" if polish else "")
+        if said not in self.by:
+            self.by.append(said)
+        return Costed(ways.directions, which, amounts, costs, polish)
 
     def _try(
         self,
@@ -151,38 +181,62 @@ class Reach:
                 ]
             )
             turns = plan.directions[numbers]
-            self._measure(position, base, part, built, turns, amounts, found)
+            models = Turned(position, base, part, turns, amounts, built)
+            self._enter(models, inverse if plan.polish else None, found)
 
-    def _measure(
-        self,
-        position: int,
-        base: Base,
-        rows: Tensor,
-        built: Tensor,
-        turns: Tensor,
-        amounts: Tensor,
-        found: Found,
-    ) -> None:
-        """Enter those of the built models, one for each row, that are what they are built for."""
-        own = base.data.features[rows].double()
-        to = self._turning.said(torch.einsum("bkf,bf->bk", built.double(), own)).cpu()
-        apart = torch.stack(
-            [self._turning.differ(to, said[rows].to(to.dtype)) for said in self._said]
-        )
-        kept = apart.all(0).nonzero().flatten()
-        score = self._scores(base.select, built[kept])
-        good = score >= self._threshold - EQUAL
-        kept, score = kept[good], score[good]
+    def _enter(self, built: Turned, inverse: Inverse | None, found: Found) -> None:
+        """Enter those of the built models that are what they are built for."""
+        to, score = self._measured(built)
+        kept = (score >= self._threshold - EQUAL).nonzero().flatten()
         if self._judge is not None:
-            fine = [self._judge(position, built[i]) for i in kept.tolist()]
-            kept, score = kept[fine], score[fine]
-        if len(kept):
-            cost = base.losses_of(built[kept]) - base.lost
-            fresh = self._scores(base.data, built[kept])
-            where = torch.full((len(kept),), position)
-            turned = F.pad(turns[kept], (0, found.turn.shape[1] - turns.shape[1]))
-            new = Found(where, to[kept], cost, score, fresh, turned, amounts[kept])
-            found.note(rows[kept], new)
+            fine = [self._judge(built.position, built.weights[i]) for i in kept.tolist()]
+            kept = kept[torch.tensor(fine, dtype=torch.bool)]
+        if not len(kept):
+            return
+        built, to, score = built.some(kept), to[kept], score[kept]
+        cost = built.base.losses_of(built.weights) - built.base.lost
+        steps = torch.zeros(len(kept), dtype=torch.int64)
+        if inverse is not None:  # to be polished by it
+            steps = self._lower(built, inverse, to, score, cost)
+        fresh = self._scores(built.base.data, built.weights)
+        turned = F.pad(built.turns, (0, found.turn.shape[1] - built.turns.shape[1]))
+        where = torch.full((len(kept),), built.position)
+        numbers = cost, score, fresh
+        found.note(built.rows, Found(where, to, *numbers, turned, built.amounts, steps))
+
+    def _lower(
+        self, built: Turned, inverse: Inverse, to: Tensor, score: Tensor, cost: Tensor
+    ) -> Tensor:
+        """Put models of less loss in the place of those that these are as good as.
+
+        Return by how many steps each was found. Writes to all that is given of the models.
+        """
+        base, weights = built.base, built.weights
+        other = replace(
+            built, weights=polished(base, inverse, built.rows, built.turns, built.weights)
+        )
+        less, (its, good) = base.losses_of(other.weights) - base.lost, self._measured(other)
+        better = ((less < cost).cpu() & (good >= self._threshold - EQUAL)).nonzero().flatten()
+        for into, of in ((weights, other.weights), (to, its), (score, good), (cost, less)):
+            into[better] = of[better]
+        steps = torch.zeros(len(cost), dtype=torch.int64)
+        steps[better] = STEPS
+        return steps
+
+    def _measured(self, built: Turned) -> tuple[Tensor, Tensor]:
+        """Return what models say of their rows, and their scores on the selecting data.
+
+        Those who say what a survivor says have none: nan.
+        """
+        own = built.base.data.features[built.rows].double()
+        outputs = torch.einsum("bkf,bf->bk", built.weights.double(), own)
+        to = self._turning.said(outputs).cpu()
+        rows = built.rows
+        apart = [self._turning.differ(to, said[rows].to(to.dtype)) for said in self._said]
+        score = torch.full((len(rows),), torch.nan, dtype=torch.float64)
+        kept = torch.stack(apart).all(0)
+        score[kept] = self._scores(built.base.select, built.weights[kept])
+        return to, score
 
     def _scores(self, on: OnData, built: Tensor) -> Tensor:
         """Return the accuracies `[b]`, float64 on the CPU, of models on a data set."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,26 +101,37 @@ def head(module: Any, data: pm.Data) -> tuple[Array, Array]:
     return np.column_stack([features, np.ones(len(features))]), weights
 
 
+def hessian(name: str, module: Any, case: Case) -> Array:
+    """Return the whole system of a head, sample by sample."""
+    features, weights = head(module, case.train)
+    bends = curvatures(name, features @ weights.T, case.train.targets.numpy())
+    rows = zip(features, bends, strict=True)
+    found = sum(np.kron(bend, np.outer(phi, phi)) for phi, bend in rows) / len(features)
+    return found + (1e-3 + 1e-4) * np.eye(weights.size)
+
+
 def rebuilt(name: str, module: Any, case: Case, row: int, change: Array) -> Array:
     """Return the weights that turn a sample, by a dense solve of the whole system.
 
     `change` `[k]` is how the sample's outputs changed in the model that is to be rebuilt: along it
     the one with the least loss is unique.
     """
-    features, weights = head(module, case.train)
-    outputs = features @ weights.T
-    n, width = features.shape
-    k = len(weights)
-    hessian = np.zeros((k * width, k * width))
-    for phi, bend in zip(
-        features, curvatures(name, outputs, case.train.targets.numpy()), strict=True
-    ):
-        hessian += np.kron(bend, np.outer(phi, phi)) / n
-    hessian += (1e-3 + 1e-4) * np.eye(k * width)
-    own = head(module, case.report)[0][row]
-    v = np.kron(change, own)
-    u = np.linalg.solve(hessian, v)
-    return weights + (u / (v @ u)).reshape(k, width)
+    _, weights = head(module, case.train)
+    v = np.kron(change, head(module, case.report)[0][row])
+    u = np.linalg.solve(hessian(name, module, case), v)
+    return weights + (u / (v @ u)).reshape(weights.shape)
+
+
+def all_rebuilt(
+    name: str, module: Any, case: Case, found: Any, rows: Sequence[int]
+) -> Iterator[Array]:
+    """Yield the weights that turn each of some samples as far as was found, by dense solves."""
+    features, weights = head(module, case.report)[0], head(module, case.train)[1]
+    turns = found.turn[list(rows)].numpy()
+    v = np.einsum("bk,bf->bkf", turns, features[list(rows)]).reshape(len(rows), -1)
+    u = np.linalg.solve(hessian(name, module, case), v.T).T
+    amounts = found.amount[list(rows)].numpy() / (v * u).sum(1)
+    yield from weights + (amounts[:, None] * u).reshape(-1, *weights.shape)
 
 
 def rows_of(frame: pd.DataFrame, most: int) -> Sequence[int]:
