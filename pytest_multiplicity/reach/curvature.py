@@ -111,14 +111,19 @@ class Whole:
 
     def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
-        middle = torch.einsum("c,cfeg,e->fg", direction, self.inverse, direction)
+        used = direction.nonzero().flatten().tolist()  # mostly two of the classes
+        middle = torch.zeros_like(self.inverse[0, :, 0])
+        for c in used:
+            for e in used:
+                middle += direction[c] * direction[e] * self.inverse[c, :, e]
         return ((features @ middle) * features).sum(1)
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
         k, width = self.inverse.shape[:2]
-        used = direction.nonzero().flatten()  # mostly two of the classes
-        side = torch.einsum("c,cfeg->feg", direction[used], self.inverse[used])
+        side = torch.zeros_like(self.inverse[0])
+        for c in direction.nonzero().flatten().tolist():
+            side += direction[c] * self.inverse[c]
         return (features @ side.reshape(width, k * width)).reshape(-1, k, width)
 
     def apply(self, vectors: Tensor) -> Tensor:
