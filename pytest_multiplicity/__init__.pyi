@@ -3,6 +3,7 @@ from .design import runs as runs
 from .errors import MultiplicityError as MultiplicityError
 from .evaluation import Candidate as Candidate
 from .evaluation import Gap as Gap
+from .evaluation import Incumbent as Incumbent
 from .evaluation import Score as Score
 from .evaluation import Survivors as Survivors
 from .interventions import PGD as PGD
@@ -15,6 +16,7 @@ from .interventions import intervention as intervention
 from .interventions import strategies as strategies
 from .plugin.fixtures import answers as answers
 from .plugin.fixtures import family as family
+from .plugin.fixtures import incumbent as incumbent
 from .plugin.fixtures import recorded as recorded
 from .statistics import Sheet as Sheet
 from .training import Recipe as Recipe

@@ -19,3 +19,5 @@ from .further import part as part
 from .ids import option_text as option_text
 from .recorded import Recorded as Recorded
 from .run_configurations import runs as runs
+from .standing import Standing as Standing
+from .tables import read_table as read_table

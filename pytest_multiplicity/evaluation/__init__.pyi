@@ -6,6 +6,7 @@ from .facts import TrainingFacts as TrainingFacts
 from .facts import Wired as Wired
 from .further import FurtherPopulation as FurtherPopulation
 from .gap import Gap as Gap
+from .incumbent import Incumbent as Incumbent
 from .leakage import Leakage as Leakage
 from .metric import COMPARED as COMPARED
 from .metric import Look as Look

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_multiplicity.design import Config, Design
-from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.errors import MeasurementError, guarded
 from pytest_multiplicity.evaluation.score import Score
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.incumbent import Incumbent, NoScore
     from pytest_multiplicity.evaluation.measure import Measure, Ours
     from pytest_multiplicity.inference import Under
 
@@ -37,6 +38,7 @@ class Measurer(Protocol):
     """Answers what a candidate is asked, of the candidate at a position."""
 
     design: Design
+    absent: list[str]
 
     def module(self, index: int) -> nn.Module:
         """Return its module."""
@@ -63,6 +65,11 @@ class Measurer(Protocol):
 
     def consistency(self, index: int, data: Data, under: Under) -> Score:
         """Return how many of its predictions an intervention leaves as they are."""
+
+    def compared(
+        self, index: int, kind: str, incumbent: Incumbent, data: Data, under: Under
+    ) -> Score:
+        """Return its flips, its churn or its gain against an incumbent."""
 
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool
@@ -192,6 +199,42 @@ class Candidate:
         No targets are needed. Under a group as well, those of the group's samples.
         """
         return self._population.consistency(self._index, data, under)
+
+    def flips(self, incumbent: Incumbent, data: Data, under: Under = None) -> Score | NoScore:
+        """Return the share of samples that the incumbent is right about and it is wrong about.
+
+        Negative flips (Yan et al. 2021). Its interval is Clopper and Pearson's; reports show beside
+        it the flips that retraining alone causes. Of values, right and wrong are by the tolerance.
+
+        Raises MeasurementError for data without targets: `churn` needs none.
+        """
+        return self._against("flips", incumbent, data, under)
+
+    def churn(self, incumbent: Incumbent, data: Data, under: Under = None) -> Score | NoScore:
+        """Return the share of samples that it answers otherwise than the incumbent."""
+        return self._against("churn", incumbent, data, under)
+
+    def gain(self, incumbent: Incumbent, data: Data, under: Under = None) -> Score | NoScore:
+        """Return its accuracy minus the incumbent's, on the same samples.
+
+        Its interval is Tango's, and excludes 0 beyond doubt where McNemar's exact test does.
+        """
+        return self._against("gain", incumbent, data, under)
+
+    @OURS
+    def _against(self, kind: str, given: object, data: Data, under: Under) -> Score | NoScore:
+        from pytest_multiplicity.evaluation.incumbent import NoScore, check_incumbent
+
+        incumbent = check_incumbent(given, kind)
+        if not incumbent:
+            self._population.absent.append(incumbent.name)
+            return NoScore()
+        if kind != "churn" and not data.task.has_targets:
+            raise MeasurementError(
+                f"{kind} on {data.name!r}: nobody is right or wrong without targets; how many "
+                "answers change is candidate.churn(incumbent, data)"
+            )
+        return self._population.compared(self._index, kind, incumbent, data, under)
 
     @OURS
     def privacy(

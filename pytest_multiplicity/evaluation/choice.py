@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,18 +15,22 @@ from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.score import Score, visible
 from pytest_multiplicity.statistics import BUDGET, Pairs, upper_quantile
 
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
+
 
 @dataclass(frozen=True)
 class Choice:
     """The best of the survivors by one score. `str` says by how little it won."""
 
-    candidate: Candidate
+    candidate: Candidate | Incumbent
+    """The incumbent itself where it was to be kept and nobody is better."""
     score: float
-    runner_up: Candidate | None
+    runner_up: Candidate | Incumbent | None
     """None where there is but one survivor."""
     margin: float
     """How much better it is than the runner-up, 0 or more; 0 without one."""
-    peers: tuple[Candidate, ...] | None
+    peers: tuple[Candidate | Incumbent, ...] | None
     """Those whom the data don't tell from it, paired and corrected for their number; None where
     the outcome of every sample is not known."""
     metric: str = ""
@@ -44,14 +49,29 @@ class Choice:
 
 
 def choose(
-    candidates: Sequence[Candidate], indices: Sequence[int], by: Callable[[Candidate], float]
+    candidates: Sequence[Candidate],
+    indices: Sequence[int],
+    by: Callable[[Any], float],
+    keep: Incumbent | None = None,
 ) -> Choice:
-    """Return the best candidate; of equals the first. `indices`: places in the family.
+    """Return the best candidate; of equals the first, and before all of them who is to be kept.
 
-    Raises MeasurementError for a score that is no finite number.
+    `indices`: places in the family. Raises MeasurementError for a score that is no finite number.
     """
     scores = [_finite(by(candidate), candidate) for candidate in candidates]
     metric = scores[0].metric if isinstance(scores[0], Score) else None
+    if keep is not None:
+        scores = [_finite(by(keep), keep), *scores]
+        return _chosen([keep, *candidates], indices, scores, metric)
+    return _chosen(candidates, indices, scores, metric)
+
+
+def _chosen(
+    candidates: Sequence[Candidate | Incumbent],
+    indices: Sequence[int],
+    scores: Sequence[float],
+    metric: Metric | None,
+) -> Choice:
     sign = -1 if metric is not None and not metric.higher_is_better else 1
     order = sorted(range(len(scores)), key=lambda i: -sign * scores[i])
     first, second = order[0], order[1] if len(order) > 1 else None
@@ -65,7 +85,7 @@ def choose(
     )
 
 
-def _finite(score: float, candidate: Candidate) -> float:
+def _finite(score: float, candidate: Candidate | Incumbent) -> float:
     if not isinstance(score, int | float | np.number) or not math.isfinite(score):
         raise MeasurementError(
             f"pick: the score of {candidate.id} is {score!r}: give by= a data set, or a function "
@@ -75,14 +95,22 @@ def _finite(score: float, candidate: Candidate) -> float:
 
 
 def _peers(
-    candidates: Sequence[Candidate], indices: Sequence[int], first: int, metric: Metric | None
-) -> tuple[Candidate, ...] | None:
+    candidates: Sequence[Candidate | Incumbent],
+    indices: Sequence[int],
+    first: int,
+    metric: Metric | None,
+) -> tuple[Candidate | Incumbent, ...] | None:
     """Return those whom the winner does not beat at 5%, over all pairs, of which it is the best."""
     if metric is None or metric.outcomes is None:
         return None
     count = len(candidates)
     level = upper_quantile(BUDGET / max(1, count * (count - 1)))
     outcomes = metric.outcomes[:, list(indices)]
+    if count > len(indices):  # the incumbent is among them, the first
+        today = candidates[0]
+        if metric.right_of is None or isinstance(today, Candidate):
+            return None
+        outcomes = np.column_stack([metric.right_of(today), outcomes])
     if metric.most != 1:
         outcomes = outcomes.astype(np.float64) / metric.most
     z = Pairs.of(outcomes).z(0.0)[first]

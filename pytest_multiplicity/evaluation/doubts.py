@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.statistics import BUDGET, Decision, Verdict, doubt
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
 
 
 def _keep(reason: str) -> bool:
@@ -40,6 +44,22 @@ class Doubted:
 
     def __repr__(self) -> str:
         return f"<{self.verdict.decision.value}: {self.verdict.reason}>"
+
+
+def not_worse(metric: Metric, index: int, incumbent: Incumbent, by: float) -> Doubted:
+    """Return whether the data show a candidate to be at most `by` worse than an incumbent."""
+    if not 0 <= by < 1:
+        raise MeasurementError(f"not_worse_than(by={by!r}): by is a distance from 0 to 1")
+    if metric.right_of is None or metric.outcomes is None:
+        raise MeasurementError(
+            f"not_worse_than compares accuracies sample by sample, and {metric.name} is none: ask "
+            "an accuracy on one group at a time, outside of a search"
+        )
+    before, most = metric.right_of(incumbent), metric.most
+    pair = np.column_stack([metric.outcomes[:, index], before])
+    if most != 1:
+        pair = pair.astype(np.float64) / most
+    return Doubted(doubt.not_worse(pair, by / most, len(metric.among.scores), incumbent.name))
 
 
 class BeyondDoubt:
@@ -76,7 +96,7 @@ class BeyondDoubt:
         """Compare with a threshold, by the outcomes or by the score's own interval."""
         metric, level = self._metric, BUDGET / self._candidates
         if metric.behind is not None:
-            limits = metric.behind.interval(self._index, 1 - level)
+            limits = metric.behind.limits(self._index, level)
             n = metric.n or 1
             return doubt.by_limits(self._score, limits, threshold, n, least=least)
         assert metric.outcomes is not None  # as was checked
@@ -86,15 +106,13 @@ class BeyondDoubt:
 
     def within(self, eps: float) -> Doubted:
         """Return whether no other candidate is more than `eps` better."""
-        return self._verdict(
-            ("beyond doubt within", eps), partial(doubt.within, eps=eps, most=self._metric.most)
-        )
+        judge = partial(doubt.within, eps=eps, most=self._metric.most)
+        return self._verdict(("beyond doubt within", eps), judge)
 
     def in_top(self, k: float) -> Doubted:
         """Return whether it is among the best `ceil(k * n)`; rarely decided."""
-        return self._verdict(
-            ("beyond doubt in_top", k), partial(doubt.in_top, k=k, most=self._metric.most)
-        )
+        judge = partial(doubt.in_top, k=k, most=self._metric.most)
+        return self._verdict(("beyond doubt in_top", k), judge)
 
     def _verdict(
         self,
@@ -112,6 +130,13 @@ class BeyondDoubt:
             declared, own = metric.among, outcomes[:, self._index]
             assert declared.outcomes is not None  # as it is the same metric
             others = declared.outcomes[:, declared.measured]
-            return Doubted(judge(np.column_stack([others, own]))[-1])
-        verdicts = metric.judged(by, lambda: judge(outcomes[:, metric.measured]))
+            return Doubted(judge(_right(metric, np.column_stack([others, own])))[-1])
+        verdicts = metric.judged(by, lambda: judge(_right(metric, outcomes[:, metric.measured])))
         return Doubted(verdicts[metric.measured.index(self._index)])
+
+
+def _right(metric: Metric, outcomes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return outcomes of which more is better, as the procedures take them."""
+    if metric.higher_is_better:
+        return outcomes
+    return metric.most - outcomes.astype(np.float64) if metric.most != 1 else 1 - outcomes

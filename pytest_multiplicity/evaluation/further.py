@@ -48,6 +48,7 @@ class FurtherPopulation(ModelPopulation):
     measure = _among_declared(ModelPopulation.measure)
     consistency = _among_declared(ModelPopulation.consistency)
     privacy = _among_declared(ModelPopulation.privacy)
+    compared = _among_declared(ModelPopulation.compared)
 
     def among(self, score: Score, ask: Callable[[int], Score]) -> Score:
         """Return the score with the declared candidates' metric, asked for when it is needed."""

@@ -136,6 +136,10 @@ class GapFacts:
         """Return the simultaneous interval of one candidate's gap."""
         return self._rates(index).interval(confidence, ratio=self._ratio)
 
+    def limits(self, index: int, level: float) -> tuple[float, float]:
+        """Return limits of which each is wrong at most at a level."""
+        return self.interval(index, 1 - 2 * level)
+
     def floor(self, index: int) -> gaps.Floor:
         """Return what chance alone would make of one candidate's gap."""
         if index not in self._floors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import guarded
+from pytest_multiplicity.evaluation.comparing import Compared, ComparedBy, compare, right_of
+from pytest_multiplicity.evaluation.incumbent import Incumbent
 from pytest_multiplicity.evaluation.measure import (
     Facing,
     Measure,
@@ -24,6 +27,12 @@ from pytest_multiplicity.evaluation.measure import (
 from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric, samples_of
 from pytest_multiplicity.evaluation.portable import Portable
+from pytest_multiplicity.evaluation.reading import (
+    answer_of,
+    expected_correct,
+    sureness_of,
+    with_outputs,
+)
 from pytest_multiplicity.inference import Asked, Logits, Models, Reader
 from pytest_multiplicity.interventions import chain
 from pytest_multiplicity.statistics import Noise
@@ -32,6 +41,9 @@ from pytest_multiplicity.tasks import Named, to_record
 
 Floats = npt.NDArray[np.float64]
 
+REMEMBERED = 12
+"""Comparisons with incumbents that are kept, of which each has three metrics."""
+
 
 class Measuring:
     """Measures the candidates at some positions, which have models; the others' scores are nan."""
@@ -39,6 +51,7 @@ class Measuring:
     def __init__(self, models: Models) -> None:
         self._models, self._store = models, models.machine.store
         self.logits = Logits(models)
+        self._compared: dict[str, Compared] = {}  # the latest
 
     @property
     def alive(self) -> list[int]:
@@ -47,7 +60,7 @@ class Measuring:
 
     def logits_of(self, index: int, asked: Asked, chosen: Sequence[int]) -> Tensor:
         """One candidate's logits on the rows asked about, `[n, C]`; all chosen are computed."""
-        return _answer(self.logits.of(asked, chosen), index, asked)
+        return answer_of(self.logits.of(asked, chosen), index, asked)
 
     def worst(self, measure: Callable[[Asked], Metric], asked: Asked, name: str) -> Metric:
         """Return a metric; where the worst of several groups is sought, each candidate's worst."""
@@ -85,6 +98,7 @@ class Measuring:
             n=len(asked.rows),
             key=key,
             logits=self.logits.keys(asked, chosen) if asked.plain else {},
+            right_of=partial(right_of, asked=asked),
             **samples,
         )
 
@@ -125,12 +139,54 @@ class Measuring:
         same = torch.zeros(len(self._models.made.all), len(asked.rows))
         for index in chosen:
             said = [
-                task.predictions(_answer(read, index, each))
+                task.predictions(answer_of(read, index, each))
                 for read, each in ((before, clean), (after, asked))
             ]
             differ = task.differ(*said)
             same[index] = 1 - differ.reshape(len(differ), -1).double().mean(dim=1).float()
         return same
+
+    def compared(
+        self, kind: str, incumbent: Incumbent, asked: Asked, chosen: Sequence[int]
+    ) -> Metric:
+        """Return the flips, the churn or the gain of each candidate against an incumbent."""
+        found, known = self._comparison(incumbent, asked, chosen)
+        outcomes, key = found.outcomes(kind), fingerprint([kind, known])
+        tensors = {"expected": torch.from_numpy(np.ascontiguousarray(outcomes.T))}
+        if found.counted is not None:
+            tensors["counted"] = torch.from_numpy(found.counted)
+        if not self._store.has("scores", key):
+            run = self._models.made.run_of(self.alive) or incumbent.run_of()
+            meta = {"name": kind, "machine": str(self._models.machine.kind)}
+            self._store.put("scores", key, tensors, meta, run=run)
+        scores = found.scores(kind)
+        by = ComparedBy(found, kind)
+        return self._metric(
+            f"{kind} against {incumbent.name} on {asked.name}",
+            self._of_all(chosen, lambda index: float(scores[index])),
+            asked,
+            n=found.samples,
+            key=key,
+            higher_is_better=kind == "gain",
+            behind=by,
+            **samples_of({name: tensor.numpy() for name, tensor in tensors.items()}),
+        )
+
+    def _comparison(
+        self, incumbent: Incumbent, asked: Asked, chosen: Sequence[int]
+    ) -> tuple[Compared, str]:
+        """Return all that is compared with an incumbent, and what it is known by."""
+        key = fingerprint(["against", incumbent.key, self._outcomes_key(asked, chosen)])
+        if key not in self._compared:
+            read = self.logits.of(asked, chosen)
+            said = self._predictions(asked, chosen, read)
+            configs = self._models.design.configs
+            while len(self._compared) >= REMEMBERED:
+                del self._compared[next(iter(self._compared))]
+            self._compared[key] = compare(
+                incumbent, said, asked, chosen, configs, lambda index: read(index)[asked.rows]
+            )
+        return self._compared[key], key
 
     def measured(
         self, fn: Any, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool
@@ -144,12 +200,12 @@ class Measuring:
         def score(index: int) -> float:
             with guarded(name):
                 return apply_measure(
-                    fn, _answer(read, index, asked), asked.targets, name, ids[index]
+                    fn, answer_of(read, index, asked), asked.targets, name, ids[index]
                 )
 
         def noise(positions: npt.NDArray[np.intp]) -> Noise | None:
             read = self.logits.of(asked, positions.tolist())
-            outputs = [_answer(read, index, asked).numpy() for index in positions.tolist()]
+            outputs = [answer_of(read, index, asked).numpy() for index in positions.tolist()]
             return noise_of_measure(fn, np.stack(outputs), asked.targets.numpy())
 
         return self._metric(
@@ -160,7 +216,7 @@ class Measuring:
             proportion=proportion,
             unit=unit,
             noise_of=noise,
-            behind=fn.behind(lambda i: _answer(read, i, asked), asked.targets, chosen)
+            behind=fn.behind(lambda i: answer_of(read, i, asked), asked.targets, chosen)
             if isinstance(fn, Facing)
             else None,
             portable=self._portable(fn, asked, chosen),
@@ -182,7 +238,8 @@ class Measuring:
         trained = np.repeat([True, False], [len(members.rows), len(nonmembers.rows)])
         parts = [(asked, self.logits.of(asked, chosen)) for asked in (members, nonmembers)]
         sureness = {
-            i: np.concatenate([_sureness(read, i, asked) for asked, read in parts]) for i in chosen
+            i: np.concatenate([sureness_of(read, i, asked) for asked, read in parts])
+            for i in chosen
         }
 
         def noise(positions: npt.NDArray[np.intp]) -> Noise:
@@ -199,7 +256,7 @@ class Measuring:
     ) -> Metric:
         """Return how well each candidate's half of the recipes' data hides in the whole."""
         read = self.logits.of(pool, chosen)
-        sureness = np.stack([_sureness(read, index, pool) for index in chosen])  # [chosen, n]
+        sureness = np.stack([sureness_of(read, index, pool) for index in chosen])  # [chosen, n]
         trained = np.zeros(sureness.shape, dtype=bool)
         for row, index in enumerate(chosen):
             trained[row, self._models.made.trained_half(index, pool.data).numpy()] = True
@@ -245,7 +302,7 @@ class Measuring:
             return None
         expected = torch.zeros(len(self._models.made.all), len(asked.rows))
         for index in chosen:
-            correct = _expected_correct(asked, read(index)[asked.rows])
+            correct = expected_correct(asked, read(index)[asked.rows])
             if correct is None:
                 return None
             expected[index] = correct
@@ -258,7 +315,7 @@ class Measuring:
         for index in chosen:
             answers = read(index)[asked.rows]
             task.check_answers(answers, asked.data.targets, asked.data.name)
-            said = task.predictions(_with_outputs(answers, asked))
+            said = task.predictions(with_outputs(answers, asked))
             if all_of_them is None:
                 size = size[0], *said.shape
                 kind = task.kept_as or said.dtype
@@ -277,29 +334,3 @@ class Measuring:
         return fingerprint(
             ["right", rows, asked.data.fingerprint, list(asked.under.steps), *judged]
         )
-
-
-def _answer(read: Reader, index: int, asked: Asked) -> Tensor:
-    """One candidate's logits on the rows asked about, after what is done to the output."""
-    return _with_outputs(read(index)[asked.rows], asked)
-
-
-def _with_outputs(logits: Tensor, asked: Asked) -> Tensor:
-    for step in asked.under.outputs:
-        logits = step.apply(logits, asked.source.rows[asked.rows], asked.source)
-    return logits
-
-
-def _sureness(read: Reader, index: int, asked: Asked) -> Floats:
-    logits = _answer(read, index, asked)
-    task = asked.data.task
-    task.check_answers(logits, asked.data.targets, asked.data.name)
-    return task.sureness(logits.numpy(), asked.targets.numpy())
-
-
-def _expected_correct(asked: Asked, logits: Tensor) -> Tensor | None:
-    """Return the chance `[n]` that each prediction is right, where one output step can tell."""
-    step = asked.under.outputs[0]
-    step.check_answers(logits, asked.task)
-    asked.task.check_answers(logits, asked.data.targets, asked.data.name)
-    return step.expected_correct(logits, asked.targets)

@@ -18,12 +18,14 @@ from pytest_multiplicity.evaluation.facts import MetricRecord
 from pytest_multiplicity.statistics import Noise, Sheet, clusters
 
 if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
     from pytest_multiplicity.store import Entry
 
 Floats = npt.NDArray[np.float64]
 NoiseOf = Callable[[npt.NDArray[np.intp]], Noise | None]
 Look = Callable[[str, str], "Entry | None"]
 """Reads the store: an entry by kind and key, None where there is none."""
+RightOf = Callable[["Incumbent"], npt.NDArray[Any]]
 Judged = TypeVar("Judged")
 
 
@@ -53,6 +55,7 @@ class Metric:
     another process. `behind` knows intervals that are no share's, and `aside` is
     what it tells reports. `reference` is the same metric of the candidates that these are compared
     with, where that isn't the family that they are of.
+    `right_of` says how right an incumbent is about each sample of an accuracy.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Metric:
     reference: Callable[[], Metric] | None = field(default=None, repr=False)
     behind: Behind | None = field(default=None, repr=False)
     aside: Mapping[str, Any] | None = field(default=None, repr=False)
+    right_of: RightOf | None = field(default=None, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -146,6 +150,7 @@ class Metric:
             noise_of=None,
             portable=None,
             behind=None,
+            right_of=None,
             key=None,
             n=None,
         )
@@ -222,9 +227,9 @@ def _with_samples(metric: Metric, look: Look) -> Metric:
 
 def samples_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     """Return what a metric has of the samples, from what the store holds of them."""
-    if "predictions" not in arrays:
-        return {"outcomes": arrays["expected"].T}
     counted = arrays.get("counted")
+    if "predictions" not in arrays:
+        return {"outcomes": arrays["expected"].T, "counted": counted}
     right = arrays.get("right")
     return {
         "outcomes": None if right is None else clusters.weighed(right, counted),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from pytest_multiplicity.errors import DataError, InterventionError, Measurement
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.closures import INSTEAD, check_captured
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
+from pytest_multiplicity.evaluation.incumbent import Incumbent
 from pytest_multiplicity.evaluation.leakage import ENFORCED, GATE, TRAINING, Leakage, about_data
 from pytest_multiplicity.evaluation.measure import (
     Measure,
@@ -24,23 +25,13 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.population import Effort, Observer, ReachedBy
-from pytest_multiplicity.evaluation.same_value import Content
+from pytest_multiplicity.evaluation.population import Effort, Measurement, Observer, ReachedBy
+from pytest_multiplicity.evaluation.same_value import Meanings
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
 from pytest_multiplicity.training import Plan
 
 Screened = Callable[[], Collection[int]]
-Measured = Callable[[Sequence[int]], Metric]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What is measured, of the candidates at the positions it is called with."""
-
-    name: str
-    asked: tuple[Asked, ...]
-    of: Measured
 
 
 def nobody() -> Collection[int]:
@@ -69,9 +60,10 @@ class ModelPopulation:
         self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
         for data in {id(d): d for d in models.made.data}.values():
             leakage.use(TRAINING, data)
+        self.absent: list[str] = []  # incumbents that there are none of
         self.data_by_name: dict[str, Data] = {}  # what was measured on
         self.names = names  # data set name -> fingerprint, shared by all families of the run
-        self._contents: dict[str, Content] = {}  # of names of interventions and of measures
+        self._is_unique = Meanings().are_one  # of names of interventions, measures, incumbents
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
         self._measuring = Measuring(models)
@@ -108,8 +100,7 @@ class ModelPopulation:
     ) -> Score:
         """One candidate's accuracy, after measuring it for the family."""
         self._need(index)
-        measurement = self._accuracies(data, under, tolerance)
-        return self._observed(self._metric(measurement, [index]), index)
+        return self._scored(index, self._accuracies(data, under, tolerance))
 
     def measure(
         self,
@@ -134,7 +125,19 @@ class ModelPopulation:
                 f"it captures what differs from candidate to candidate, write it anew. {INSTEAD}"
             )
         of = partial(self._measuring.measured, measure, name=full, higher_is_better=better)
-        return self._observed(self._metric(self._each_group(full, asked, of), [index]), index)
+        return self._scored(index, self._each_group(full, asked, of))
+
+    def compared(
+        self, index: int, kind: str, incumbent: Incumbent, data: Data, under: Under
+    ) -> Score:
+        """One candidate's flips, churn or gain, after comparing the family with an incumbent."""
+        self._need(index)
+        asked = self.ask(data, under)
+        full = f"{kind} against {incumbent.name} on {asked.name}"
+        if not self._is_unique(full, [incumbent.key]):
+            raise MeasurementError(f"two incumbents are named {incumbent.name!r}: rename one")
+        of = partial(self._measuring.compared, kind, incumbent)
+        return self._scored(index, self._each_group(full, asked, of))
 
     def consistency(self, index: int, data: Data, under: Under) -> Score:
         """One candidate's consistency, after measuring it for the family."""
@@ -145,9 +148,8 @@ class ModelPopulation:
                 "consistency is the share of predictions that an intervention leaves as they are: "
                 f"give one that changes inputs or outputs, under=pm.InputNoise(0.1); got {under!r}"
             )
-        full = f"consistency on {asked.name}"
-        measurement = self._each_group(full, asked, self._measuring.consistencies)
-        return self._observed(self._metric(measurement, [index]), index)
+        of, full = self._measuring.consistencies, f"consistency on {asked.name}"
+        return self._scored(index, self._each_group(full, asked, of))
 
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool
@@ -163,7 +165,7 @@ class ModelPopulation:
             of = partial(self._measuring.privacy_in, inside, name=name, references=references)
             measurement = Measurement(name, (inside,), of)
         needed = self.alive if references else [index]  # the others are the references
-        return self._observed(self._metric(measurement, needed), index)
+        return self._scored(index, measurement, needed)
 
     def _privacy_between(
         self, inside: Asked, nonmembers: Data, name: str, references: bool
@@ -293,12 +295,6 @@ class ModelPopulation:
             )
         return asked
 
-    def _is_unique(self, name: str, values: Sequence[object]) -> bool:
-        """Return whether this name stood for nothing else so far."""
-        if name not in self._contents:
-            self._contents[name] = Content(values)
-        return self._contents[name].is_that_of(values)
-
     # --- what is remembered
 
     def _need(self, index: int) -> None:
@@ -345,6 +341,10 @@ class ModelPopulation:
 
         return replace(metric, complete=complete)
 
-    def _observed(self, metric: Metric, index: int) -> Score:
+    def _scored(
+        self, index: int, measurement: Measurement, needed: Sequence[int] | None = None
+    ) -> Score:
+        """Return one candidate's score, after telling of the metric."""
+        metric = self._metric(measurement, [index] if needed is None else needed)
         self.observer(metric)
         return Score(metric, index)

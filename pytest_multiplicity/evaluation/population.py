@@ -41,6 +41,15 @@ class Effort:
         self.everybody.add(asked.logits)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, of the candidates at the positions it is called with."""
+
+    name: str
+    asked: tuple[Asked, ...]
+    of: Callable[[Sequence[int]], Metric]
+
+
 class Population(Measurer, Protocol):
     """All candidates of a family; what is measured of one is measured of all, and told once."""
 
@@ -52,6 +61,7 @@ class Population(Measurer, Protocol):
     effort: Effort  # what that takes
     data_by_name: dict[str, Data]  # what was measured on
     reached: ReachedBy  # what gates asked of models that nobody trained
+    absent: list[str]  # incumbents that there are none of, once for each time they were asked for
 
     @property
     def alive(self) -> Sequence[int]:

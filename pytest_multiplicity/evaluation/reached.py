@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -81,6 +79,8 @@ def of_samples(frame: pd.DataFrame, best: float, within: float) -> dict[str, Any
 
 def _curve(frame: pd.DataFrame, best: float, within: float) -> tuple[tuple[float, float], ...]:
     """Return, for tenths of the budget, the share whose built model is as good as that."""
+    import numpy as np  # which reports can do without
+
     short = best - frame.score.to_numpy(dtype=float)
     steps = np.linspace(0, within, 11) if within else np.zeros(1)
     shares = [float((short <= step + ROUNDING).mean()) for step in steps]  # nan never is
@@ -89,6 +89,8 @@ def _curve(frame: pd.DataFrame, best: float, within: float) -> tuple[tuple[float
 
 def contested(frame: pd.DataFrame, said: Callable[[int], str]) -> list[Contested]:
     """Return the samples that take the least, with what the best survivor says of each."""
+    import numpy as np  # which reports can do without
+
     cost = frame.cost.to_numpy(dtype=float)
     first = np.argsort(cost, kind="stable")[: min(MOST_CONTESTED, int(frame.reachable.sum()))]
     return [

@@ -34,6 +34,7 @@ class RecordedPopulation:
         self.role, self.effort = "enforced", Effort()  # reading takes none
         self.data_by_name: dict[str, Data] = {}
         self.reached: ReachedBy = {}
+        self.absent: list[str] = []
         self._searching = False
         self._known = {
             name: Metric(
@@ -107,4 +108,4 @@ class RecordedPopulation:
             "this family was recorded: it has scores, read by candidate.score(name), and no models"
         )
 
-    ask = module = logits = accuracy = measure = consistency = privacy = _no_models
+    ask = module = logits = accuracy = measure = consistency = privacy = compared = _no_models

@@ -33,6 +33,19 @@ class Content:
         )
 
 
+class Meanings:
+    """What names stand for."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, Content] = {}
+
+    def are_one(self, name: str, values: Sequence[Any]) -> bool:
+        """Return whether a name stood for nothing else than these values so far."""
+        if name not in self._contents:
+            self._contents[name] = Content(values)
+        return self._contents[name].is_that_of(values)
+
+
 def _known(value: Any) -> str | None:
     """Return the fingerprint of a value; None where its content can't be told."""
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.doubts import BeyondDoubt
+from pytest_multiplicity.errors import MeasurementError, guarded
+from pytest_multiplicity.evaluation.doubts import BeyondDoubt, Doubted, not_worse
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.statistics import clusters, doubt, selection, table_counts
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
 
 
 class Interval(NamedTuple):
@@ -70,6 +73,20 @@ class Score(float):
             ),
         )
         return bool(kept[self.index])
+
+    def not_worse_than(self, incumbent: Incumbent, by: float = 0.0) -> Doubted | bool:
+        """Return whether the data show that it is at most `by` worse than the incumbent's accuracy.
+
+        Non-inferiority on the same samples: Tango's score of the difference lies above `-by`, at
+        5% over the family's candidates. Undecided is False. True where there is no incumbent.
+
+        Raises MeasurementError for what is no accuracy on given samples, and for a `by` below 0.
+        """
+        from pytest_multiplicity.evaluation.incumbent import check_incumbent
+
+        found = check_incumbent(incumbent, "not_worse_than")
+        with guarded("the evaluation"):
+            return not_worse(self.metric, self.index, found, by) if found else True
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Wilson's interval for a share of n samples; see `design_effect` for one of positions.

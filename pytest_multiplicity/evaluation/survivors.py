@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation.ensemble import Ensemble
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
     from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.inference import Under
 
@@ -184,17 +185,24 @@ class Survivors(BuiltUpon, Allocating):
             told["divided"] = shares[rows]
         return pd.DataFrame({**told, **attributes, **said}, index=positions)
 
-    def pick(self, by: Data | str | Callable[[Candidate], float], under: Under = None) -> Choice:
+    def pick(
+        self,
+        by: Data | str | Callable[[Any], float],
+        under: Under = None,
+        keep: Incumbent | None = None,
+    ) -> Choice:
         """Choose the best survivor, and say by how little it won: `print(survivors.pick(data))`.
 
         Args:
             by: a data set to compare accuracies on, the name of a recorded metric, or a function
                 from a candidate to a number, of which the highest wins (of a score, the best).
             under: an intervention.
+            keep: the incumbent, which is chosen where no survivor scores higher.
         """
         self._need(1)
-        score = by if callable(by) else self._score_by(by, under)
-        return choose(list(self), self._indices, score)
+        keep = keep or None  # there may be none
+        score = by if callable(by) else self._score_by(by, under, keep)
+        return choose(list(self), self._indices, score, keep)
 
     def reliable(self, at_least: float = reliability.AT_LEAST) -> list[dict[str, Any]]:
         """Return the configurations of which it is decided that their seeds pass often enough.
@@ -227,10 +235,24 @@ class Survivors(BuiltUpon, Allocating):
         self._need(1)
         return Ensemble(self._population, list(self), abstain)
 
-    def _score_by(self, by: Data | str, under: Under) -> Callable[[Candidate], float]:
+    def _score_by(
+        self, by: Data | str, under: Under, keep: Incumbent | None
+    ) -> Callable[[Any], float]:
         metric = self._population.accuracies(by, under)
+        if keep is not None and metric.right_of is None:
+            raise MeasurementError(
+                f"pick(keep={keep.name}): {metric.name} is not known of the incumbent; give a data "
+                "set, one group at a time"
+            )
         places = dict(zip(self, self._indices, strict=True))
-        return lambda candidate: Score(metric, places[candidate])
+
+        def score(each: Any) -> float:
+            if each in places:
+                return Score(metric, places[each])
+            assert metric.right_of is not None  # as was checked
+            return float(metric.right_of(each).mean(dtype=np.float64))
+
+        return score
 
     def _need(self, count: int) -> None:
         if len(self) < count:

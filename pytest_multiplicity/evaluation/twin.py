@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Config
+from pytest_multiplicity.evaluation.behind import JoinedBehind
 from pytest_multiplicity.evaluation.candidate import Candidate
+from pytest_multiplicity.evaluation.incumbent import Incumbent
 from pytest_multiplicity.evaluation.measure import Measure, Ours
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.model_population import ModelPopulation
@@ -36,7 +38,7 @@ class TwinPopulation:
             machine=machine,
             run_id=made.run_id,
         )
-        self._family = family
+        self._family, self.absent = family, family.absent
         self.alone = ModelPopulation(models, family.names, family.leakage)
         self.alone.role = family.role
 
@@ -75,6 +77,12 @@ class TwinPopulation:
         """Return its consistency, with those of the family."""
         return self._among(lambda each, i: each.consistency(i, data, under))
 
+    def compared(
+        self, index: int, kind: str, incumbent: Incumbent, data: Data, under: Under
+    ) -> Score:
+        """Return its flips, churn or gain, with those of the family."""
+        return self._among(lambda each, i: each.compared(i, kind, incumbent, data, under))
+
     def privacy(
         self, index: int, members: Data, nonmembers: Data | None, *, references: bool
     ) -> Score:
@@ -100,10 +108,14 @@ def _joined(family: Metric, own: Metric) -> Metric:
     outcomes = None
     if family.outcomes is not None and own.outcomes is not None:
         outcomes = np.column_stack([family.outcomes, own.outcomes])
+    behind = None
+    if family.behind is not None and own.behind is not None:
+        behind = JoinedBehind(family.behind, own.behind, len(family.scores))
     return replace(
         family,
         scores=np.append(family.scores, own.scores),
         outcomes=outcomes,
+        behind=behind,
         predictions=None,
         targets=None,
         logits={},
@@ -111,7 +123,6 @@ def _joined(family: Metric, own: Metric) -> Metric:
         portable=None,
         key=None,
         complete=None,
-        behind=None,
         aside=None,
     )
 

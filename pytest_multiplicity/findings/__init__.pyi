@@ -1,8 +1,10 @@
 from . import configurations as configurations
 from . import model as model
 from .assemble import assemble as assemble
+from .beside import ComparisonReport as ComparisonReport
 from .beside import GapOf as GapOf
 from .beside import GapReport as GapReport
+from .beside import Valued as Valued
 from .family import FamilyFindings as FamilyFindings
 from .family import FurtherSeen as FurtherSeen
 from .family import Seen as Seen

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from pytest_multiplicity.findings import configurations, predictive, sheets, verdicts
+from pytest_multiplicity.findings.beside import comparison_reports
 from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
@@ -72,6 +73,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         reachable=family.seen.reached,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
+        comparisons=comparison_reports(family.asides, len(design.ids)),
         trained=facts.trained,
         stored=facts.stored,
         from_store=facts.stored,

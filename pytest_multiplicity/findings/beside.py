@@ -1,8 +1,8 @@
-"""What stands beside scores in the model of the run: gaps between groups and their floors."""
+"""What stands beside scores in the model of the run: gaps and floors, comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -40,6 +40,69 @@ class GapReport:
     beyond: int
     """Candidates whose gap chance alone makes less than 5 times in 100."""
     candidates: Sequence[GapOf] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valued:
+    """A candidate's value, and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonReport:
+    """A family beside an incumbent on one data set: a value for each candidate, in their order.
+
+    None for a candidate that wasn't compared; nothing at all of flips and gains where there are no
+    targets.
+    """
+
+    incumbent: str
+    data: str
+    """The data set, and the intervention if any."""
+    flips: Sequence[Valued | None]
+    """Shares of samples that the incumbent gets right and the candidate wrong."""
+    churn: Sequence[Valued | None]
+    """Shares of samples that are answered otherwise."""
+    gain: Sequence[Valued | None]
+    """Accuracies minus the incumbent's."""
+    flips_floor: float | None
+    """What retraining one and the same configuration does; None where each has one seed."""
+    churn_floor: float | None
+
+
+def comparison_reports(
+    asides: Iterable[Mapping[str, Any] | None], count: int
+) -> list[ComparisonReport]:
+    """Return each comparison once, as metrics tell of it; of several the one with most in it."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for aside in asides:
+        told = None if aside is None else aside.get("comparison")
+        if told is None:
+            continue
+        key = told["incumbent"], told["data"]
+        if key not in found or len(found[key]["churn"]) < len(told["churn"]):
+            found[key] = told
+    return [_comparison(each, count) for each in found.values()]
+
+
+def _comparison(told: Mapping[str, Any], count: int) -> ComparisonReport:
+    def values(kind: str) -> list[Valued | None]:
+        own = told[kind]
+        known = [own.get(str(index)) for index in range(count)] if own else []
+        return [None if each is None else Valued(**each) for each in known]
+
+    return ComparisonReport(
+        incumbent=told["incumbent"],
+        data=told["data"],
+        flips=values("flips"),
+        churn=values("churn"),
+        gain=values("gain"),
+        flips_floor=told["flips_floor"],
+        churn_floor=told["churn_floor"],
+    )
 
 
 def gap_report(aside: Mapping[str, Any] | None, ids: Sequence[str]) -> GapReport | None:

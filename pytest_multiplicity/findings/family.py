@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -206,6 +206,12 @@ class FamilyFindings:
         """Names of the metrics that enforced specs measured."""
         enforced = [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
         return {name for nodeid in enforced for name in self.measured_by(nodeid)}
+
+    @property
+    def asides(self) -> list[Mapping[str, Any] | None]:
+        """What metrics tell beside their scores, those of gates last."""
+        told = [metric.aside for metric in self.metrics.values()]
+        return told + [metric.record().aside for metric in self.gated]
 
     @property
     def gated(self) -> Sequence[Metric]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
-from pytest_multiplicity.findings.beside import GapReport
+from pytest_multiplicity.findings.beside import ComparisonReport, GapReport
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -282,6 +282,8 @@ class FamilyReport:
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
     agreement: Agreement | None = None
     conflicts: Sequence[Conflicts] = ()
+    comparisons: Sequence[ComparisonReport] = ()
+    """With each incumbent, on each data set."""
 
     @property
     def survivors(self) -> tuple[CandidateReport, ...]:

@@ -12,3 +12,5 @@ from .question import Asked as Asked
 from .question import Under as Under
 from .question import ask as ask
 from .told import ToldAnswers as ToldAnswers
+from .told_table import ToldTable as ToldTable
+from .told_table import is_table as is_table

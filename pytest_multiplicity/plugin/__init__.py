@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.plugin import compat, lastfailed, options
-from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION
+from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.roles import Process
 
 HOOKS = "multiplicity-hooks"
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize specs over their family's candidates, the candidate's id first."""
     known = compat.fixtures_of(metafunc).values()
-    families = any(defs and hasattr(defs[-1].func, DEFINITION) for defs in known)
+    families = any(defs and _is_ours(defs[-1].func) for defs in known)
     last = {"survivors", "verdicts"}.intersection(metafunc.fixturenames)
     if families or last:
         _begin(metafunc.config)
@@ -69,6 +69,11 @@ def verdicts(request: pytest.FixtureRequest) -> Any:
     from pytest_multiplicity.plugin.state import STATE
 
     return readers.verdicts(request.config.stash[STATE], request)
+
+
+def _is_ours(function: Any) -> bool:
+    """Return whether a fixture is a family, or an incumbent."""
+    return hasattr(function, DEFINITION) or hasattr(function, INCUMBENT)
 
 
 class _Collection:

@@ -15,7 +15,7 @@ from pytest_multiplicity.errors import DefinitionError, ScoresError
 from pytest_multiplicity.findings import Spec
 from pytest_multiplicity.plugin import compat, forgotten, lastfailed, readers
 from pytest_multiplicity.plugin.families import Family, Place
-from pytest_multiplicity.plugin.marks import DEFINITION
+from pytest_multiplicity.plugin.marks import DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
     """Parametrize a spec over its family; check what can be checked before anything is built."""
     state = metafunc.config.stash[STATE]
     fixtures = _fixture_definitions(metafunc)
+    _check_incumbents(metafunc)
     if taken := _taken(metafunc):
         _check_gate(metafunc, [name for name, _ in fixtures], taken)
         return
@@ -64,7 +65,8 @@ def generate(metafunc: pytest.Metafunc) -> None:
         names = " and ".join(repr(name) for name, _ in fixtures)
         _refuse(
             metafunc.definition,
-            f"{metafunc.function.__name__} takes two families, {names}: a spec is about one",
+            f"{metafunc.function.__name__} takes two families, {names}: a spec is about one; "
+            "what runs today, to compare with, is no family: @pm.incumbent",
         )
     name, fixture = fixtures[0]
     family = _family(state, name, fixture, metafunc.definition)
@@ -263,6 +265,27 @@ def _place(fixture: Any, definition: Any, node: pytest.Item) -> Place:
 def _defines(place: object, definition: Any) -> bool:
     values = getattr(place, "__dict__", {}).values()
     return any(getattr(value, "__dict__", {}).get(DEFINITION) is definition for value in values)
+
+
+def _check_incumbents(metafunc: pytest.Metafunc) -> None:
+    """Refuse incumbents that depend on what only candidates have."""
+    known = compat.fixtures_of(metafunc)
+    for name in metafunc.fixturenames:
+        fixtures = known.get(name)
+        definition = getattr(fixtures[-1].func, INCUMBENT, None) if fixtures else None
+        if definition is None:
+            continue
+        try:
+            definition.check()
+        except DefinitionError as error:
+            _refuse(metafunc.definition, str(error))
+        for needed, fixture in _closure(metafunc, definition.parameters):
+            if _definition(fixture) is not None:
+                _refuse(
+                    metafunc.definition,
+                    f"the incumbent {name!r} needs the family {needed!r}: an incumbent is one "
+                    "model, outside the family; load it, or record its answers in a table",
+                )
 
 
 def _check_dependencies(metafunc: pytest.Metafunc, family: Family) -> None:

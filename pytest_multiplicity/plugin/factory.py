@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.design import Built, Definition, Design, Recorded, part
+from pytest_multiplicity.design import Built, Definition, Design, Recorded, Standing, part
 from pytest_multiplicity.plugin import judging, reported, screening
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
@@ -18,7 +18,7 @@ from pytest_multiplicity.report import clock
 
 if TYPE_CHECKING:
     from pytest_multiplicity.compute import Machine
-    from pytest_multiplicity.evaluation import Candidate, Population, Survivors
+    from pytest_multiplicity.evaluation import Candidate, Incumbent, Population, Survivors
 
 PATIENCE = 10.0  # seconds that a run may wait for a function without a remark
 
@@ -86,6 +86,40 @@ def about(population: Population, times: float) -> str:
     if foreseen is not None:
         seconds = foreseen.seconds or 0.0
     return f", about {clock(times * seconds)}" if seconds else ""
+
+
+def incumbent(
+    state: State, definition: Standing, dependencies: Mapping[str, Any], id_name: str | None
+) -> Incumbent:
+    """Return the model that runs today, asked nothing yet; None may be what there is."""
+    from pytest_multiplicity.compute import preserved_rng, seed_everything
+    from pytest_multiplicity.evaluation import Incumbent
+    from pytest_multiplicity.inference import Models, ToldTable, is_table
+
+    held, name = state.resources, definition.function.__name__
+    with held.machine.as_new(), preserved_rng():
+        seed_everything(0)
+        made = definition.function(**dependencies)
+    if made is None:
+        _tell(state, f"{name} returned None: there was nobody to compare with")
+        return Incumbent(name, None)
+    if is_table(made):
+        made = ToldTable(made, definition.where, id_name)
+    models = Models(
+        name,
+        definition,
+        definition.design(),
+        [made],
+        machine=held.machine,
+        run_id=state.process.run_id,
+    )
+    return Incumbent(name, models, partial(_tell, state))
+
+
+def _tell(state: State, text: str) -> None:
+    """Say something once in the reports."""
+    if text not in state.warnings:
+        state.warnings.append(text)
 
 
 def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Population:

@@ -1,4 +1,4 @@
-"""`pm.family`, `pm.recorded` and `pm.answers`: functions and tables that become fixtures."""
+"""Functions and tables that become fixtures: `pm.family`, `pm.incumbent` and their like."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.design import Answered, AnswerTable, Built, Config, Definition, Recorded
-from pytest_multiplicity.plugin import further
-from pytest_multiplicity.plugin.marks import DEFINITION
+from pytest_multiplicity.design import (
+    Answered,
+    AnswerTable,
+    Built,
+    Config,
+    Definition,
+    Recorded,
+    Standing,
+)
+from pytest_multiplicity.plugin import factory, further
+from pytest_multiplicity.plugin.marks import DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
@@ -136,6 +144,37 @@ def answers(
     )
 
 
+def incumbent(function: Callable[..., Any] | None = None, *, id: str | None = None) -> Any:
+    """Turn a function into the incumbent, the model that runs today: a session fixture of its name.
+
+    Candidates are compared with it, sample by sample: `candidate.flips(production, data)`,
+    `.churn`, `.gain`, `score.not_worse_than(production)`, `survivors.pick(data, keep=production)`.
+
+    The function's parameters are session fixtures, `config` not among them. It returns what a
+    family's function may; or a table of the answers, a DataFrame or the path of a CSV or parquet
+    file, whose rows may stand in any order; or None while there is none: then flips, churn and gain
+    are 0.0, every comparison holds, and the report says so.
+
+    Args:
+        function: the function, where the decorator stands alone.
+        id: the column of a table that names samples, as the data's attribute of that name does; not
+            needed where only one attribute is a column.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        definition = Standing.of(function)
+
+        def build(request: pytest.FixtureRequest, **dependencies: Any) -> Any:
+            state = request.config.stash.get(STATE, None)
+            if state is None:
+                pytest.skip("pytest-multiplicity is switched off: there is no incumbent")
+            return factory.incumbent(state, definition, dependencies, id)
+
+        return _as_fixture(build, definition, INCUMBENT, function.__name__, function.__doc__)
+
+    return decorate if function is None else decorate(function)
+
+
 def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
     def build(request: pytest.FixtureRequest, **dependencies: Any) -> Candidate:
         state = request.config.stash.get(STATE, None)
@@ -149,11 +188,18 @@ def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
             )
         return further.candidate(state, definition, request.param, dependencies)
 
+    return _as_fixture(build, definition, DEFINITION, name, doc)
+
+
+def _as_fixture(
+    build: Callable[..., Any], definition: Definition, mark: str, name: str, doc: str | None
+) -> Any:
+    """Return a session fixture that takes what a definition needs."""
     names = ["request", *definition.parameters]
     signature = inspect.Signature(
         [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in names]
     )
     build.__signature__ = signature  # type: ignore[attr-defined]
     build.__name__, build.__doc__ = name, doc
-    setattr(build, DEFINITION, definition)
+    setattr(build, mark, definition)
     return pytest.fixture(scope="session")(build)

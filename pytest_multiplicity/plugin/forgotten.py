@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-COMPARE = frozenset({"within", "in_top"})  # methods of scores that answer yes or no
+COMPARE = frozenset({"within", "in_top", "not_worse_than"})  # of scores: yes or no
 EXPECT = frozenset({"raises", "warns", "suppress", "deprecated_call"})  # what comes is an error
 
 

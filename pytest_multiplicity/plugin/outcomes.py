@@ -59,7 +59,7 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
                 yield
         except CandidateSkipped as skipped:
             pytest.skip(str(skipped))
-        if not recorder.metrics:
+        if not recorder.measured:
             raise MeasurementError(
                 f"{pair.spec.name} measured nothing: a spec asks its candidate for a score, such "
                 "as candidate.accuracy(data), itself or by a fixture of its own (scope function); "

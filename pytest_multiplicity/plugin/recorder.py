@@ -29,6 +29,7 @@ class Recorder:
         self.metrics: dict[str, Metric] = {}  # what was measured, by name
         self.undecided: list[str] = []
         self.relative = False  # whether the candidate was compared with others of its family
+        self._absent = len(population.absent)
         self._search: Search | None = None
 
     def __enter__(self) -> Recorder:
@@ -63,6 +64,11 @@ class Recorder:
             finally:
                 self.metrics |= self._search.metrics
                 self._search = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything was, or would have been but that there is no incumbent."""
+        return bool(self.metrics) or len(self.population.absent) > self._absent
 
     def news(self, pair: Pair, state: State) -> News | None:
         """Return what the ledger doesn't know yet: metrics, and facts about the family."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pytest_multiplicity.findings import (
     CandidateReport,
+    ComparisonReport,
     FamilyReport,
     GateReport,
     RunReport,
@@ -16,6 +17,7 @@ from pytest_multiplicity.findings import (
     SheetReport,
     SpecReport,
     Table,
+    Valued,
     known,
 )
 from pytest_multiplicity.report.text import number, plural
@@ -154,6 +156,37 @@ def gap(pair: SheetPair) -> str:
         f"chance alone ({pair.gap.null}) makes a {pair.gap.kind} of {floor}, 95% {most}: "
         f"{whose} beyond it"
     )
+
+
+def comparison(family: FamilyReport, each: ComparisonReport) -> str:
+    """Return `4.1% flips, of which 3.6% by retraining alone; ...`: the survivors' mean."""
+    kept = [c.status == "survivor" for c in family.candidates]
+    parts = []
+    for name, values, floor in (
+        ("flips", each.flips, each.flips_floor),
+        ("churn", each.churn, each.churn_floor),
+    ):
+        if (mean := _mean_of(values, kept)) is not None:
+            parts.append(f"{100 * mean:.1f}% {name}{_alone(mean, floor)}")
+    if (gain := _mean_of(each.gain, kept)) is not None:
+        parts.append(f"gain {100 * gain:+.1f} points")
+    compared = sum(value is not None for value in each.churn)
+    whose = plural(sum(kept) or compared, "survivor" if any(kept) else "candidate")
+    return f"{each.incumbent} on {each.data}: {'; '.join(parts)} (mean of {whose})"
+
+
+def _alone(mean: float, floor: float | None) -> str:
+    """Return how much of it retraining alone makes; "" where every configuration has one seed."""
+    if not known(floor):
+        return ""
+    return f", {'of which' if floor <= mean else 'and'} {100 * floor:.1f}% by retraining alone"
+
+
+def _mean_of(values: Sequence[Valued | None], kept: Sequence[bool]) -> float | None:
+    """Return the mean over survivors, or over everybody where nobody survives."""
+    chosen = [v.value for v, wanted in zip(values, kept, strict=False) if v is not None and wanted]
+    chosen = chosen or [v.value for v in values if v is not None]
+    return sum(chosen) / len(chosen) if chosen else None
 
 
 def beyond(pair: SheetPair) -> str:

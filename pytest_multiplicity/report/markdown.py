@@ -67,6 +67,8 @@ def _parts(run: RunReport) -> Iterator[str]:
         if configurations.shown(family):
             yield _configurations(family)
         yield from map(_reachable, family.reachable)
+        if family.comparisons:
+            yield _comparisons(family)
         yield _survivors(family)
     for family in run.families:
         yield from (_sheet(family, pair) for pair in family.sheets)
@@ -167,6 +169,11 @@ def _reachable(reached: ReachedFacts) -> str:
     heading = f"{_prose(reachable.title(reached))}: {numbers}"
     legend = "\n".join(f"- {_prose(each)}" for each in (*told, reachable.LEGEND))
     return f"{heading}\n\n{_folded('Most contested', f'{table}{chr(10)}{legend}')}"
+
+
+def _comparisons(family: FamilyReport) -> str:
+    lines = [f"- {_prose(facts.comparison(family, each))}" for each in family.comparisons]
+    return "\n".join(["**Beside what runs today**", "", *lines, ""])
 
 
 def _survivors(family: FamilyReport) -> str:

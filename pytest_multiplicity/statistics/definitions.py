@@ -78,6 +78,21 @@ DEFINITIONS: dict[str, str] = {
         "its floor is the mean ratio with group labels permuted, within classes of the target for "
         "accuracy and for true and false positive rates"
     ),
+    # beside an incumbent
+    "flips": (
+        "share of the samples that the incumbent is right about and the candidate wrong (negative "
+        "flips, Yan et al. 2021), with Clopper and Pearson's interval; by retraining alone: the "
+        "mean share over ordered pairs of candidates of one configuration"
+    ),
+    "churn": (
+        "share of the samples that the candidate answers otherwise than the incumbent, with "
+        "Clopper and Pearson's interval; by retraining alone: the mean share over pairs of "
+        "candidates of one configuration"
+    ),
+    "gain": (
+        "accuracy of the candidate minus that of the incumbent on the same samples, with Tango's "
+        "interval"
+    ),
     # selection
     "within": "at most eps worse than the best score of the family, inclusive",
     "in_top": (

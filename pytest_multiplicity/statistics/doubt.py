@@ -154,6 +154,26 @@ def within(outcomes: Outcomes, eps: float, *, most: float = 1.0) -> tuple[Verdic
     )
 
 
+def not_worse(pair: Outcomes, by: float, candidates: int, whom: str) -> Verdict:
+    """Return whether the first of two columns is shown to be at most `by` worse than the second.
+
+    `pair`: [n, 2], a candidate and an incumbent. Non-inferiority at level `BUDGET / candidates`;
+    what the data don't decide is rejected.
+    """
+    pairs = _pairs(pair, 1.0)
+    z, level = float(pairs.z(-by)[0, 1]), upper_quantile(BUDGET / candidates)
+    gain = float(pairs.difference[0, 1])
+    what = f"{_describe(float(pairs.scores[0]), pairs.samples)}, {gain:+.3f} against {whom}"
+    if z > level:
+        return Verdict(Decision.KEEP, f"{what}: at most {by:g} worse beyond doubt")
+    needed = float(pairs.samples_for(-by, level, POWER)[0, 1])
+    shown = f"{what}: not shown to be at most {by:g} worse"
+    if gain <= -by or not math.isfinite(needed):
+        return Verdict(Decision.REJECT, shown)
+    samples = _two_digits(max(needed, pairs.samples))
+    return Verdict(Decision.REJECT, f"{shown}; about {samples:,} samples would decide", samples)
+
+
 def in_top(outcomes: Outcomes, k: float, *, most: float = 1.0) -> tuple[Verdict, ...]:
     """Return whether each candidate ranks among the best `ceil(k * K)`, beyond doubt.
 

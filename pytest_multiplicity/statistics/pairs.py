@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from pytest_multiplicity.statistics.paired import tango
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -81,19 +83,9 @@ class Pairs:
         return z
 
     def _tango(self, eps: float) -> Floats:
-        """Tango's score (1998, Statistics in Medicine 17) for a difference of paired shares.
-
-        With b samples on which only i is right and c on which only j is, the share behind c is the
-        root of the likelihood equation under a difference of `eps`.
-        """
-        n = self.samples
+        """Tango's score, of b samples on which only i is right and c on which only j is."""
         b, c = (self.squares + self.differences) / 2, (self.squares - self.differences) / 2
-        linear = (2 * n - b + c) * eps - b - c
-        constant = -c * eps * (1 - eps)
-        q = (np.sqrt(linear**2 - 8 * n * constant) - linear) / (4 * n)
-        variance = n * (2 * q + eps * (1 - eps))
-        above = b - c - n * eps
-        return np.divide(above, np.sqrt(variance), out=np.zeros_like(b), where=variance > 0)
+        return tango(b, c, self.samples, eps)
 
 
 def upper_quantile(level: float) -> float:

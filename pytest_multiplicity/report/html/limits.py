@@ -41,3 +41,5 @@ NAME = 80
 """Characters of a name."""
 PROSE = 300
 """Characters of a docstring, a message, a definition."""
+COMPARISONS = 4
+"""Comparisons with incumbents that have columns of their own."""

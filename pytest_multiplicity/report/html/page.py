@@ -109,6 +109,8 @@ class FamilyView:
     largest: SheetPair | None
     predictive: Sequence[Predictive]
     definitions: Mapping[str, Sequence[str]]
+    places: Mapping[str, int]
+    """Candidate's id -> its place in the family."""
 
     @property
     def screened(self) -> bool:
@@ -134,6 +136,7 @@ def _view(index: int, family: FamilyReport) -> FamilyView:
         largest=_largest(family),
         predictive=family.predictive[: limits.ROWS],
         definitions=facts.definitions(family),
+        places={each.id: place for place, each in enumerate(family.candidates)},
     )
 
 

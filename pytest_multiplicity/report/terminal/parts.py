@@ -98,6 +98,14 @@ def _columns(page: Page, entries: Sequence[Text]) -> Table:
     return grid
 
 
+def comparisons(page: Page, family: FamilyReport) -> RenderableType | None:
+    """Return how far the family is from what runs today, a line for each data set."""
+    if not family.comparisons:
+        return None
+    lines = [Text(page.prose(facts.comparison(family, each))) for each in family.comparisons]
+    return Group(Text("beside what runs today", BOLD), *map(indented, lines))
+
+
 def definitions(page: Page, family: FamilyReport) -> RenderableType | None:
     """Return each definition once, with its metrics, then what the specs say of themselves."""
     lines = [
