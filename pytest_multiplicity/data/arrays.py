@@ -54,9 +54,9 @@ def _array(values: Any, what: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(values)
     except (RuntimeError, TypeError, ValueError) as error:
+        told = _ragged(values) or f"that can't be made an array ({error})"
         raise DataError(
-            f"{what} are a {type(values).__name__} that can't be made an array ({error}): give "
-            "numbers, as many for each sample"
+            f"{what} are a {type(values).__name__} {told}: give numbers, as many for each sample"
         ) from None
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return np.ascontiguousarray(native) if any(s < 0 for s in native.strides) else native
@@ -68,11 +68,26 @@ def _of_array(array: np.ndarray[Any, Any], values: Any, what: str) -> Tensor:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return torch.from_numpy(array)
     except (TypeError, ValueError):
+        if array.dtype == object and array.size and all(map(_is_int, array.flat)):
+            raise DataError(f"{what} have ints beyond 64 bits: give smaller ones") from None
         raise DataError(
-            f"{what} are an array of {array.dtype}{_columns(values)}: give numbers (class names as "
-            "indices, by pandas.Categorical(names).codes; columns of text by pandas.get_dummies("
-            "frame, dtype=float), others by .astype(float); a sparse matrix by .toarray())"
+            f"{what} are an array of {array.dtype}{_columns(values)}: give numbers, as by "
+            ".astype(float), and of texts their tokens; inputs of several kinds as a DataFrame, "
+            "texts as a list, a sparse matrix by .toarray()"
         ) from None
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _ragged(values: Any) -> str | None:
+    """Say which rows have another length than the first; None where that isn't it."""
+    lengths = [len(each) if hasattr(each, "__len__") else 0 for each in values]
+    other = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
+    if other is None:
+        return None
+    return f"of rows of several lengths (row 0 has {lengths[0]}, row {other} has {lengths[other]})"
 
 
 def _columns(values: Any) -> str:

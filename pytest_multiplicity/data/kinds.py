@@ -148,8 +148,9 @@ def described(batch: Batch) -> str:
             return type(batch[0]).__name__ if batch else "objects"
         case "tensor":
             return _described(batch)
-    parts = ", ".join(f"{n}: {_described(t)}" for n, t in tensors(batch).items())
-    return f"{{{parts}}}" if kind(batch) == DICT else f"({parts})"
+    if kind(batch) == DICT:
+        return f"{{{', '.join(f'{name}: {_described(part)}' for name, part in batch.items())}}}"
+    return f"({', '.join(map(_described, batch))})"
 
 
 def _described(tensor: Tensor) -> str:

@@ -9,7 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.data import kinds
+from pytest_multiplicity.errors import MeasurementError
+
 ROUNDING = 1e-3  # how far probabilities in half precision are from 1 together
+NAMED = 5  # columns that a message names
+UNSEEN = "Feature names unseen at fit time"  # scikit-learn's words, of columns
 METHODS = ("predict_log_proba", "predict_proba", "decision_function", "predict")
 
 
@@ -35,7 +40,16 @@ class Estimator:
 
     def __call__(self, batch: Any) -> Any:
         """Return a `ByClass` where it knows classes, log-odds of labels, or what it predicts."""
-        inputs = batch.detach().cpu().numpy() if isinstance(batch, Tensor) else batch
+        inputs = batch.detach().cpu().numpy() if isinstance(batch, Tensor) else self._matched(batch)
+        try:
+            return self._answers(inputs)
+        except ValueError as error:
+            if UNSEEN not in str(error):
+                raise
+            what = "was not fitted on these columns of the inputs:"
+            raise self._unfitting(what, self._unseen(inputs)) from None
+
+    def _answers(self, inputs: Any) -> Any:
         classes: Any = getattr(self.fitted, "classes_", None)
         with np.errstate(divide="ignore", invalid="ignore"):  # a pure leaf's are infinite
             sure = self._log_probabilities(inputs)
@@ -49,6 +63,26 @@ class Estimator:
             return said if classes is None else np.asarray(said, dtype=object)  # names of classes
         known = range(found.shape[1]) if classes is None else classes
         return ByClass(torch.from_numpy(np.ascontiguousarray(found)), list(known))
+
+    def _matched(self, batch: Any) -> Any:
+        """Return a frame with its columns in the order in which it was fitted, matched by name."""
+        known = getattr(self.fitted, "feature_names_in_", None)
+        if known is None or not kinds.is_frame(batch):
+            return batch
+        if missing := [name for name in known if name not in batch.columns]:
+            raise self._unfitting("was fitted on columns that the inputs lack:", missing)
+        return batch[[*known, *self._unseen(batch)]]
+
+    def _unseen(self, frame: Any) -> list[Any]:
+        known = set(self.fitted.feature_names_in_)
+        return [name for name in frame.columns if name not in known]
+
+    def _unfitting(self, what: str, columns: Sequence[Any]) -> MeasurementError:
+        return MeasurementError(
+            f"{type(self.fitted).__name__} {what} {', '.join(map(repr, columns[:NAMED]))}"
+            f"{', ...' * (len(columns) > NAMED)}. Give inputs with the columns that it was fitted "
+            "on, as by frame[list(estimator.feature_names_in_)]"
+        )
 
     def _log_probabilities(self, inputs: Any) -> Any:
         """Return them `[b, C]`, or a list of such, one for each label; None where it has none."""

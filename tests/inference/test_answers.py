@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
 from sklearn.multiclass import OneVsRestClassifier
@@ -24,7 +25,7 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import InterventionError, MeasurementError
 from pytest_multiplicity.inference.answers import answering, tensor_of, toward
-from pytest_multiplicity.inference.estimators import is_estimator
+from pytest_multiplicity.inference.estimators import Estimator, is_estimator
 from pytest_multiplicity.tasks import Classification
 
 __all__ = ["bench"]
@@ -241,6 +242,22 @@ def test_a_regressor_predicts():
     found = toward(answering(fitted), data)(torch.zeros(2, 2))
     assert found.dtype == torch.float64
     assert found.shape == (2,)
+
+
+def test_columns_of_a_frame_are_matched_by_name():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=["a", "b"])
+    model = LogisticRegression().fit(frame, frame["a"] > 0)
+    ask = Estimator(model)
+
+    answers = ask(frame[["b", "a"]]).values
+    assert answers.equal(torch.from_numpy(model.predict_log_proba(frame)))
+    with pytest.raises(MeasurementError, match="fitted on columns that the inputs lack: 'b'"):
+        ask(frame.rename(columns={"b": "B"}))
+    with pytest.raises(MeasurementError, match="not fitted on these columns of the inputs: 'c'"):
+        ask(frame.assign(c=1))
+    takes = make_pipeline(make_column_transformer(("passthrough", ["a"])), LogisticRegression())
+    takes.fit(frame, frame["a"] > 0)
+    assert Estimator(takes)(frame.assign(c=1)[["c", "b", "a"]]).values.shape == (20, 2)
 
 
 def test_what_an_estimator_is():

@@ -121,7 +121,7 @@ OBJECTS = np.array([{}, {}, {}, {}], dtype=object)
         (np.array([2**63, 1, 2, 3], dtype=np.uint64), "beyond 64 bits"),
         (OBJECTS, r"targets of 'data' are objects \(dict\)"),
         (pd.Series([1, 2, 3, 4], dtype=object), r"targets of 'data' .* numbers: convert them"),
-        ([[1], [1, 2], [3], [4]], "targets of 'data' are a list that can't be made an array"),
+        ([[1], [1, 2], [3], [4]], "targets of 'data' are a list of rows of several lengths"),
         (["a", None, "b", "c"], "targets of 'data' are missing for 1 of 4"),
         (pd.Categorical(["a", None, "b", "c"]), "targets of 'data' are missing for 1 of 4"),
         (sparse.eye(4), "targets of 'data' are a sparse matrix: .*toarray"),
