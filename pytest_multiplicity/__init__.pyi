@@ -6,6 +6,7 @@ from .evaluation import Gap as Gap
 from .evaluation import Incumbent as Incumbent
 from .evaluation import Score as Score
 from .evaluation import Survivors as Survivors
+from .evaluation import cascade as cascade
 from .interventions import PGD as PGD
 from .interventions import Attack as Attack
 from .interventions import Corrupt as Corrupt

@@ -1,4 +1,5 @@
 from .candidate import Candidate as Candidate
+from .cascade import cascade as cascade
 from .doubts import JUDGE as JUDGE
 from .facts import Facts as Facts
 from .facts import MetricRecord as MetricRecord

@@ -52,14 +52,19 @@ def privacy(sureness: npt.NDArray[np.floating], members: Bools) -> float:
             f"{np.count_nonzero(members)} members and {np.count_nonzero(~members)} non-members: "
             "an attack needs two or more of each, and hundreds to be measured well"
         )
+    found = called(sureness, members)
     half = _halves(members)
-    accuracies = [
-        _balanced_accuracy(
-            sureness[~part] >= _best_threshold(sureness[part], members[part]), members[~part]
-        )
-        for part in (half, ~half)
-    ]
+    accuracies = [_balanced_accuracy(found[part], members[part]) for part in (~half, half)]
     return 1.0 - float(np.mean(accuracies))
+
+
+def called(sureness: npt.NDArray[np.floating], members: Bools) -> Bools:
+    """Return which samples the attack calls members `[n]`, by the threshold of the other half."""
+    half, found = _halves(members), np.zeros(len(members), dtype=bool)
+    for part in (half, ~half):
+        threshold = _best_threshold(sureness[part], members[part])
+        found[~part] = sureness[~part] >= threshold
+    return found
 
 
 def _halves(members: Bools) -> Bools:

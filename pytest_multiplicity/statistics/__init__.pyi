@@ -11,6 +11,7 @@ from .attribution import sources as sources
 from .capacity import rashomon_capacity as rashomon_capacity
 from .chance import expected_range as expected_range
 from .definitions import DEFINITIONS as DEFINITIONS
+from .differences import combined as combined
 from .doubt import BUDGET as BUDGET
 from .doubt import Decision as Decision
 from .doubt import Verdict as Verdict
