@@ -13,6 +13,7 @@ from .metric import COMPARED as COMPARED
 from .metric import Look as Look
 from .metric import Metric as Metric
 from .model_population import ModelPopulation as ModelPopulation
+from .noted import noted_attributes as noted_attributes
 from .population import Effort as Effort
 from .population import Population as Population
 from .portable import Portable as Portable

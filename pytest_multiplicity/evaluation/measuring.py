@@ -26,6 +26,7 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.membership import privacy, relative_to_references
 from pytest_multiplicity.evaluation.metric import Metric, samples_of
+from pytest_multiplicity.evaluation.noted import note_attributes
 from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.evaluation.reading import (
     answer_of,
@@ -271,6 +272,8 @@ class Measuring:
         return scores
 
     def _metric(self, name: str, scores: Floats, asked: Asked, **more: Any) -> Metric:
+        if asked.plain:
+            note_attributes(self._store, asked.data)
         return Metric(
             name,
             scores,

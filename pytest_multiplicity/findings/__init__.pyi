@@ -4,6 +4,7 @@ from .assemble import assemble as assemble
 from .beside import ComparisonReport as ComparisonReport
 from .beside import GapOf as GapOf
 from .beside import GapReport as GapReport
+from .beside import RegionReport as RegionReport
 from .beside import Valued as Valued
 from .family import FamilyFindings as FamilyFindings
 from .family import FurtherSeen as FurtherSeen

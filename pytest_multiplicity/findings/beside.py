@@ -73,6 +73,26 @@ class ComparisonReport:
     churn_floor: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegionReport:
+    """Where something happens more often, as samples confirm that it wasn't found on."""
+
+    what: str
+    """`survivors disagree`, `survivors flip against production`."""
+    data: str
+    """What confirms it."""
+    found_on: str
+    query: str
+    """`age >= 60 and device == 'B'`."""
+    inside: float
+    """How often on these samples, a share."""
+    elsewhere: float
+    samples: int
+    of: int
+    p_value: float
+    """After Holm's correction over what was tested."""
+
+
 def comparison_reports(
     asides: Iterable[Mapping[str, Any] | None], count: int
 ) -> list[ComparisonReport]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
-from pytest_multiplicity.findings.beside import ComparisonReport, GapReport
+from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -284,6 +284,8 @@ class FamilyReport:
     conflicts: Sequence[Conflicts] = ()
     comparisons: Sequence[ComparisonReport] = ()
     """With each incumbent, on each data set."""
+    regions: Sequence[RegionReport] = ()
+    """Where survivors disagree or flip, the clearest first."""
 
     @property
     def survivors(self) -> tuple[CandidateReport, ...]:

@@ -12,6 +12,7 @@ from pytest_multiplicity.findings import (
     ComparisonReport,
     FamilyReport,
     GateReport,
+    RegionReport,
     RunReport,
     SheetPair,
     SheetReport,
@@ -187,6 +188,15 @@ def _mean_of(values: Sequence[Valued | None], kept: Sequence[bool]) -> float | N
     chosen = [v.value for v, wanted in zip(values, kept, strict=False) if v is not None and wanted]
     chosen = chosen or [v.value for v in values if v is not None]
     return sum(chosen) / len(chosen) if chosen else None
+
+
+def region(each: RegionReport) -> str:
+    """Return `age >= 60 and device == 'B': 11.0%, 2.1% elsewhere, on ...`."""
+    return (
+        f"{each.query}: {100 * each.inside:.1f}%, {100 * each.elsewhere:.1f}% elsewhere "
+        f"({each.samples:,} of {each.of:,} samples of {each.data}, p = {each.p_value:.2g}; found "
+        f"on {each.found_on})"
+    )
 
 
 def beyond(pair: SheetPair) -> str:

@@ -69,6 +69,8 @@ def _parts(run: RunReport) -> Iterator[str]:
         yield from map(_reachable, family.reachable)
         if family.comparisons:
             yield _comparisons(family)
+        if family.regions:
+            yield _regions(family)
         yield _survivors(family)
     for family in run.families:
         yield from (_sheet(family, pair) for pair in family.sheets)
@@ -174,6 +176,11 @@ def _reachable(reached: ReachedFacts) -> str:
 def _comparisons(family: FamilyReport) -> str:
     lines = [f"- {_prose(facts.comparison(family, each))}" for each in family.comparisons]
     return "\n".join(["**Beside what runs today**", "", *lines, ""])
+
+
+def _regions(family: FamilyReport) -> str:
+    lines = [f"- {_prose(each.what)}: {_prose(facts.region(each))}" for each in family.regions]
+    return "\n".join(["**Where**", "", *lines, ""])
 
 
 def _survivors(family: FamilyReport) -> str:

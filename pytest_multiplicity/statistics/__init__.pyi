@@ -5,6 +5,7 @@ from . import doubt as doubt
 from . import gaps as gaps
 from . import paired as paired
 from . import predictive as predictive
+from . import regions as regions
 from . import reliability as reliability
 from . import selection as selection
 from .attribution import sources as sources

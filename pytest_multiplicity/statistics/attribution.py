@@ -89,7 +89,7 @@ def sources(sheet: Sheet) -> Sources:
     variances = [effect.unbiased(within) for effect in effects]
     total = within + sum(variances)
     scale = 1 / total if total > 0 else 0.0
-    p_values = _holm([effect.p_value(within, _freedom(cells)) for effect in effects])
+    p_values = holm([effect.p_value(within, _freedom(cells)) for effect in effects])
     return Sources(
         shares=tuple(
             Contribution(effect.name, variance * scale, p_value)
@@ -194,8 +194,8 @@ def _row_means(cells: Floats) -> Floats:
     return means
 
 
-def _holm(p_values: list[float]) -> list[float]:
-    """Holm's correction: p times the number of hypotheses not yet rejected, never decreasing."""
+def holm(p_values: list[float]) -> list[float]:
+    """Return p-values after Holm's correction: p times the number of those not yet rejected."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     order = sorted(range(len(p_values)), key=p_values.__getitem__)

@@ -93,6 +93,7 @@ def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> l
         funnel.block(page, family),
         parts.survivors(page, family),
         parts.comparisons(page, family),
+        parts.regions(page, family),
         configurations.block(page, family),
         spread.block(page, family, everything=level >= Level.SHEETS),
         spread.sources(page, family),

@@ -106,6 +106,16 @@ def comparisons(page: Page, family: FamilyReport) -> RenderableType | None:
     return Group(Text("beside what runs today", BOLD), *map(indented, lines))
 
 
+def regions(page: Page, family: FamilyReport) -> RenderableType | None:
+    """Return where survivors disagree or flip, each region that other samples confirm."""
+    lines = [
+        indented(Text.assemble(f"{what}  ", (page.prose(facts.region(each)), DIM)))
+        for what, of in groupby(family.regions, key=lambda each: each.what)
+        for each in of
+    ]
+    return Group(Text("where", BOLD), *lines) if lines else None
+
+
 def definitions(page: Page, family: FamilyReport) -> RenderableType | None:
     """Return each definition once, with its metrics, then what the specs say of themselves."""
     lines = [
