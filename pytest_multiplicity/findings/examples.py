@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_multiplicity.data import kinds
 from pytest_multiplicity.findings.model import Thumbnail
 
 if TYPE_CHECKING:
@@ -35,11 +34,13 @@ def examples(data: Data, rows: Sequence[int]) -> Callable[[int], Example]:
 
     Of a frame it shows the columns in which those differ most from all.
     """
+    import torch  # here: recorded families have no samples, and do without
+
+    from pytest_multiplicity.data import kinds
+
     columns = _that_matter(data.inputs, rows) if data.kind == kinds.FRAME else []
 
     def shown(row: int) -> Example:
-        import torch
-
         batch = data.take(torch.tensor([row]))
         known = _attributes(data, row)
         match kinds.kind(batch):
@@ -72,6 +73,8 @@ def _that_matter(frame: Any, rows: Sequence[int]) -> list[Any]:
     Numbers by how far the means are apart, in standard deviations; others by the share of values
     that would have to change (total variation).
     """
+    from pytest_multiplicity.data import kinds
+
     some, spreads = frame.iloc[list(rows)], kinds.spreads(frame)
 
     def apart(name: Any) -> float:
