@@ -9,6 +9,7 @@ from .further import FurtherPopulation as FurtherPopulation
 from .gap import Gap as Gap
 from .incumbent import Incumbent as Incumbent
 from .leakage import Leakage as Leakage
+from .leakage import Watched as Watched
 from .metric import COMPARED as COMPARED
 from .metric import Look as Look
 from .metric import Metric as Metric

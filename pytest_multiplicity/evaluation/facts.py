@@ -35,6 +35,8 @@ class Facts(Wired):
     stored: int = 0
     trained_now: int = 0
     warnings: tuple[str, ...] = ()
+    candidates: str = ""
+    """What all of them are known by, whichever run they are met in; "" where that is nothing."""
 
 
 @dataclass(frozen=True)

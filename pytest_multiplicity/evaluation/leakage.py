@@ -6,7 +6,7 @@ that are all one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,20 @@ class Leakage:
         self._digests(data)
         self._compare(role, data.name)
 
+    @property
+    def gated(self) -> Collection[str]:
+        """Names of the data sets that gates looked at in this process."""
+        return self._used.get(GATE, {}).keys()
+
+    def known(self, data: str) -> Digests | None:
+        """Return the digests of the samples of a data set, by its fingerprint, where they are."""
+        if data not in self._known:
+            entry = self._store.get("scores", _key(data))
+            if entry is None:
+                return None
+            self._known[data] = entry.tensors["digests"].numpy().view(np.uint64)
+        return self._known[data]
+
     def selected(self, used: Mapping[str, str]) -> None:
         """Enforced specs used these data sets (name -> fingerprint) in another process."""
         self._used.setdefault(ENFORCED, {}).update(used)
@@ -54,13 +68,7 @@ class Leakage:
                     self._tell(_sentence(*pair, count, len(mine)))
 
     def _of(self, role: str, name: str) -> Digests | None:
-        key = self._used[role][name]
-        if key not in self._known:
-            entry = self._store.get("scores", _key(key))
-            if entry is None:
-                return None
-            self._known[key] = entry.tensors["digests"].numpy().view(np.uint64)
-        return self._known[key]
+        return self.known(self._used[role][name])
 
     def _digests(self, data: Data) -> None:
         """Compute, and keep where other processes find them."""
@@ -71,6 +79,23 @@ class Leakage:
         if not self._store.has("scores", key):
             tensor = torch.from_numpy(digests.view(np.int64).copy())
             self._store.put("scores", key, {"digests": tensor}, {"data": data.name})
+
+
+class Watched(Leakage):
+    """The same, for one family, of which `looked` hears every use of a data set first."""
+
+    def __init__(self, leakage: Leakage, looked: Callable[[Data], None]) -> None:
+        self._leakage, self._looked = leakage, looked
+
+    def use(self, role: str, data: Data) -> None:
+        """Note that a role uses a data set."""
+        if role != TRAINING:
+            self._looked(data)
+        self._leakage.use(role, data)
+
+    def selected(self, used: Mapping[str, str]) -> None:
+        """Enforced specs used these data sets (name -> fingerprint) in another process."""
+        self._leakage.selected(used)
 
 
 _OPPOSED = {

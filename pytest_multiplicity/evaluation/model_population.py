@@ -244,13 +244,13 @@ class ModelPopulation:
 
     def facts(self) -> Facts:
         """Return what reports say of the family beside its scores."""
-        counts = self.models.counts
         return Facts(
             device=self.models.machine.device.type,
-            trained=counts.trained,
-            stored=counts.stored,
+            trained=self.models.counts.trained,
+            stored=self.models.counts.stored,
             trained_now=len(self.models.weights.trained_now),
             warnings=(*self.models.doubts, *about_data(self.data_by_name.values())),
+            candidates=self.models.made.identity,
         )
 
     def facts_of_training(self) -> TrainingFacts | None:

@@ -9,12 +9,13 @@ from .beside import Valued as Valued
 from .family import FamilyFindings as FamilyFindings
 from .family import FurtherSeen as FurtherSeen
 from .family import Seen as Seen
+from .lasting import ConfigurationReport as ConfigurationReport
+from .lasting import LookReport as LookReport
 from .lost import tried as tried
 from .lost import why as why
 from .model import SCHEMA as SCHEMA
 from .model import Agreement as Agreement
 from .model import CandidateReport as CandidateReport
-from .model import ConfigurationReport as ConfigurationReport
 from .model import Conflict as Conflict
 from .model import Conflicts as Conflicts
 from .model import FamilyReport as FamilyReport

@@ -10,6 +10,7 @@ from pytest_multiplicity.findings import configurations, predictive, regions, sh
 from pytest_multiplicity.findings.beside import comparison_reports
 from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
+from pytest_multiplicity.findings.lasting import LookReport
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
 from pytest_multiplicity.findings.plain import plain, plain_config
 from pytest_multiplicity.findings.records import GateRecord, Ledger
@@ -78,14 +79,36 @@ def _family(family: FamilyFindings) -> FamilyReport:
         trained=facts.trained,
         stored=facts.stored,
         from_store=facts.stored,
+        looks={each.data: each.looks for each in family.seen.looks},
+        optimism={each.data: each.optimism for each in family.seen.looks},
         notes=[
             *configurations.note(family),
+            *_looks(family),
             *_trained(family),
             *_screened(family),
             *_copies(family),
             *_reruns(family),
         ],
     )
+
+
+def _looks(family: FamilyFindings) -> list[str]:
+    """Return how often data that report were looked at, and what that leaves of them."""
+    return [_look(each) for each in family.seen.looks if each.reporting or each.looks > 1]
+
+
+def _look(look: LookReport) -> str:
+    times = "the first look" if look.looks == 1 else f"look {look.looks}"
+    bound = "; what is measured there may be too good by any amount"
+    if look.optimism is not None:
+        bound = (
+            f"; by chance an accuracy may be {100 * look.optimism:.1f} points too good there, a "
+            f"difference {200 * look.optimism:.1f}"
+        )
+    if look.looks == 1:
+        return f"{look.data}: {times}{bound}"
+    known = ", for who knows of earlier looks what gates answered; who read more has no bound"
+    return f"{look.data}: {times}{bound}{known if look.optimism is not None else ''}"
 
 
 def _trained(family: FamilyFindings) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from pytest_multiplicity.evaluation import ConfigurationTrial
 from pytest_multiplicity.findings.family import FamilyFindings
-from pytest_multiplicity.findings.model import ConfigurationReport
+from pytest_multiplicity.findings.lasting import ConfigurationReport
 from pytest_multiplicity.findings.plain import plain_config
 from pytest_multiplicity.findings.verdicts import TRAINING
 from pytest_multiplicity.statistics import Decision, reliability

@@ -14,6 +14,7 @@ from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation import Facts, Look, Metric, ReachedFacts, TrainingFacts
 from pytest_multiplicity.findings import copies
 from pytest_multiplicity.findings.copies import Firsts
+from pytest_multiplicity.findings.lasting import LookReport
 from pytest_multiplicity.findings.lost import Made, tried
 from pytest_multiplicity.findings.model import Status
 from pytest_multiplicity.findings.records import Ledger, PairRecord, Spec, status
@@ -62,6 +63,8 @@ class Seen:
     """The data sets that this process measured on, by name."""
     reached: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
+    looks: Sequence[LookReport] = ()
+    """At the data sets that were measured on."""
     further: FurtherSeen | None = None
     """None where no seeds are added."""
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeGuard
 
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
+from pytest_multiplicity.findings.lasting import ConfigurationReport
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -232,27 +233,6 @@ class Conflicts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigurationReport:
-    """One configuration: how many of its seeds passed every enforced specification."""
-
-    name: str
-    """As in the ids of its candidates: `lr0.05`."""
-    config: Mapping[str, Any]
-    seeds: int
-    """That were judged."""
-    passed: int
-    low: float | None
-    """With `high` the 95% interval of the share of further seeds that would pass."""
-    high: float | None
-    added: int = 0
-    """How many of the seeds were run beyond the declared ones, to decide."""
-    rejected_by: Mapping[str, int] = field(default_factory=dict)
-    """Specs that rejected some of its seeds, with how many; `training` where they diverged."""
-    reliable: Mapping[str, bool | None] = field(default_factory=dict)
-    """Share -> whether it is decided that as many seeds pass: `{"0.8": True}`; None: undecided."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class FamilyReport:
     """One family: its design, its candidates, and everything measured on them."""
 
@@ -278,6 +258,10 @@ class FamilyReport:
     stored: int = 0
     """`trained + stored` may be less than the candidates: loaded, recorded or never built."""
     from_store: int = 0  # `stored`, by its former name
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Data set -> how often it was looked at, this run included."""
+    optimism: Mapping[str, float | None] = field(default_factory=dict)
+    """Data set -> by how much an accuracy on it may be too good, for who knows gates alone."""
     notes: Sequence[str] = ()
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
     agreement: Agreement | None = None

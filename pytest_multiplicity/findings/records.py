@@ -205,6 +205,7 @@ def _together(known: Facts, told: Collection[Facts], latest: Facts) -> Facts:
         stored=max(0, candidates - trained),
         trained_now=now,
         warnings=tuple(sorted({*known.warnings, *latest.warnings})),
+        candidates=latest.candidates or known.candidates,
     )
 
 

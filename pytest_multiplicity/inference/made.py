@@ -79,6 +79,19 @@ class Made:
         """What the store knows each candidate by."""
         return tuple(each.key for each in self._known)
 
+    @cached_property
+    def identity(self) -> str:
+        """What all candidates are known by, in every run: who they are, as far as can be told."""
+        return fingerprint([self._lasting_name(index) for index in range(len(self.all))])
+
+    def _lasting_name(self, index: int) -> list[str]:
+        if self._known[index].lasting:
+            return [self.keys[index]]
+        try:
+            return [fingerprint([self.definition.function, self.design.configs[index]])]
+        except StoreError:
+            return [self.name, self.design.ids[index]]
+
     def key_now(self, index: int) -> str:
         """Return what a ready-made module would be known by if it were met only now."""
         with self.machine.as_new():

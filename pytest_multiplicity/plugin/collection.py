@@ -128,6 +128,7 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
         _note_forgotten(state, item, "nobody is rejected by it")
         text = inspect.getdoc(item.function) or ""
         family.specs[nodeid] = Spec(f"{item.originalname}{brackets}", nodeid, unforeseen, text)
+        family.tests[f"{item.originalname}{brackets}"] = item.function
     if isinstance(param, str):
         family.picked.setdefault(nodeid, set()).add(index)
     first, spec = len(family.design.ids), family.specs[nodeid]
@@ -155,6 +156,7 @@ def _note_gate(state: State, item: pytest.Function, taken: str) -> None:
         state.readers[item.nodeid] = visible[0].key
     elif visible:
         state.gate_families[item.nodeid] = visible[0].key
+        visible[0].tests[item.name] = item.function
         _note_forgotten(state, item, "it says nothing of the survivors")
 
 

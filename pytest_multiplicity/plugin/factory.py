@@ -131,6 +131,7 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
     from pytest_multiplicity.evaluation import ModelPopulation
     from pytest_multiplicity.inference import Models, common_data, each_its_own
     from pytest_multiplicity.keeping import Given
+    from pytest_multiplicity.plugin import looks
 
     assert isinstance(family.definition, Built)
     held = state.resources
@@ -158,10 +159,11 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
     )
     if check:
         models.check(again)
+    leakage = looks.of(state).watched(family, held.leakage)
     if not state.options.screen:
-        return ModelPopulation(models, state.names, held.leakage)
+        return ModelPopulation(models, state.names, leakage)
     screened = partial(screening.of(state).screened, family)
-    return ModelPopulation(models, state.names, held.leakage, screened)
+    return ModelPopulation(models, state.names, leakage, screened)
 
 
 def _remark(state: State, family: Family, made: Sequence[Any], seconds: float) -> None:

@@ -38,6 +38,8 @@ class Family:
     design: Design
     dependencies: dict[str, Any] = field(default_factory=dict)
     specs: dict[str, Spec] = field(default_factory=dict)
+    tests: dict[str, Any] = field(default_factory=dict)
+    """What asks about it: name of a spec or a gate -> its function."""
     picked: dict[str, set[int]] = field(default_factory=dict)
     """Spec's node id -> the candidates it is about, where its author picked some by id."""
     selected: set[int] = field(default_factory=set)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Metric
     from pytest_multiplicity.findings import FamilyFindings, GateOutcome, GateReport
     from pytest_multiplicity.report import lock
+    from pytest_multiplicity.store import Looked
 
 UPDATE = "--multiplicity-update-lock"
 
@@ -39,18 +40,45 @@ def settle(state: State) -> GateReport | None:
     if options.update_lock:
         return _write(state, lock.updated(locked, now, options.lock_tolerance), drift)
     remedy = f"\nif this is meant, run again with {UPDATE}" if drift.lines else ""
+    remedy += f"\nit has no ledger of looks yet: {UPDATE} adds one" if _is_older(state) else ""
     return _gate(state, "failed" if drift.lines else "passed", f"{drift}{remedy}")
+
+
+def _is_older(state: State) -> bool:
+    """Return whether there is a lock, and it has no ledger of looks that this run would add."""
+    from pytest_multiplicity.report import lock_file
+
+    path = state.options.lock
+    assert path is not None
+    if not any(state.looks.values()) or not path.is_file():
+        return False
+    try:
+        return not lock_file.looks(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _looks(state: State) -> list[Looked]:
+    """Return the ledger after this run; nothing where it looked at no data."""
+    if not any(state.looks.values()):
+        return []
+    from pytest_multiplicity.plugin import looks
+
+    return looks.of(state).for_the_lock()
 
 
 def _write(state: State, new: lock.Lock, drift: lock.Drift) -> GateReport:
     from pytest_multiplicity.report import lock_file
 
     assert state.options.lock is not None
+    older = _is_older(state)
     try:
-        files.replace(state.options.lock, lock_file.render(new))
+        files.replace(state.options.lock, lock_file.render(new, _looks(state)))
     except OSError as error:
         return _gate(state, "failed", f"can't be written: {error.strerror or error}")
-    return _gate(state, "passed", f"written anew: {drift}" if drift.lines else "unchanged")
+    said = f"written anew: {drift}" if drift.lines else "unchanged"
+    said += "\nupgraded: it had no ledger of looks, and has one now" if older else ""
+    return _gate(state, "passed", said)
 
 
 def fail(session: pytest.Session, gate: GateReport | None) -> None:

@@ -161,6 +161,12 @@ def _seeds_or_auto(text: str, shown: str, config: pytest.Config) -> int | str:
     return int(text)
 
 
+def _count(text: str, shown: str, config: pytest.Config) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise pytest.UsageError(f"{shown}: {text!r} is no count: give 0 or more")
+    return int(text)
+
+
 def _share(text: str, shown: str, config: pytest.Config) -> float:
     try:
         value = float(text)
@@ -270,6 +276,9 @@ class Options:
     )
     reliable: float = setting(
         _share, "0.8", "the share of seeds that have to pass, which auto is to decide about"
+    )
+    looks: int = setting(
+        _count, "0", "looks at a data set, after which another one is an error; 0 for no limit"
     )
     timeout: float = setting(
         _seconds, "3600", "seconds without progress to give up after; 0 for never"

@@ -72,7 +72,8 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         data={} if population is None else population.data_by_name,
         reached=() if population is None else tuple(population.reached.values()),
     )
-    seen = replace(seen, further=_further(state, family))
+    looks = state.looks.get(family.key, ())
+    seen = replace(seen, further=_further(state, family), looks=looks)
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_multiplicity.evaluation import Facts, Metric
+    from pytest_multiplicity.findings import LookReport
 
 
 class State:
@@ -39,6 +40,7 @@ class State:
         self.collection_failed = False
         self.names: dict[str, str] = {}  # data set name -> fingerprint
         self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
+        self.looks: dict[str, list[LookReport]] = {}  # family's key -> looks at data, at the end
 
     @property
     def after_specs(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.plugin import compat, completeness, export, files, lock, reported
 from pytest_multiplicity.plugin import plan as foresight
@@ -35,9 +36,18 @@ def write(session: pytest.Session) -> None:
     from pytest_multiplicity.findings import tried
 
     lost: list[str] = []
+    tried("the ledger of looks", lambda: _enter_looks(state), lost)
     tried("the report", lambda: _write(session, state, lost), lost)
     for text in lost:
         _fail(session, text)
+
+
+def _enter_looks(state: State) -> None:
+    """Add what was asked of data to the ledger."""
+    if any(not isinstance(family.definition, Recorded) for family in state.families):
+        from pytest_multiplicity.plugin import looks
+
+        looks.of(state).enter()
 
 
 def _write(session: pytest.Session, state: State, lost: list[str]) -> None:

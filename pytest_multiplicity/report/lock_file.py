@@ -10,7 +10,9 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.report.lock import Lock, Locked, Majority
+from pytest_multiplicity.store import Looked
 
 SCHEMA = "pytest-multiplicity-lock/1"
 BLOCK = 60
@@ -19,10 +21,22 @@ DIGITS = string.digits + string.ascii_letters
 """A class is a digit; where there are more classes than digits, two or more."""
 
 
-def render(lock: Lock) -> str:
+def render(lock: Lock, looks: Sequence[Looked] = ()) -> str:
     """Return the text of the file, ASCII."""
     families = _lines({name: _family(each) for name, each in lock.items()}, "  ")
-    return f'{{\n  "schema": {json.dumps(SCHEMA)},\n  "families": {families}\n}}\n'
+    ledger = _lines({each.name: each.to_json() for each in looks}, "  ")
+    aside = f',\n  "looks": {ledger}' if looks else ""
+    return f'{{\n  "schema": {json.dumps(SCHEMA)},\n  "families": {families}{aside}\n}}\n'
+
+
+def looks(text: str) -> list[Looked]:
+    """Return the ledger of looks in a file; none in one from before there was a ledger."""
+    found = json.loads(text)
+    known = found.get("looks", {}) if isinstance(found, dict) else {}
+    try:
+        return [Looked.from_json(each) for each in known.values()]
+    except (StoreError, AttributeError) as error:
+        raise ValueError(f"its looks are no ledger: {error}") from None
 
 
 def parse(text: str) -> Lock:
@@ -31,6 +45,7 @@ def parse(text: str) -> Lock:
         found = json.loads(text)
         if found["schema"] != SCHEMA:
             raise ValueError(f"its schema is {found['schema']!r}, not {SCHEMA!r}")
+        looks(text)
         return {str(name): _locked(each) for name, each in found["families"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no lock of this plugin: {error!r}") from None

@@ -3,6 +3,7 @@ from . import chance as chance
 from . import clusters as clusters
 from . import doubt as doubt
 from . import gaps as gaps
+from . import holdout as holdout
 from . import paired as paired
 from . import predictive as predictive
 from . import regions as regions

@@ -4,6 +4,11 @@ from .fingerprint import fingerprint as fingerprint
 from .local import LocalStore as LocalStore
 from .local import StoreWarning as StoreWarning
 from .local import Usage as Usage
+from .looks import Looked as Looked
+from .looks import entered as entered
+from .looks import find as find
+from .looks import merged as merged
+from .looks import sketch_of as sketch_of
 from .names import closure_of as closure_of
 from .signing import Signer as Signer
 from .signing import signer as signer

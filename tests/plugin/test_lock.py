@@ -147,11 +147,11 @@ def test_another_machine_rounds_otherwise(trained):
         return model"""
     made = trained(specs, (recipe, module.format("1")))
     made.run(LOCK, UPDATE)
-    text = path_of(made).read_text()
+    families = json.loads(path_of(made).read_text())["families"]
     made = trained(specs, (recipe, module.format("(1 + 2e-5)")))
     assert made.run(LOCK).ret == pytest.ExitCode.OK
     made.run(LOCK, UPDATE)
-    assert path_of(made).read_text() == text
+    assert json.loads(path_of(made).read_text())["families"] == families
 
 
 def test_what_a_search_finds_is_not_locked(trained):
