@@ -25,7 +25,7 @@ from pytest_multiplicity.evaluation.measure import (
 )
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.population import Effort, Measurement, Observer, ReachedBy
+from pytest_multiplicity.evaluation.population import Beside, Effort, Measurement, Observer
 from pytest_multiplicity.evaluation.same_value import Meanings
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
@@ -69,7 +69,7 @@ class ModelPopulation:
         self._measuring = Measuring(models)
         self._screened = screened
         self.effort = Effort()
-        self.reached: ReachedBy = {}  # what gates asked, by what they asked
+        self.beside = Beside()  # what gates asked, by what they asked
 
     @contextmanager
     def searching(self) -> Iterator[None]:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from pytest_multiplicity.training import Plan
 
 Observer = Callable[[Metric], None]
-ReachedBy = dict[str, ReachedFacts]
+
+
+@dataclass
+class Beside:
+    """What gates made of a family beside its candidates: models that nobody trained."""
+
+    reached: dict[str, ReachedFacts] = field(default_factory=dict)
+    """What was asked, by what was asked."""
+    twins: dict[str, Candidate] = field(default_factory=dict)
+    """Models, by id."""
 
 
 @dataclass
@@ -60,7 +69,7 @@ class Population(Measurer, Protocol):
     role: str  # what is measured now is measured for this
     effort: Effort  # what that takes
     data_by_name: dict[str, Data]  # what was measured on
-    reached: ReachedBy  # what gates asked of models that nobody trained
+    beside: Beside  # models that nobody trained
     absent: list[str]  # incumbents that there are none of, once for each time they were asked for
 
     @property

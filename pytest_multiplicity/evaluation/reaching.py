@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -31,6 +31,7 @@ from pytest_multiplicity.training import Recipe, Seeds, training_rows
 VERSION = "reachable 1"  # of what is found, beside RESULTS_VERSION
 LAST_LAYER = "last layer"
 HOW = (LAST_LAYER,)
+MANY = 2_000  # weights of a last layer
 Said = npt.NDArray[Any]
 Judge = Callable[[Candidate], bool]
 """Whether every enforced specification keeps a candidate."""
@@ -124,13 +125,19 @@ class Reaching:
         with self.family.models.machine.alone(), as_new(), threads(1):
             yield
 
+    def _solving(self, base: Base) -> AbstractContextManager[None]:
+        """Inside, all threads compute where a last layer is large."""
+        machine = self.family.models.machine
+        return threads(machine.threads if base.head.weights.numel() > MANY else 1)
+
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
         bases = [self._base(index) for index in self.indices]
         kept = None if self.judge is None else partial(self._kept, bases, self.judge)
         search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
         machine = self.family.models.machine
         what = f"{self.family.models.name}: reachable on {self.data.name}"
-        with machine.progress.task(what, search.rounds(bases)) as task:
+        bar = machine.progress.task(what, search.rounds(bases))
+        with bar as task, self._solving(bases[0]):
             found = search.of(bases, task.advance)
         return found, {"loss": self._loss(self.indices[0])[3], "solved by": "; ".join(search.by)}
 
@@ -233,15 +240,18 @@ class Reaching:
             base = self._base(index)
             k = len(base.head.weights)
             rows, amounts = torch.tensor([row]), found.amount[[row]]
-            inverse = Inverses([base]).of(0)
-            turned = base.turned(inverse, rows, found.turn[row, :k], amounts)
-            if int(found.steps[row]):
-                turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
+            with self._solving(base):
+                inverse = Inverses([base]).of(0)
+                turned = base.turned(inverse, rows, found.turn[row, :k], amounts)
+                if int(found.steps[row]):
+                    turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             model = base.head.built(turned[0])
         id = f"twin of {base.name} at {row} of {self.data.name}"
         if not isinstance(model, torch.nn.Module):
             model.fingerprint = fingerprint(["twin", self._key(), row])
-        return twin(self.family, model, self.family.design.configs[index], id)
+        made = twin(self.family, model, self.family.design.configs[index], id)
+        self.family.beside.twins[id] = made
+        return made
 
     def frame(self) -> pd.DataFrame:
         """Return what is reachable, a row for each sample."""
@@ -265,7 +275,7 @@ class Reaching:
             **reached.notes,
         )
         asked = f"{self._key()} {self.judge is not None}"
-        self.family.reached[asked] = self.facts(frame)
+        self.family.beside.reached[asked] = self.facts(frame)
         return frame
 
 

@@ -14,7 +14,7 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.facts import Facts
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.population import Effort, Observer, ReachedBy
+from pytest_multiplicity.evaluation.population import Beside, Effort, Observer
 from pytest_multiplicity.evaluation.score import Score
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RecordedPopulation:
         self.observer: Observer = self.unheard.append
         self.role, self.effort = "enforced", Effort()  # reading takes none
         self.data_by_name: dict[str, Data] = {}
-        self.reached: ReachedBy = {}
+        self.beside = Beside()
         self.absent: list[str] = []
         self._searching = False
         self._known = {

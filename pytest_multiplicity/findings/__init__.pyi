@@ -31,6 +31,7 @@ from .model import Status as Status
 from .model import Table as Table
 from .model import Thumbnail as Thumbnail
 from .model import known as known
+from .plain import plain_config as plain_config
 from .records import GateRecord as GateRecord
 from .records import Ledger as Ledger
 from .records import News as News

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_multiplicity.errors import MeasurementError, StoreError
+from pytest_multiplicity.findings import plain_config
 from pytest_multiplicity.plugin.paths import SELECTION
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import as_json
@@ -78,8 +79,23 @@ def _family(
         "sheet": f"{name}/{SHEET}",
         "specs": [{"name": s.name, "kind": s.kind, "text": s.text} for s in told.specs],
         "survivors": survivors,
+        "twins": list(_twins(family, folder, name)),
         "rejected": {c.id: c.rejected_by for c in told.candidates if c.status == "rejected"},
     }
+
+
+def _twins(family: Family, folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Write the models that nobody trained and that gates asked for; yield what is told of each."""
+    made = {} if family.population is None else family.population.beside.twins
+    for number, (id, twin) in enumerate(made.items()):
+        weights: str | None = f"{name}/twin{number}.safetensors"
+        options = {axis: option for axis, option in vars(twin.config).items() if axis != "seed"}
+        known = {"id": id, "seed": twin.seed, "config": plain_config(options)}
+        try:
+            _save(twin.module.state_dict(), known, folder / str(weights))
+        except MeasurementError:  # an estimator: it has no weights
+            weights = None
+        yield {**known, "weights": weights}
 
 
 def _survivor(
@@ -122,12 +138,16 @@ def _weights(
     tensors = _tensors(state, family, index)
     if tensors is None:
         return False
+    known = {"id": candidate.id, "seed": candidate.seed, "config": candidate.config}
+    _save(tensors, known, path)
+    return True
+
+
+def _save(tensors: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) -> None:
     from safetensors.torch import save
 
-    known = {"id": candidate.id, "seed": candidate.seed, "config": candidate.config}
     apart = {name: each.detach().cpu().clone().contiguous() for name, each in tensors.items()}
     path.write_bytes(save(apart, {"candidate": json.dumps(as_json.plain(known))}))
-    return True
 
 
 def _tensors(state: State, family: Family, index: int) -> Mapping[str, Tensor] | None:

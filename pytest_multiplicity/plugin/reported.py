@@ -70,7 +70,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         measured=state.metrics.get(family.key, {}),
         gated={} if population is None else population.metrics,
         data={} if population is None else population.data_by_name,
-        reached=() if population is None else tuple(population.reached.values()),
+        reached=() if population is None else tuple(population.beside.reached.values()),
     )
     looks = state.looks.get(family.key, ())
     seen = replace(seen, further=_further(state, family), looks=looks)

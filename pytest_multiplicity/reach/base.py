@@ -20,6 +20,7 @@ from pytest_multiplicity.reach.curvature import (
 from pytest_multiplicity.reach.parts import Head
 
 MEASURED_BYTES = 1 << 26  # outputs of as many models as are measured at once
+MOST_EXACT = 1 << 24  # models times training samples whose losses are computed in float64
 HELD_BYTES = 1 << 30  # inverses that are kept from round to round
 
 
@@ -70,16 +71,21 @@ class Base:
     @cached_property
     def lost(self) -> Tensor:
         """Its own training loss, with the decay."""
-        return self.losses_of(self.head.weights[None])[0]
+        return self.losses_of(self.head.rounded(self.head.weights)[None])[0]
 
     def losses_of(self, weights: Tensor) -> Tensor:
-        """Return the training losses, with the decay, of models with weights `[b, k, F]`."""
-        features, targets = self.train.features.double(), self.train.targets
+        """Return the training losses, with the decay, of models with weights `[b, k, F]`, float64.
+
+        Where there are very many, outputs are computed as the model itself computes them.
+        """
+        few = len(self.data.targets) * len(self.train.targets) <= MOST_EXACT
+        kind = torch.float64 if few else self.head.dtype
+        features, targets = self.train.features.to(kind), self.train.targets
         found = []
-        for each in torch.split(weights.double(), at_once(features, weights)):
+        for each in torch.split(weights.to(kind), at_once(features, weights)):
             many = targets.expand(len(each), *targets.shape)
-            size = self.decay / 2 * (each**2).sum((1, 2))
-            found.append(self.losses(outputs_of(each, features), many) + size)
+            size = self.decay / 2 * (each.double() ** 2).sum((1, 2))
+            found.append(self.losses(outputs_of(each, features), many).double() + size)
         return torch.cat(found)
 
     def turned(self, inverse: Inverse, row: Tensor, direction: Tensor, amounts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_multiplicity.findings import FamilyReport, RunReport, SheetReport, known
+from pytest_multiplicity.report import reachable
 from pytest_multiplicity.report.text import inert, plural
 
 NAMED = 20
@@ -121,6 +122,10 @@ def _scores(family: FamilyReport, searched: Collection[str]) -> Iterator[tuple[s
     for row in family.predictive:
         if known(row.after):
             yield f"{row.metric} on {row.data}", (_rounded(row.after),)
+    for each in family.reachable:
+        asked = f" within {each.within:g}" + ", kept by all specifications" * each.specs
+        how = "" if each.how == "last layer" else f" by {each.how}"
+        yield f"{reachable.title(each)}{asked}{how}", (_rounded(each.share),)
 
 
 def _ends(sheet: SheetReport) -> Numbers | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from jsonschema import validate
+from safetensors.torch import load_file
 
 from pytest_multiplicity.report import as_json
 
@@ -28,7 +29,7 @@ def data():
     names = ["train", "select", "report"]
     return {
         name: pm.Data(inputs[rows], raw.target[rows], name=name, bounds=None)
-        for name, rows in zip(names, np.array_split(order[:300], 3))
+        for name, rows in zip(names, np.array_split(order[:240], 3))
     }
 
 
@@ -76,6 +77,7 @@ def test_too_many(survivors, data):
 """
 
 
+LOCK = ("--multiplicity-lock=lock.json", "--multiplicity-update-lock")
 FEW = """
 def test_accuracy(candidate, data):
     assert candidate.accuracy(data["select"]).within(0.05)
@@ -101,7 +103,7 @@ def report(study: pytest.Pytester, *options: str) -> tuple[Any, dict[str, Any]]:
 
 
 def test_gates_ask_and_every_report_tells(study: pytest.Pytester) -> None:
-    result, document = report(study, "-n", "0")
+    result, document = report(study, "-n", "0", "--multiplicity-export=selection")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     outcomes = {gate["name"]: gate["outcome"] for gate in document["gates"]}
     assert outcomes == {"test_gate": "passed", "test_too_many": "failed"}
@@ -118,6 +120,10 @@ def test_gates_ask_and_every_report_tells(study: pytest.Pytester) -> None:
     assert plain["curve"][-1] == [0.03, plain["share"]]
     share = f"{100 * plain['share']:.1f}%"
     result.stdout.fnmatch_lines(["reachable on report, as good on select", f"*{share}  reachable*"])
+    (family,) = json.loads((study.path / "selection/selection.json").read_text())["families"]
+    (twin,) = family["twins"]
+    assert twin["id"].startswith("twin of default-seed")
+    assert load_file(study.path / "selection" / twin["weights"])["2.weight"].shape == (2, 8)
     assert not any("optimistic" in line for line in result.outlines)
     for kind in ("html", "markdown"):
         text = (study.path / f"report.{kind}").read_text()
@@ -127,9 +133,13 @@ def test_gates_ask_and_every_report_tells(study: pytest.Pytester) -> None:
 
 def test_workers_and_a_second_run_say_the_same(study: pytest.Pytester) -> None:
     study.makepyfile(test_specs=FEW)
-    first = report(study, "-n", "0")[1]["families"][0]["reachable"]
+    first = report(study, "-n", "0", *LOCK)[1]["families"][0]["reachable"]
     again = report(study, "-n", "1")[1]["families"][0]["reachable"]
     assert again == first
+    assert (
+        "reachable on report, as good on select within 0.03"
+        in (study.path / "lock.json").read_text()
+    )
 
 
 def test_a_fixture_that_the_gate_cannot_see_is_named(study: pytest.Pytester) -> None:
