@@ -24,6 +24,7 @@ from .model import GateReport as GateReport
 from .model import Predictive as Predictive
 from .model import ReachedFacts as ReachedFacts
 from .model import RunReport as RunReport
+from .model import SaidValues as SaidValues
 from .model import SheetPair as SheetPair
 from .model import SheetReport as SheetReport
 from .model import SpecReport as SpecReport

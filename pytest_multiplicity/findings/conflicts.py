@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_multiplicity.findings import drawn
 from pytest_multiplicity.findings.examples import Example, examples
 from pytest_multiplicity.findings.model import Conflict, Conflicts
 
@@ -42,22 +43,29 @@ def divided(
         data=name,
         total=len(rows),
         rows=[
-            _conflict(
-                row, task.shown(targets[row]), _votes(predictions[:, row], ids, task), shown(row)
-            )
+            _conflict(row, predictions[:, row], targets[row], ids, task, shown(row))
             for row in rows[order].tolist()
         ],
     )
 
 
-def _conflict(row: int, target: str, votes: dict[str, list[str]], example: Example) -> Conflict:
+def _conflict(
+    row: int,
+    said: npt.NDArray[Any],
+    target: npt.NDArray[Any],
+    ids: Sequence[str],
+    task: Task,
+    example: Example,
+) -> Conflict:
     return Conflict(
         row=row,
-        target=target,
-        votes=votes,
+        target=task.shown(target),
+        votes=_votes(said, ids, task),
         attributes=example.attributes,
         example=example.text,
         thumbnail=example.thumbnail,
+        divided=drawn.where(said, target, task, example.thumbnail),
+        scale=drawn.values(said, target),
     )
 
 

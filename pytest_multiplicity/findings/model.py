@@ -208,6 +208,15 @@ class Thumbnail:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaidValues:
+    """The values that survivors gave one sample, in the unit of the target."""
+
+    values: Sequence[Sequence[float]]
+    """Of each survivor one, or several."""
+    target: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conflict:
     """One sample on which survivors disagree."""
 
@@ -220,6 +229,10 @@ class Conflict:
     example: str = ""
     """What it is, in words: a text, the columns that matter; "" for what has a picture."""
     thumbnail: Thumbnail | None = None
+    divided: Thumbnail | None = None
+    """The same, with the positions coloured on which survivors differ."""
+    scale: SaidValues | None = None
+    """Values that they gave it, to be drawn on one scale."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pytest_multiplicity.findings import RunReport
 
-PICTURES = frozenset({"thumbnail", "attributes", "example"})
+PICTURES = frozenset({"thumbnail", "attributes", "example", "divided", "scale"})
 """What the model holds for pictures of samples alone; a controller of workers doesn't know it."""
 
 

@@ -257,7 +257,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         name=_name, prose=_prose, number=number, option=_option, assignment=_assignment,
-        image=pictures.data_uri, slug=_slug,
+        image=pictures.data_uri, scale=pictures.scale, slug=_slug,
     )  # fmt: skip
     environment.globals.update(
         facts=facts,

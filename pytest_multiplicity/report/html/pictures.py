@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_multiplicity.findings import Thumbnail, known
+from pytest_multiplicity.findings import SaidValues, Thumbnail, known
 from pytest_multiplicity.report.facts import bounds
 from pytest_multiplicity.report.html import limits
 
@@ -94,3 +94,35 @@ def _curve(name: str, values: Sequence[float | None]) -> Curve | None:
     scaled = [(100 * i / width, 30 - 30 * (v - low) / height) for i, v in enumerate(shown)]
     points = " ".join(f"{x:.4g},{y:.3g}" for x, y in scaled)
     return Curve(name, points, numbers[0], numbers[-1])
+
+
+@dataclass(frozen=True)
+class ValueStrip:
+    """Values of one sample on the scale from the least to the largest, in a box of 100 by 30."""
+
+    marks: Sequence[str]
+    """For SVG paths: of each survivor a stroke, or a line over its several values."""
+    target: str
+    """The path of the target; "" where there is none."""
+    low: float
+    high: float
+
+
+def scale(said: SaidValues) -> ValueStrip | None:
+    """Return what survivors said on one scale; None where no number is finite."""
+    numbers = [value for each in (*said.values, said.target) for value in each if known(value)]
+    extent = bounds(numbers)
+    if extent is None:
+        return None
+    low, span = extent[0], (extent[1] - extent[0]) or 1.0
+
+    def path(values: Sequence[float], top: int, bottom: int) -> str:
+        shares = [(value - low) / span for value in values if known(value)]
+        if len(values) == 1:
+            return " ".join(f"M{100 * share:.4g},{top}V{bottom}" for share in shares)
+        width = max(1, len(shares) - 1)
+        points = [f"{100 * i / width:.4g},{30 - 30 * share:.3g}" for i, share in enumerate(shares)]
+        return "M" + "L".join(points) if points else ""
+
+    marks = [path(each, 8, 30) for each in said.values[: limits.POINTS]]
+    return ValueStrip(marks, path(said.target, 0, 30), low, extent[1])
