@@ -53,11 +53,12 @@ class FusedModule:
         lanes: Any = partial(Lanes, self.deck)
         match kinds.mapped(inputs, lanes):
             case dict() as named:
-                return _stacked(self.template(**named))
+                given = self.template(**named)
             case tuple() as several:
-                return _stacked(self.template(*several))
+                given = self.template(*several)
             case one:
-                return _stacked(self.template(one))
+                given = self.template(one)
+        return _stacked(kinds.answers(given))
 
     def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""

@@ -427,12 +427,11 @@ def test_who_answers_with_more_than_logits_is_trained_on_them() -> None:
             return {"logits": super().forward(inputs), "hidden": inputs}
 
     data = data_of("classification")
-    (told,) = jobs_of(data, lambda: Told(4, 3), 1)
-    (bare,) = jobs_of(data, lambda: nn.Linear(4, 3), 1)
-    first, second = (train_plain(job, feed(data, CPU), CPU) for job in (told, bare))
-    assert isinstance(first, Trained)
-    assert isinstance(second, Trained)
-    assert all(torch.equal(first.state[n], second.state[n]) for n in second.state)
+    told = both_ways(jobs_of(data, lambda: Told(4, 3)))
+    bare = both_ways(jobs_of(data, lambda: nn.Linear(4, 3)))
+    for ways, expected in zip(told, bare, strict=True):
+        for one, other in zip(ways, expected, strict=True):
+            assert all(torch.equal(one[name], other[name]) for name in other)
 
 
 @pytest.mark.parametrize(
