@@ -58,7 +58,7 @@ class FusedModule:
                 given = self.template(*several)
             case one:
                 given = self.template(one)
-        return _stacked(kinds.answers(given))
+        return _stacked(given if isinstance(given, Lanes) else kinds.answers(given))
 
     def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return outputs [K, b, C] for inputs that all lanes have in common, [b, ...]."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,18 @@ def take(batch: Batch, rows: Tensor) -> Batch:
 def floats_as(batch: Batch, dtype: torch.dtype) -> Batch:
     """Return the batch with its floats in another dtype."""
     return mapped(batch, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
+def split(batch: Batch, size: int, dim: int = 0) -> Iterator[Batch]:
+    """Yield consecutive samples of tensors, so many at a time, which lie along `dim`: views."""
+    match kind(batch):
+        case "dict":
+            several = zip(*(torch.split(each, size, dim) for each in batch.values()), strict=True)
+            yield from (dict(zip(batch, each, strict=True)) for each in several)
+        case "tuple":
+            yield from zip(*(torch.split(each, size, dim) for each in batch), strict=True)
+        case _:
+            yield from torch.split(batch, size, dim)
 
 
 def slices(batch: Batch, *bounds: int | None) -> Batch:
@@ -212,6 +224,8 @@ FIELDS = ("logits", "out")  # of transformers' classifiers, of torchvision's seg
 
 def answers(given: Any) -> Any:
     """Return what holds a model's answers: what it gave, or its first or best known part."""
+    if isinstance(given, Tensor):
+        return given
     for name in FIELDS:
         if isinstance(given, Mapping) and name in given:
             return given[name]

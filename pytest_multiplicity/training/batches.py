@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -72,10 +73,15 @@ class Feed:
             yield from parts(self.whole(block), batch_size)
 
 
-def parts(batch: StepBatch, size: int) -> Iterator[StepBatch]:
-    """Yield consecutive parts of a batch, of so many samples: views."""
-    for start in range(0, len(batch.targets), size):
-        yield batch.changed(operator.itemgetter(slice(start, start + size)))
+def parts(batch: StepBatch, size: int, dim: int = 0) -> Iterator[StepBatch]:
+    """Yield consecutive parts of a batch, of so many samples, which lie along `dim`: views."""
+    targets = torch.split(batch.targets, size, dim)
+    inputs = kinds.split(batch.inputs, size, dim)
+    if not batch.attributes:
+        yield from map(StepBatch, inputs, targets, repeat({}))
+        return
+    beside = kinds.split(batch.attributes, size, dim)
+    yield from map(StepBatch, inputs, targets, beside)
 
 
 def feed(data: Data | Samples, device: torch.device) -> Feed:

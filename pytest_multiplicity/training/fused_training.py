@@ -147,9 +147,8 @@ class FusedTraining:
         steps = max(1, self.feed.samples_of(BLOCK_BYTES) // (size * count))
         for block in torch.split(orders, steps * size, dim=1):
             taken = self.feed.whole(block.T.flatten())
-            by_sample = taken.changed(lambda tensor: tensor.view(-1, count, *tensor.shape[1:]))
-            for batch in parts(by_sample, size):
-                yield batch.changed(lambda tensor: tensor.transpose(0, 1))
+            lanes = taken.changed(lambda x: x.view(-1, count, *x.shape[1:]).transpose(0, 1))
+            yield from parts(lanes, size, dim=1)
 
     def step(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""

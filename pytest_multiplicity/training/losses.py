@@ -69,10 +69,11 @@ class Criterion:
     def of_batch(self, answers: Tensor, batch: StepBatch) -> Tensor:
         """Return the loss of a batch, a scalar; of `own` whatever it gives."""
         if self.weight is None:
-            return self._own(answers, batch)
+            return self._called(answers, batch.targets, batch.attributes)
         if self.known is not None:
             return _of_lanes(self.known, answers[None], batch.changed(lambda x: x[None]), self)[0]
-        each, weights = self._own(answers, batch), batch.attributes[self.weight]
+        each = self._called(answers, batch.targets, batch.attributes)
+        weights = batch.attributes[self.weight]
         if not isinstance(each, Tensor) or each.shape != weights.shape:
             shape = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
             raise RecipeError(
@@ -82,9 +83,6 @@ class Criterion:
                 "attributes"
             )
         return _mean(each[None], 1, weights[None])[0]
-
-    def _own(self, answers: Tensor, batch: StepBatch) -> Tensor:
-        return self._called(answers, batch.targets, batch.attributes)
 
     @cached_property
     def _called(self) -> Own:
