@@ -131,7 +131,10 @@ def _runs(
     Each seed has the run of a tracker that it is, None where it is from none.
     """
     if "seed" not in configurations[0]:
-        return [(options, dict.fromkeys(seeds)) for options in configurations]
+        each = names or [None] * len(configurations)
+        plain = [None if name is None else name.plain for name in each]
+        pairs = zip(configurations, plain, strict=True)
+        return [(options, dict.fromkeys(seeds, run)) for options, run in pairs]
     known = DistinctConfigurations()
     found: dict[int, tuple[Options, dict[int, str | int | None]]] = {}
     for listed, name in zip(configurations, names, strict=True):

@@ -70,8 +70,14 @@ def runs(
     newest_first = isinstance(mapping_or_folder, Mapping)
     if isinstance(mapping_or_folder, Mapping):
         tracked = _told(mapping_or_folder)
-    else:
+    elif isinstance(mapping_or_folder, str | os.PathLike):
         tracked = read_tracked(caller.parent / mapping_or_folder)
+    else:
+        raise DefinitionError(
+            f"runs() got {type(mapping_or_folder).__name__}: give a folder, or a mapping from a "
+            "run's id to its parameters, such as {run.info.run_id: run.data.params for run in "
+            "mlflow.search_runs(output_format='list')}"
+        )
     if not tracked:
         raise DefinitionError("runs({}) makes an empty family: is it the right experiment?")
     _check_only(tracked, wanted)

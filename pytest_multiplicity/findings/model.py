@@ -39,6 +39,8 @@ class CandidateReport:
     seed: int
     config: Mapping[str, Any]
     """One option for every axis, the seed not among them."""
+    run: str | int | None = None
+    """The run of a tracker that it is; None where it is none."""
     status: Status
     rejected_by: Sequence[str] = ()
     """Names of enforced specs that rejected it, in funnel order; `training` if it diverged."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from pytest_multiplicity.design import run_of
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.model import CandidateReport, SpecReport
 from pytest_multiplicity.findings.plain import plain_config
@@ -34,6 +35,7 @@ def _candidate(family: FamilyFindings, index: int) -> CandidateReport:
         id=family.seen.design.ids[index],
         seed=seed,
         config=plain_config(config),
+        run=run_of(family.seen.design.configs[index]),
         status=family.statuses[index],
         rejected_by=[TRAINING] if index in training.diverged else rejected,
         reasons={name: record.reason for name, record in records.items() if record.reason},

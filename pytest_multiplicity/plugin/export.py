@@ -105,6 +105,7 @@ def _survivor(
         "id": candidate.id,
         "seed": candidate.seed,
         "config": candidate.config,
+        **({} if candidate.run is None else {"run": candidate.run}),
         "weights": weights,
         "scores": candidate.scores,
         "verdicts": {spec.name: _verdict(candidate, spec) for spec in specs},

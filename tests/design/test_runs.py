@@ -64,6 +64,15 @@ def test_seeds_of_one_configuration_stand_together():
     assert {type(config.run) for config in design.configs} == {str}
 
 
+def test_the_configuration_of_a_run_can_be_tried_with_other_seeds():
+    again = [
+        {name: value for name, value in configuration.items() if name != "seed"}
+        for configuration in pm.runs(LOGGED)
+    ]
+    design = make_design({}, {}, 2, again)
+    assert [config.run for config in design.configs] == ["c", "c", "b", "b"]
+
+
 def test_a_configuration_keeps_its_run_when_it_travels():
     config = make_design({}, {}, (0, 1), pm.runs(LOGGED)).configs[0]
     again = pickle.loads(pickle.dumps(config))
@@ -140,6 +149,7 @@ def test_numbers_come_back_as_they_were(value):
         ({"a": {"run": 0}}, {}, "config.run is the run's id"),
         (LOGGED, {"keep": "all"}, "keep='all' is for runs that have logged no seed"),
         ("nowhere", {}, "is no folder"),
+        ([LOGGED], {}, "runs() got list: give a folder, or a mapping from a run's id"),
     ],
     ids=lambda each: None,
 )

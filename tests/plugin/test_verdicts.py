@@ -241,6 +241,7 @@ def test_runs_of_a_tracker_are_judged_and_told(tracked, pytester):
     assert tags == {"d": "rejected", "c": "survivor", "a": "survivor"}
     (family,) = json.loads((pytester.path / "r.json").read_text())["families"]
     assert family["axes"] == {"width": [3, 2]}
+    assert [each["run"] for each in family["candidates"]] == ["d", "c", "a"]
     assert [each["id"] for each in family["candidates"]] == [
         "width3-seed0",
         "width2-seed0",
