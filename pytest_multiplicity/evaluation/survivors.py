@@ -16,6 +16,7 @@ from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.choice import Choice, choose
 from pytest_multiplicity.evaluation.copies import distinct
 from pytest_multiplicity.evaluation.metric import Metric
+from pytest_multiplicity.evaluation.outcomes import Outcome, agreement_on
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.evaluation.trials import ConfigurationTrial, enough, reliable
 from pytest_multiplicity.statistics import (
@@ -106,12 +107,18 @@ class Survivors(BuiltUpon, Allocating):
             )
         return pd.Series({name: each.ambiguity() for name, each in parts.items()})
 
-    def self_consistency(self, data: Data, under: Under = None) -> pd.Series[float]:
+    def self_consistency(
+        self, data: Data, under: Under = None, *, of: Outcome | None = None
+    ) -> pd.Series[float]:
         """Per sample, the share of pairs of survivors that agree (Cooper et al. 2024).
 
-        Of dense labels the mean over the sample's positions.
+        Of dense labels the mean over the sample's positions. `of` is a function from a candidate to
+        another outcome of each sample, such as whether it withstands an attack, or is a member.
         """
-        return pd.Series(self._compared(data, under).self_consistency())
+        if of is None:
+            return pd.Series(self._compared(data, under).self_consistency())
+        count, once = len(self._population.ask(data, under).rows), self._distinct(data, under)
+        return pd.Series(agreement_on(of, [self[each] for each in once], count))
 
     def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
         """Per sample, `2 ** capacity` in [1, classes] (Hsu and Calmon 2022).
@@ -272,8 +279,11 @@ class Survivors(BuiltUpon, Allocating):
 
     def _predictions(self, data: Data, under: Under) -> npt.NDArray[Any]:
         """`[distinct survivors, n, ...]`."""
+        return self._said(data, under)[self._distinct(data, under)]
+
+    def _distinct(self, data: Data, under: Under) -> Sequence[int]:
         said = self._said(data, under)
-        return said[distinct(said, lambda position: self[position].logits(data, under))]
+        return distinct(said, lambda position: self[position].logits(data, under))
 
     def _compared(self, data: Data, under: Under, baseline: Candidate | None = None) -> Said:
         """Return what the distinct survivors said, and last of all what the baseline did."""

@@ -32,6 +32,10 @@ from .model import Status as Status
 from .model import Table as Table
 from .model import Thumbnail as Thumbnail
 from .model import known as known
+from .people import Individual as Individual
+from .people import IndividualsReport as IndividualsReport
+from .people import PeopleAsked as PeopleAsked
+from .people import PeopleOf as PeopleOf
 from .plain import plain_config as plain_config
 from .records import GateRecord as GateRecord
 from .records import Ledger as Ledger

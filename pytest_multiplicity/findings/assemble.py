@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from pytest_multiplicity.findings import configurations, predictive, regions, sheets, verdicts
+from pytest_multiplicity.findings import (
+    configurations,
+    individuals,
+    predictive,
+    regions,
+    sheets,
+    verdicts,
+)
 from pytest_multiplicity.findings.beside import comparison_reports
 from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
@@ -74,6 +81,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         reachable=family.seen.reached,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
+        individuals=individuals.reports(family, on),
         comparisons=comparison_reports(family.asides, len(design.ids)),
         regions=regions.reports(family, on),
         trained=facts.trained,

@@ -17,6 +17,7 @@ from pytest_multiplicity.findings.copies import Firsts
 from pytest_multiplicity.findings.lasting import LookReport
 from pytest_multiplicity.findings.lost import Made, tried
 from pytest_multiplicity.findings.model import Status
+from pytest_multiplicity.findings.people import PeopleAsked
 from pytest_multiplicity.findings.records import Ledger, PairRecord, Spec, status
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Seen:
     """At the data sets that were measured on."""
     further: FurtherSeen | None = None
     """None where no seeds are added."""
+    people: PeopleAsked | None = None
+    """What is asked of single samples; None: nothing."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeGuard
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
 from pytest_multiplicity.findings.lasting import ConfigurationReport
+from pytest_multiplicity.findings.people import IndividualsReport
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -285,6 +286,8 @@ class FamilyReport:
     """With each incumbent, on each data set."""
     regions: Sequence[RegionReport] = ()
     """Where survivors disagree or flip, the clearest first."""
+    individuals: Sequence[IndividualsReport] = ()
+    """Where they were asked for, of each data set."""
 
     @property
     def survivors(self) -> tuple[CandidateReport, ...]:

@@ -143,6 +143,10 @@ def _text(text: str, shown: str, config: pytest.Config) -> str:
     return text
 
 
+def _names(text: str, shown: str, config: pytest.Config) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 def _path(text: str, shown: str, config: pytest.Config) -> Path:
     return config.invocation_params.dir / Path(text).expanduser()
 
@@ -216,6 +220,7 @@ class Options:
     json: Path | None = report("json")
     html: Path | None = report("html")
     markdown: Path | None = report("markdown", default=_step_summary)
+    individuals: Path | None = report("individuals")
     sheets: Sheets | None = option(
         _choice(Sheets), "{none,summary,full}", "how much of the sheets the terminal shows"
     )
@@ -268,6 +273,15 @@ class Options:
     lock_tolerance: float = setting(
         _fraction, "0.005", "how far a score may drift from the lock, a fraction"
     )
+    individuals_id: str | None = setting(
+        _text, "", "the attribute that identifies a sample in what is told of individuals"
+    )
+    individuals_groups: tuple[str, ...] = setting(
+        _names, "", "attributes, with commas between, by whose values individuals are grouped"
+    )
+    individuals_positive: str | None = setting(
+        _text, "", "the class that individuals want; anything else rejects them"
+    )
     store_size: int = setting(
         _size, "20 GB", "how big the store may grow, least recently used goes"
     )  # bytes
@@ -303,7 +317,8 @@ class Options:
     def describe(self) -> dict[str, str]:
         """Return the options as text, for the reports."""
         values = {name: getattr(value, "value", value) for name, value in vars(self).items()}
-        return {name: str(value) for name, value in values.items() if value is not None}
+        shown = {n: ", ".join(v) if isinstance(v, tuple) else v for n, v in values.items()}
+        return {name: str(value) for name, value in shown.items() if value not in (None, "")}
 
 
 ROWS: dict[str, Row] = {each.name: each.metadata["row"] for each in fields(Options)}

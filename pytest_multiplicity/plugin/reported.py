@@ -56,9 +56,12 @@ def add_gate(state: State, gate: GateReport) -> None:
 def findings_of(state: State, family: Family) -> FamilyFindings:
     """Return what was found of one family so far."""
     from pytest_multiplicity.evaluation import Facts
-    from pytest_multiplicity.findings import FamilyFindings, Seen
+    from pytest_multiplicity.findings import FamilyFindings, PeopleAsked, Seen
 
-    population = family.population
+    population, options = family.population, state.options
+    people = PeopleAsked(
+        options.individuals_id, options.individuals_groups or (), options.individuals_positive
+    )
     seen = Seen(
         key=family.key,
         title=state.families.titles()[family.key],
@@ -70,6 +73,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         measured=state.metrics.get(family.key, {}),
         gated={} if population is None else population.metrics,
         data={} if population is None else population.data_by_name,
+        people=people if options.individuals else None,
         reached=() if population is None else tuple(population.beside.reached.values()),
     )
     looks = state.looks.get(family.key, ())

@@ -121,9 +121,8 @@ def _has_families(state: State) -> bool:
 def _wanted(state: State) -> bool:
     """Return whether files are to be written: GitHub's only when there is something to show."""
     options = state.options
-    asked = options.json or options.html or options.lock or options.export
-    elsewhere = options.markdown is not None and not is_step_summary(options.markdown)
-    return bool(asked or elsewhere or _concerned(state))
+    asked = any(not is_step_summary(path) for path in options.files.values())
+    return bool(asked or options.lock or options.export or _concerned(state))
 
 
 def _write_files(state: State) -> dict[Path, str]:

@@ -1,6 +1,7 @@
 from . import annotations as annotations
 from . import as_json as as_json
 from . import html as html
+from . import individuals_csv as individuals_csv
 from . import lock as lock
 from . import lock_file as lock_file
 from . import markdown as markdown

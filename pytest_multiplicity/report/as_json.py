@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from pytest_multiplicity.findings import RunReport
 
-PICTURES = frozenset({"thumbnail", "attributes", "example", "divided", "scale"})
-"""What the model holds for pictures of samples alone; a controller of workers doesn't know it."""
+PICTURES = frozenset({"thumbnail", "attributes", "example", "divided", "scale", "everybody"})
+"""What the model holds for pictures of samples alone, which a controller of workers doesn't know;
+and every single sample, which has a file of its own."""
 
 
 def render(run: RunReport) -> str:

@@ -51,6 +51,12 @@ def _markdown(run: RunReport, full_report: str) -> str:
     return markdown.render(run, limit=markdown.COMMENT_LIMIT, full_report=full_report)
 
 
+def _individuals(run: RunReport, full_report: str) -> str:
+    from pytest_multiplicity.report import individuals_csv
+
+    return individuals_csv.render(run)
+
+
 FORMATS = (
     Format("json", "write the run as JSON (schema pytest-multiplicity/1) to this file", _json),
     Format("html", "write the run as one self-contained page to this file", _html, _require_html),
@@ -58,5 +64,10 @@ FORMATS = (
         "markdown",
         "write the run as markdown to this file ($GITHUB_STEP_SUMMARY by default when set)",
         _markdown,
+    ),
+    Format(
+        "individuals",
+        "write what survivors say of every single sample to this file, as CSV",
+        _individuals,
     ),
 )

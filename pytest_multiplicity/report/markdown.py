@@ -9,13 +9,14 @@ from pytest_multiplicity.findings import (
     FamilyReport,
     GateOutcome,
     GateReport,
+    IndividualsReport,
     Predictive,
     ReachedFacts,
     RunReport,
     SheetPair,
     Table,
 )
-from pytest_multiplicity.report import configurations, facts, reachable
+from pytest_multiplicity.report import configurations, facts, individuals, reachable
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
 
@@ -67,6 +68,7 @@ def _parts(run: RunReport) -> Iterator[str]:
         if configurations.shown(family):
             yield _configurations(family)
         yield from map(_reachable, family.reachable)
+        yield from map(_individuals, family.individuals)
         if family.comparisons:
             yield _comparisons(family)
         if family.regions:
@@ -171,6 +173,13 @@ def _reachable(reached: ReachedFacts) -> str:
     heading = f"{_prose(reachable.title(reached))}: {numbers}"
     legend = "\n".join(f"- {_prose(each)}" for each in (*told, reachable.LEGEND))
     return f"{heading}\n\n{_folded('Most contested', f'{table}{chr(10)}{legend}')}"
+
+
+def _individuals(report: IndividualsReport) -> str:
+    rows = [(_code(row[0]), *row[1:]) for row in individuals.groups(report)]
+    lines = "\n".join(f"- {_prose(each)}" for each in individuals.notes(report))
+    table = _table(individuals.GROUPS, rows)
+    return f"{_prose(individuals.title(report).capitalize())}\n\n{table}{chr(10)}{lines}\n"
 
 
 def _comparisons(family: FamilyReport) -> str:

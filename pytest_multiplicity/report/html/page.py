@@ -23,7 +23,7 @@ from pytest_multiplicity.findings import (
     Table,
     known,
 )
-from pytest_multiplicity.report import configurations, facts, reachable
+from pytest_multiplicity.report import configurations, facts, individuals, reachable
 from pytest_multiplicity.report.colours import GOLD, css, of_metric
 from pytest_multiplicity.report.columns import Column, columns
 from pytest_multiplicity.report.html import limits, pictures, plots
@@ -262,6 +262,7 @@ def _environment() -> Environment:
     environment.globals.update(
         facts=facts,
         configurations=configurations,
+        individuals=individuals,
         reachable=reachable,
         interval=interval,
         known=known,

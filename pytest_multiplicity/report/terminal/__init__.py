@@ -13,6 +13,7 @@ from pytest_multiplicity.report.terminal import (
     configurations,
     funnel,
     gates,
+    individuals,
     parts,
     reachable,
     sheets,
@@ -98,6 +99,7 @@ def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> l
         spread.block(page, family, everything=level >= Level.SHEETS),
         spread.sources(page, family),
         reachable.block(page, family),
+        individuals.block(page, family),
     ]
     if level >= Level.SHEETS:
         blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]
