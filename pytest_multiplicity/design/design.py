@@ -72,7 +72,7 @@ def make_design(
     if not isinstance(design, str):
         design, names = without_runs(design)
         default = (_common(design) if any(names) else {}) | default
-    kind, listed = _configurations(default, vary, design)
+    kind, listed = _configurations(default, vary, design, names)
     seed_values = check_seeds(seeds)
     runs = _runs(listed, seed_values, names)
     configurations = [options for options, _ in runs]
@@ -159,10 +159,13 @@ def _common(configurations: Sequence[Options]) -> Options:
 
 
 def _configurations(
-    default: Options, vary: Mapping[str, Iterable[Any]], design: str | Iterable[Mapping[str, Any]]
+    default: Options,
+    vary: Mapping[str, Iterable[Any]],
+    design: str | Iterable[Mapping[str, Any]],
+    names: Sequence[RunId | None],
 ) -> tuple[Kind, list[Options]]:
     if not isinstance(design, str):
-        return "explicit", _explicit(default, vary, design)
+        return "explicit", _explicit(default, vary, design, names)
     varied = _check_vary(default, vary)
     if design == "star":
         return "star", _star(default, varied)
@@ -190,7 +193,10 @@ def _grid(default: Options, varied: Mapping[str, Sequence[Any]]) -> list[Options
 
 
 def _explicit(
-    default: Options, vary: Mapping[str, Iterable[Any]], listed: Iterable[Mapping[str, Any]]
+    default: Options,
+    vary: Mapping[str, Iterable[Any]],
+    listed: Iterable[Mapping[str, Any]],
+    names: Sequence[RunId | None],
 ) -> list[Options]:
     if vary:
         raise DefinitionError(
@@ -200,10 +206,11 @@ def _explicit(
     if not configurations:
         raise DefinitionError("design=[] makes an empty family: list one configuration or more")
     axes = set().union(*configurations)
-    for options in configurations:
+    for place, options in enumerate(configurations):
         if missing := sorted(axes - set(options)):
+            whose = f"run {names[place]!r}, " if names and names[place] is not None else ""
             raise DefinitionError(
-                f"configuration {options!r} has no {missing[0]!r}, which others have: "
+                f"{whose}configuration {options!r} has no {missing[0]!r}, which others have: "
                 "add it there or to default"
             )
     known = DistinctConfigurations()

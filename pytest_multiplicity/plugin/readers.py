@@ -29,8 +29,9 @@ def verdicts(state: State, request: pytest.FixtureRequest) -> Verdicts:
     family = state.families.get(state.readers.get(nodeid) or state.gate_families[nodeid])
     found = tell(reported.findings_of(state, family))
     if found.partial:
-        state.warnings.append(
+        state.told_in_part = (
             f"{request.node.originalname} was told of verdicts that are not all: {found.partial}; "
             "verdicts.complete says so"
         )
+        state.warnings.append(state.told_in_part)
     return found

@@ -34,6 +34,7 @@ class State:
         self.asked: set[Path] = set()  # what was asked for whole, resolved
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.selected_readers: list[str] = []  # likewise
+        self.told_in_part = ""  # who was told of verdicts that were not all
         self.told: dict[str, set[str]] = {}  # family's key -> what is told once, and has been
         self.facts: dict[str, Facts] = {}  # family's key -> what was told last
         self.refused: dict[str, str] = {}  # why something can't be collected -> where first

@@ -65,6 +65,7 @@ def _write(session: pytest.Session, state: State, lost: list[str]) -> None:
         tried("annotations", lambda: _annotate(session.config, run_of(state)), lost)
         if session.config.get_verbosity() < 0:  # where the summary has no room for warnings
             _say(session.config, completeness.doubt(state))
+            _say(session.config, state.told_in_part)
     for problem in problems.values():
         _say(session.config, problem)
     asked_for = [path for path in problems if not is_step_summary(path)]

@@ -64,6 +64,15 @@ def test_seeds_of_one_configuration_stand_together():
     assert {type(config.run) for config in design.configs} == {str}
 
 
+def test_a_run_that_has_logged_less_is_named_and_completed_by_the_default():
+    logged = {**LOGGED, "old": {"width": "16", "seed": "7"}}
+    with pytest.raises(DefinitionError, match=r"run 'old', configuration .* has no 'epochs'"):
+        make_design({}, {}, (0, 1, 7), pm.runs(logged))
+    design = make_design({"lr": 0.2, "epochs": 1}, {}, (0, 1, 7), pm.runs(logged))
+    assert design.axes == {"lr": (0.2, 0.1), "epochs": (1, 3), "width": (16, 8)}
+    assert design.ids[-1] == "width16-seed7"
+
+
 def test_the_configuration_of_a_run_can_be_tried_with_other_seeds():
     again = [
         {name: value for name, value in configuration.items() if name != "seed"}

@@ -70,6 +70,7 @@ def test_a_part_is_said_to_be_one(suite, pytester, keyword):
     assert complete is False
     assert re.fullmatch(r"\d+ of 12 pairs", partial)
     result.stdout.re_match_lines([r".*test_a_write_back was told of verdicts that are not all"])
+    suite.run("-q", "-k", keyword).stdout.re_match_lines([r"test_a_write_back was told of"])
     if "seed0" in keyword:
         assert sum(each["status"] == "not judged" for each in found) == 4
 
