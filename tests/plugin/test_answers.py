@@ -163,7 +163,7 @@ def test_a_column_names_who_answers(pytester, tables):
             "recorded answers know nothing under PGD",
         ),
         ("candidate.accuracy(d, under=pm.InputNoise(0.1))", "record answers on the shifted data"),
-        ("candidate.accuracy(d, under=pm.OutputNoise(1))", "is noise on logits"),
+        ("candidate.accuracy(d, under=pm.OutputNoise(1))", "is noise on the logits of classes"),
         ("candidate.probabilities(d)", "probabilities need logits"),
         ("candidate.module", "no torch module"),
         ("candidate.consistency(d, under=pm.PGD(0.1))", "recorded answers know nothing under"),

@@ -45,6 +45,7 @@ def touched(path: Path) -> Iterator[str]:
 def private(path: Path) -> set[str]:
     """Names of theirs that a file touches."""
     own = {name for name in touched(COMPAT) if name.startswith("_") and name.isidentifier()}
+    own -= set(dir(compat))  # `__name__` and the like are everybody's
     return {name for name in touched(path) if name in own | UNDOCUMENTED or "_hypothesis" in name}
 
 
