@@ -11,6 +11,7 @@ from .family import FurtherSeen as FurtherSeen
 from .family import Seen as Seen
 from .lasting import ConfigurationReport as ConfigurationReport
 from .lasting import LookReport as LookReport
+from .lasting import Rung as Rung
 from .lost import tried as tried
 from .lost import why as why
 from .model import SCHEMA as SCHEMA

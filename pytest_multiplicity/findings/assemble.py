@@ -21,6 +21,7 @@ from pytest_multiplicity.findings.lasting import LookReport
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
 from pytest_multiplicity.findings.plain import plain, plain_config
 from pytest_multiplicity.findings.records import GateRecord, Ledger
+from pytest_multiplicity.findings.withheld import withheld
 
 PACKAGES = ("pytest-multiplicity", "pytest", "torch", "torchvision", "numpy")
 
@@ -45,7 +46,7 @@ def assemble(
     missing = next((each.seen.partial for each in families if each.seen.partial), None)
     told = [text for facts in ledger.facts.values() for text in facts.warnings]
     devices = [facts.device for facts in ledger.facts.values() if facts.device]
-    reports = [_family(each) for each in families]
+    reports = [withheld(_family(each), each) for each in families]
     lost = [text for each in families for text in each.lost]
     return RunReport(
         complete=missing is None,

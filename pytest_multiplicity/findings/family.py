@@ -14,7 +14,7 @@ from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation import Facts, Look, Metric, ReachedFacts, TrainingFacts
 from pytest_multiplicity.findings import copies
 from pytest_multiplicity.findings.copies import Firsts
-from pytest_multiplicity.findings.lasting import LookReport
+from pytest_multiplicity.findings.lasting import LookReport, Rung
 from pytest_multiplicity.findings.lost import Made, tried
 from pytest_multiplicity.findings.model import Status
 from pytest_multiplicity.findings.people import PeopleAsked
@@ -66,6 +66,8 @@ class Seen:
     """What gates asked of models that nobody trained."""
     looks: Sequence[LookReport] = ()
     """At the data sets that were measured on."""
+    ladder: Mapping[str, Rung] = field(default_factory=dict)
+    """Data set that reports -> what is told of it, where all else is withheld."""
     further: FurtherSeen | None = None
     """None where no seeds are added."""
     people: PeopleAsked | None = None

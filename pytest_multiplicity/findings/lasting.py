@@ -40,3 +40,13 @@ class LookReport:
     optimism: float | None
     """By how much an accuracy may be too good, at most, for who was told of gates alone; None
     where that says nothing. Of differences it is twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """What the ladder tells of a data set that reports: the best accuracy announced so far."""
+
+    accuracy: float | None
+    """Rounded to one sample; None where nothing was announced."""
+    candidate: str | None = None
+    """Who reached it, where it is new in this run."""

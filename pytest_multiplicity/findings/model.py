@@ -278,6 +278,8 @@ class FamilyReport:
     """Data set -> how often it was looked at, this run included."""
     optimism: Mapping[str, float | None] = field(default_factory=dict)
     """Data set -> by how much an accuracy on it may be too good, for who knows gates alone."""
+    ladder: Mapping[str, float | None] = field(default_factory=dict)
+    """Data set that reports -> the best accuracy announced so far, where all else is withheld."""
     notes: Sequence[str] = ()
     """Sentences for the header: how it was trained, what diverged, what was clamped."""
     agreement: Agreement | None = None

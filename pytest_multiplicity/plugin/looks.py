@@ -17,7 +17,9 @@ import pytest
 
 from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.findings import LookReport
+from pytest_multiplicity.plugin import ladder
 from pytest_multiplicity.plugin.families import Family
+from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
 from pytest_multiplicity.report import lock_file
 from pytest_multiplicity.statistics import holdout
@@ -161,6 +163,9 @@ class Looks:
                     self._state.looks.setdefault(family.key, []).append(look)
             meta = {"ledger": [each.to_json() for each in self.ledger]}
             store.put(KIND, fingerprint([KIND]), {}, meta)
+        if self._state.options.ladder is Check.ON:
+            for family in self._state.families:
+                ladder.climb(self._state, family)
 
     def _look(self, family: Family, data: Looked, before: Looked, after: Looked) -> LookReport:
         records = self._state.ledger.metrics.get(family.key, {}).values()

@@ -294,6 +294,9 @@ class Options:
     looks: int = setting(
         _count, "0", "looks at a data set, after which another one is an error; 0 for no limit"
     )
+    ladder: Check = setting(
+        _choice(Check), "off", "withhold what reporting data say but a new best: on or off"
+    )
     timeout: float = setting(
         _seconds, "3600", "seconds without progress to give up after; 0 for never"
     )

@@ -13,13 +13,14 @@ from pytest_multiplicity.errors import CandidateDiverged, CandidateSkipped, Meas
 from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import compat, gates, given, parts, screening
 from pytest_multiplicity.plugin.collection import Pair, judged
-from pytest_multiplicity.plugin.options import Undecided
+from pytest_multiplicity.plugin.options import Check, Undecided
 from pytest_multiplicity.plugin.recorder import Recorder
 from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report import inert
 
 RECORDER = pytest.StashKey[Recorder]()
 MAX_REASON = 2000
+WITHHELD = "the assertion failed; what it measured is withheld (multiplicity_ladder = on)"
 _BEFORE: tuple[parts.Phase, ...] = ("setup", "call")  # phases that the report of a call speaks of
 
 Status = tuple[str, str, "str | tuple[str, dict[str, bool]]"]
@@ -76,7 +77,7 @@ def judge(
     if report.when == "teardown":
         _forget_unheard(item)
     if item.nodeid in item.config.stash[STATE].gate_families:
-        return _gate(item, report)
+        return _gate(item, call, report)
     pair = judged(item)
     screened = report.when == "setup" and screening.DECIDED in item.stash
     if pair is not None and screened:
@@ -94,7 +95,8 @@ def judge(
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
         news = None if pair.added else recorder.news(pair, state)
-        for name, metric in recorder.metrics.items():
+        told = state.options.ladder is Check.OFF or not pair.spec.unforeseen
+        for name, metric in recorder.metrics.items() if told else ():
             item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))
         measured, relative = tuple(recorder.metrics), recorder.relative
         record = replace(record, metrics=measured, relative=relative, news=news)
@@ -104,10 +106,15 @@ def judge(
     return report
 
 
-def _gate(item: pytest.Item, report: pytest.TestReport) -> pytest.TestReport:
+def _gate(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> pytest.TestReport:
     failed = parts.of(item).during(*(("teardown",) if report.when == "teardown" else _BEFORE))
     if report.when != "setup":
         parts.fail(report, failed)
+    on_a_ladder = item.config.stash[STATE].options.ladder is Check.ON
+    if on_a_ladder and call.excinfo is not None and _rejects(call.excinfo.value):
+        report.longrepr, report.sections = WITHHELD, []
     if (gate := gates.record(report)) is not None:
         if failed and gate.outcome == "failed":
             message = "; ".join([*map(_said, failed), gate.message])

@@ -77,7 +77,8 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         reached=() if population is None else tuple(population.beside.reached.values()),
     )
     looks = state.looks.get(family.key, ())
-    seen = replace(seen, further=_further(state, family), looks=looks)
+    ladder = state.ladder.get(family.key, {})
+    seen = replace(seen, further=_further(state, family), looks=looks, ladder=ladder)
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
     )

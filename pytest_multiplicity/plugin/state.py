@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_multiplicity.evaluation import Facts, Metric
-    from pytest_multiplicity.findings import LookReport
+    from pytest_multiplicity.findings import LookReport, Rung
 
 
 class State:
@@ -42,6 +42,7 @@ class State:
         self.names: dict[str, str] = {}  # data set name -> fingerprint
         self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
         self.looks: dict[str, list[LookReport]] = {}  # family's key -> looks at data, at the end
+        self.ladder: dict[str, dict[str, Rung]] = {}  # family's key -> what is told, by data
 
     @property
     def after_specs(self) -> dict[str, str]:

@@ -135,3 +135,36 @@ def test_a_limit_is_a_count(project):
     made = project()
     made.pytester.makeini("[pytest]\nmultiplicity_looks = -1\n")
     made.run().stderr.fnmatch_lines(["*multiplicity_looks: '-1' is no count: give 0 or more*"])
+
+
+def test_a_ladder_announces_a_new_best_and_withholds_all_else(project):
+    specs = (
+        SPECS.replace("0.9", "0.001")
+        + """
+    import pytest
+
+    @pytest.mark.unforeseen
+    def test_report(candidate, points):
+        assert candidate.accuracy(points.report) >= 0.9
+
+    def test_another_gate(survivors):
+        assert len(survivors) == 2
+    """
+    )
+    made = project(specs, family(wrong=10).replace('"wrong": 0', '"wrong": 20'))
+    made.pytester.makeini("[pytest]\nmultiplicity_ladder = on\n")
+    # of 500 samples, in two batches, 20 are wrong, then 22, and 6
+    runs = ((10, 0.96, "wrong10-seed0"), (11, 0.96, ""), (3, 0.988, "wrong3-seed0"))
+    for wrong, best, new in runs:
+        made.pytester.makeconftest(family(wrong=wrong).replace('"wrong": 0', '"wrong": 20'))
+        result, report = made.report()
+        (told,) = report["families"]
+        assert told["ladder"] == {"report": best}
+        (note,) = [each for each in told["notes"] if each.startswith("ladder")]
+        assert f"announced is {best:.4f} ({f'new: {new}' if new else 'nothing new'})" in note
+        assert [pair["metric"] for pair in told["sheets"]] == ["accuracy on select"]
+        assert {row["data"] for row in told["predictive"]} == {"select"}
+        assert set(told["candidates"][0]["scores"]) == {"accuracy on select"}
+        assert [gate["outcome"] for gate in report["gates"]] == ["failed", "passed"]
+        assert "withheld" in report["gates"][0]["message"]
+        result.stdout.no_fnmatch_line("*assert 0.0* <= 0.001*")

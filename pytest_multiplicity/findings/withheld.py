@@ -1,0 +1,56 @@
+"""Reports that withhold what was measured on reporting data: `multiplicity_ladder = on`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from pytest_multiplicity.findings.family import FamilyFindings
+from pytest_multiplicity.findings.model import CandidateReport, FamilyReport
+
+
+def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
+    """Return a report without what the ladder doesn't tell; the same where there is no ladder."""
+    ladder = family.seen.ladder
+    if not ladder:
+        return report
+    metrics = {name for name, metric in family.metrics.items() if metric.data in ladder}
+    unforeseen = {spec.name for spec in report.specs if spec.kind == "unforeseen"}
+    agreement = report.agreement
+    return replace(
+        report,
+        candidates=[_candidate(each, metrics, unforeseen) for each in report.candidates],
+        sheets=[pair for pair in report.sheets if pair.metric not in metrics],
+        predictive=[row for row in report.predictive if _data(row.data) not in ladder],
+        conflicts=[each for each in report.conflicts if _data(each.data) not in ladder],
+        agreement=None if agreement and _data(agreement.data) in ladder else agreement,
+        ladder={data: rung.accuracy for data, rung in ladder.items()},
+        notes=[*report.notes, *notes(family)],
+    )
+
+
+def notes(family: FamilyFindings) -> list[str]:
+    """Return what the ladder tells, a sentence for each data set."""
+    told = []
+    for data, rung in family.seen.ladder.items():
+        best = "nothing was announced so far"
+        if rung.accuracy is not None:
+            new = f"new: {rung.candidate}" if rung.candidate else "nothing new"
+            best = f"the best accuracy announced is {rung.accuracy:.4f} ({new})"
+        told.append(f"ladder: on {data} {best}; all else that was measured there is withheld")
+    return told
+
+
+def _candidate(
+    candidate: CandidateReport, metrics: Collection[str], specs: Collection[str]
+) -> CandidateReport:
+    return replace(
+        candidate,
+        scores={name: s for name, s in candidate.scores.items() if name not in metrics},
+        reasons={name: text for name, text in candidate.reasons.items() if name not in specs},
+    )
+
+
+def _data(where: str) -> str:
+    """Return the data set of `report under PGD(0.01)`."""
+    return where.partition(" under ")[0]
