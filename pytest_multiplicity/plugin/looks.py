@@ -17,7 +17,7 @@ import pytest
 
 from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.findings import LookReport
-from pytest_multiplicity.plugin import ladder
+from pytest_multiplicity.plugin import ladder, thresholds
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
@@ -163,6 +163,7 @@ class Looks:
                     self._state.looks.setdefault(family.key, []).append(look)
             meta = {"ledger": [each.to_json() for each in self.ledger]}
             store.put(KIND, fingerprint([KIND]), {}, meta)
+        thresholds.remember_all(self._state)
         if self._state.options.ladder is Check.ON:
             for family in self._state.families:
                 ladder.climb(self._state, family)

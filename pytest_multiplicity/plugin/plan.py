@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.design import Recorded
+from pytest_multiplicity.plugin import thresholds
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
@@ -45,7 +46,11 @@ def instead_of_running(item: pytest.Item) -> bool | None:
     if pair is None or not config.stash[STATE].options.plan:
         return None
     planned = config.stash.setdefault(PLANNED, set())
-    config.stash.setdefault(PLANS, []).extend(_lines(pair.family, planned))
+    lines = config.stash.setdefault(PLANS, [])
+    lines.extend(_lines(pair.family, planned))
+    if not isinstance(pair.family.definition, Recorded):
+        lines.extend(thresholds.lines(config.stash[STATE], pair.family))
+        lines.extend(_further(pair.family))
     return True
 
 
@@ -78,6 +83,13 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
         return [head]
     seconds = sum(plan.seconds for plan in plans)
     return [f"{head} in about {clock(seconds)}", *(f"  {_group(plan)}" for plan in plans)]
+
+
+def _further(family: Family) -> list[str]:
+    """Say how many seeds may be added to decide."""
+    if family.further is None:
+        return []
+    return [f"{family.name}: up to {len(family.further.ids)} seeds may be added to decide"]
 
 
 def _called(foreseen: Foreseen) -> str:

@@ -204,6 +204,33 @@ def in_top(outcomes: Outcomes, k: float, *, most: float = 1.0) -> tuple[Verdict,
     )
 
 
+def samples_beyond(threshold: float, distance: float, candidates: int) -> int | None:
+    """Return how many samples decide about an accuracy that lies `distance` from a threshold.
+
+    On the side that takes more of them; None where neither side is a share.
+    """
+    sides = [p for p in (threshold - distance, threshold + distance) if 0 <= p <= 1]
+    z = upper_quantile(BUDGET / candidates)
+    needed = [_samples_for_threshold(p, threshold, z) for p in sides]
+    return _two_digits(max(needed)) if needed else None
+
+
+def samples_within(eps: float, distance: float, candidates: int, differing: float) -> int | None:
+    """Return how many samples decide about `within(eps)`, `distance` from its border.
+
+    `differing`: the share of samples on which one of two candidates is right and the other wrong.
+    None for a family of one, of which nothing is asked.
+    """
+    if candidates < 2:
+        return None
+    keep, reject = (upper_quantile(BUDGET / n) for n in (candidates, candidates * (candidates - 1)))
+    needed = [
+        ((z + upper_quantile(1 - POWER)) / distance) ** 2 * (max(differing, abs(d)) - d * d)
+        for z, d in ((keep, eps - distance), (reject, eps + distance))
+    ]
+    return _two_digits(max(needed))
+
+
 def _against(
     outcomes: Outcomes,
     threshold: float,

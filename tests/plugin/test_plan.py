@@ -62,3 +62,25 @@ def test_the_summary_tells_how_candidates_were_trained(project):
     _, report = project(SPECS, FAMILY).report()
     (note,) = report["families"][0]["notes"]
     assert note.startswith("trained 4 ")
+
+
+def test_a_plan_says_how_many_samples_would_decide(trained):
+    specs = """
+        def test_accuracy(candidate, points):
+            assert candidate.accuracy(points.test) >= 0.9
+
+        def test_best(candidate, points):
+            assert candidate.accuracy(points.test).within(0.01)
+    """
+    made = trained(specs)
+    made.run("--multiplicity-plan").stdout.fnmatch_lines(
+        [
+            "samples that decide beyond doubt, with 80% power, of 4 candidates:",
+            "  test_accuracy: >= 0.9: * at 1 point, * at 2 points, * at 5 points",
+            "  test_best: within(0.01): * at 1 point*where 10.0% of samples*assumed: no pilot yet)",
+        ]
+    )
+    made.run()
+    made.run("--multiplicity-plan").stdout.fnmatch_lines(
+        ["  test_best: within(0.01): * at 1 point*where * of samples tell*apart, as of 40)"]
+    )

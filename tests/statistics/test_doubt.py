@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import optimize
+from scipy import optimize, stats
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.statistics import doubt
 from pytest_multiplicity.statistics.doubt import Decision, at_least, at_most, in_top, wilson, within
 from pytest_multiplicity.statistics.pairs import Pairs
 
@@ -302,3 +303,15 @@ def test_other_bad_input():
         at_least(np.array([-1.0, 1.0]), 0.5, 1)
     with pytest.raises(MeasurementError, match="outcomes from nan"):
         in_top(np.array([[math.nan, 1.0]]), 0.5)
+
+
+def test_samples_beforehand_are_those_of_the_formulas():
+    z = stats.norm.isf(0.05 / 7)
+    below = (z * np.sqrt(0.9 * 0.1) + 0.8416 * np.sqrt(0.88 * 0.12)) / 0.02
+    assert doubt.samples_beyond(0.9, 0.02, 7) == pytest.approx(below**2, rel=0.06)
+    assert doubt.samples_beyond(0.99, 0.02, 7) is not None
+    assert doubt.samples_beyond(0.5, 0.6, 7) is None
+    z = stats.norm.isf(0.05 / 42)
+    reject = ((z + 0.8416) / 0.02) ** 2 * (0.08 - 0.03**2)
+    assert doubt.samples_within(0.01, 0.02, 7, 0.08) == pytest.approx(reject, rel=0.06)
+    assert doubt.samples_within(0.01, 0.02, 1, 0.08) is None
