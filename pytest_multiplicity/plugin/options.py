@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_multiplicity.compute import ENGINES, LOCAL
+from pytest_multiplicity.plugin import readings
 from pytest_multiplicity.report import FORMATS
 
 
@@ -65,8 +65,6 @@ Choice = TypeVar("Choice", bound=Enum)
 Reader = Callable[[str, str, pytest.Config], Any]
 """From a text, and the name it was given by, to the value. Raises pytest.UsageError."""
 
-AUTO = "auto"
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 MARKERS = (
     "unforeseen: this specification is measured before and after selection and rejects nobody",
     "family(name): the family whose survivors this gate is about, where there are several",
@@ -151,63 +149,6 @@ def _path(text: str, shown: str, config: pytest.Config) -> Path:
     return config.invocation_params.dir / Path(text).expanduser()
 
 
-def _seeds(text: str, shown: str, config: pytest.Config) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise pytest.UsageError(f"{shown}: {text!r} is no count: give 1 or more")
-    return int(text)
-
-
-def _seeds_or_auto(text: str, shown: str, config: pytest.Config) -> int | str:
-    if text == AUTO:
-        return text
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise pytest.UsageError(f"{shown}: {text!r} is no count: give 1 or more, or {AUTO!r}")
-    return int(text)
-
-
-def _count(text: str, shown: str, config: pytest.Config) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise pytest.UsageError(f"{shown}: {text!r} is no count: give 0 or more")
-    return int(text)
-
-
-def _share(text: str, shown: str, config: pytest.Config) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise pytest.UsageError(f"{shown}: {text!r} is no share: give one between 0 and 1, as 0.8")
-    return value
-
-
-def _fraction(text: str, shown: str, config: pytest.Config) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise pytest.UsageError(f"{shown}: {text!r} is no fraction: give one from 0 to 1, as 0.005")
-    return value
-
-
-def _size(text: str, shown: str, config: pytest.Config) -> int:
-    """Bytes. Decimal units, as disks are sold in."""
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([KMGT]?B)", text.strip(), re.ASCII)
-    if found is None:
-        raise pytest.UsageError(
-            f"{shown}: {text!r} is no size: give a number and one of "
-            f"{', '.join(UNITS)}, such as 20 GB"
-        )
-    return int(float(found[1]) * UNITS[found[2]])
-
-
-def _seconds(text: str, shown: str, config: pytest.Config) -> float:
-    if not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text.strip(), re.ASCII):
-        raise pytest.UsageError(f"{shown}: {text!r} is no number of seconds: give one of 0 or more")
-    return float(text)
-
-
 def _step_summary(config: pytest.Config) -> Path | None:
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     return Path(path) if path else None
@@ -225,7 +166,7 @@ class Options:
         _choice(Sheets), "{none,summary,full}", "how much of the sheets the terminal shows"
     )
     seeds: int | str | None = option(
-        _seeds_or_auto,
+        readings.seeds_or_auto,
         "{N,auto}",
         "use the first N seeds of every family, or add seeds until configurations are decided",
     )
@@ -271,7 +212,7 @@ class Options:
         _choice(Check), "off", "call one candidate's function twice and compare: on or off"
     )
     lock_tolerance: float = setting(
-        _fraction, "0.005", "how far a score may drift from the lock, a fraction"
+        readings.fraction, "0.005", "how far a score may drift from the lock, a fraction"
     )
     individuals_id: str | None = setting(
         _text, "", "the attribute that identifies a sample in what is told of individuals"
@@ -283,28 +224,30 @@ class Options:
         _text, "", "the class that individuals want; anything else rejects them"
     )
     store_size: int = setting(
-        _size, "20 GB", "how big the store may grow, least recently used goes"
+        readings.size, "20 GB", "how big the store may grow, least recently used goes"
     )  # bytes
     most_seeds: int = setting(
-        _seeds, "40", "seeds of a configuration, at most, with --multiplicity-seeds=auto"
+        readings.seeds, "40", "seeds of a configuration, at most, with --multiplicity-seeds=auto"
     )
     reliable: float = setting(
-        _share, "0.8", "the share of seeds that have to pass, which auto is to decide about"
+        readings.share, "0.8", "the share of seeds that have to pass, which auto is to decide about"
     )
     looks: int = setting(
-        _count, "0", "looks at a data set, after which another one is an error; 0 for no limit"
+        readings.count,
+        "0",
+        "looks at a data set, after which another one is an error; 0 for no limit",
     )
     ladder: Check = setting(
         _choice(Check), "off", "withhold what reporting data say but a new best: on or off"
     )
     timeout: float = setting(
-        _seconds, "3600", "seconds without progress to give up after; 0 for never"
+        readings.seconds, "3600", "seconds without progress to give up after; 0 for never"
     )
 
     @property
     def auto(self) -> bool:
         """Whether seeds are added to the declared ones."""
-        return self.seeds == AUTO
+        return self.seeds == readings.AUTO
 
     @property
     def first_seeds(self) -> int | None:
