@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pytest_multiplicity.data import Data
+    from pytest_multiplicity.evaluation.incumbent import Incumbent
     from pytest_multiplicity.evaluation.population import Population
     from pytest_multiplicity.evaluation.reaching import Reaching
     from pytest_multiplicity.inference import Under
@@ -85,6 +86,55 @@ class BuiltUpon(Sequence[Candidate]):
         where the sample isn't reachable.
         """
         return self._reaching(data, select, within, train).twin(row)
+
+    def worst(
+        self,
+        data: Data,
+        select: Data,
+        within: float = 0.01,
+        of: Any = "churn",
+        against: Candidate | Incumbent | None = None,
+    ) -> Candidate:
+        """Return the worst model as good as the survivors that was found, as a candidate.
+
+        It is built from the last layer of one of the five best survivors, by steps within what
+        costs little loss, and scores at most `within` below the best survivor on `select`. So it
+        bounds from below how bad an equally good model can be on `data`, at which it is aimed.
+
+        Args:
+            data: where it is to be bad.
+            select: what it is as good on.
+            within: how far below the best survivor it may score, 0 or more.
+            of: "churn", the share of samples that it answers otherwise than `against`; a `pm.Gap`
+                of a rate; or a measure, a function or a name, which takes longer.
+            against: for churn, an incumbent or a candidate; by default the best survivor.
+
+        Raises:
+            MeasurementError: as for `reachable`; or nothing is known of such a measure.
+        """
+        return self._extreme(data, select, within, of, against, best=False)
+
+    def best(
+        self,
+        data: Data,
+        select: Data,
+        within: float = 0.01,
+        of: Any = "churn",
+        against: Candidate | Incumbent | None = None,
+    ) -> Candidate:
+        """Return the best such model: a less discriminatory one, or one that changes fewer answers.
+
+        See `worst`. It is aimed at `data`: measure it on others, too, before it is shipped.
+        """
+        return self._extreme(data, select, within, of, against, best=True)
+
+    def _extreme(
+        self, data: Data, select: Data, within: float, of: Any, against: Any, *, best: bool
+    ) -> Candidate:
+        from pytest_multiplicity.evaluation.extremes import most_extreme
+
+        asked = self._reaching(data, select, within, None)
+        return most_extreme(asked, of, against, best=best)
 
     def _reaching(
         self,

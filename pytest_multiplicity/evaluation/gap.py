@@ -152,14 +152,14 @@ class GroupedGap:
         """Return the rates of the groups, with the samples behind them."""
         if self.gap.of not in RATES:
             return self._measured(answers, targets)
-        values, weights = self._of_samples(answers, targets)
+        values, weights = self.of_samples(answers, targets)
         kept = (self.groups >= 0) & (weights > 0)
         groups = self.groups[kept]
         counts = np.bincount(groups, minlength=len(self.names))
         check_groups(counts, self.names, self.gap.minimum, RATES[str(self.gap.of)], self.name)
         return MeanRates(values[kept], weights[kept], groups, self._strata(targets)[kept])
 
-    def _of_samples(
+    def of_samples(
         self, answers: Tensor, targets: Tensor
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return what is counted of each sample `[n]`, and how much it counts `[n]`."""

@@ -44,7 +44,7 @@ class ReachedFacts:
     share: float
     """Of all samples, those that are reachable."""
     as_good: float
-    """Of all samples, those that a model turns which scores no less than the best survivor."""
+    """Of all samples, those that are reachable within 0. With `specs` at least that."""
     cost: float | None
     """The median of the loss that turning a sample takes."""
     best: float
@@ -54,21 +54,24 @@ class ReachedFacts:
     fresh_base: float
     """The best survivor's there."""
     curve: tuple[tuple[float, float], ...]
-    """How much worse than the best survivor -> the share that models turn which are no worse."""
+    """How much worse than the best survivor -> the share that models turn which are no worse.
+
+    Between the ends at least that: the cheapest models were built, not the best.
+    """
     contested: Sequence[Contested]
     """The samples that are reachable, the cheapest first."""
 
 
-def of_samples(frame: pd.DataFrame, best: float, within: float) -> dict[str, Any]:
+def of_samples(frame: pd.DataFrame, best: float, within: float, as_good: float) -> dict[str, Any]:
     """Return what of the facts is made of the samples alone; `best` is a survivor's score."""
     there = frame[frame.reachable]
     fresh = there.fresh.to_numpy(dtype=float)
-    curve = _curve(frame, best, within)
+    curve = _curve(frame, best, within, as_good)
     return {
         "samples": len(frame),
         "arbitrary": float(frame.arbitrary.mean()),
         "share": float(frame.reachable.mean()),
-        "as_good": curve[0][1],
+        "as_good": as_good,
         "cost": float(there.cost.median()) if len(there) else None,
         "fresh": tuple(map(float, (fresh.min(), fresh.mean(), fresh.max())))
         if len(fresh)
@@ -77,13 +80,19 @@ def of_samples(frame: pd.DataFrame, best: float, within: float) -> dict[str, Any
     }
 
 
-def _curve(frame: pd.DataFrame, best: float, within: float) -> tuple[tuple[float, float], ...]:
-    """Return, for tenths of the budget, the share whose built model is as good as that."""
+def _curve(
+    frame: pd.DataFrame, best: float, within: float, as_good: float
+) -> tuple[tuple[float, float], ...]:
+    """Return, for tenths of the budget, the share whose built model is as good as that.
+
+    At the ends it is what was searched for, between them at least that.
+    """
     import numpy as np  # which reports can do without
 
     short = best - frame.score.to_numpy(dtype=float)
     steps = np.linspace(0, within, 11) if within else np.zeros(1)
-    shares = [float((short <= step + ROUNDING).mean()) for step in steps]  # nan never is
+    known = [float((short <= step + ROUNDING).mean()) for step in steps]  # nan never is
+    shares = [max(each, as_good) for each in known]
     return tuple(zip(steps.tolist(), shares, strict=True))
 
 

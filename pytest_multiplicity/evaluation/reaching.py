@@ -111,7 +111,7 @@ class Reaching:
             self.family.models.note_maker("reachable", entry.meta.get("machine"))
             notes = {name: str(text) for name, text in entry.meta["notes"].items()}
             return Reached(Found(**entry.tensors), self.said, notes)
-        with guarded("the search"), self._computing():
+        with guarded("the search"), self.computing():
             found, notes = self._search(threshold)
         if self.judge is None:
             tensors = {each.name: getattr(found, each.name).contiguous() for each in fields(found)}
@@ -120,7 +120,7 @@ class Reaching:
         return Reached(found, self.said, notes)
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Compute in one thread: products are small, and several would wait for each other."""
         with self.family.models.machine.alone(), as_new(), threads(1):
             yield
@@ -131,7 +131,7 @@ class Reaching:
         return threads(machine.threads if base.head.weights.numel() > MANY else 1)
 
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
-        bases = [self._base(index) for index in self.indices]
+        bases = [self.base(index) for index in self.indices]
         kept = None if self.judge is None else partial(self._kept, bases, self.judge)
         search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
         machine = self.family.models.machine
@@ -168,7 +168,8 @@ class Reaching:
         decayed = f" with weight decay {decay:g}" if decay else ""
         return data, known, decay, f"{known} on {data.name}{decayed}{instead}"
 
-    def _base(self, index: int) -> Base:
+    def base(self, index: int) -> Base:
+        """Return a survivor to build on."""
         models = self.family.models
         name = self.family.design.ids[index]
         head = head_of(models.model(index), self.data, name)
@@ -206,6 +207,10 @@ class Reaching:
         """Return what reports are told."""
         best = int(np.nanargmax(self.scores))
         said, score = self.said[best], float(self.scores[best])
+        as_good = float((frame.score >= score - 1e-9).mean())
+        if self.within and self.judge is None:  # models that are better may take more loss
+            strict = replace(self, within=0.0).reached().found
+            as_good = float((strict.base >= 0).double().mean())
         right = self._task.right(torch.from_numpy(said), self.data.targets)
         return ReachedFacts(
             data=self.data.name,
@@ -217,7 +222,7 @@ class Reaching:
             by=frame.attrs["solved by"],
             best=score,
             fresh_base=float(right.double().mean()),
-            **of_samples(frame, score, float(self.within)),
+            **of_samples(frame, score, float(self.within), as_good),
             contested=contested(frame, lambda row: self._task.shown(said[row])),
         )
 
@@ -236,8 +241,8 @@ class Reaching:
                 "survivors.reachable(...) says which are"
             )
         index = self.indices[place]
-        with self._computing():
-            base = self._base(index)
+        with self.computing():
+            base = self.base(index)
             k = len(base.head.weights)
             rows, amounts = torch.tensor([row]), found.amount[[row]]
             with self._solving(base):
@@ -246,9 +251,13 @@ class Reaching:
                 if int(found.steps[row]):
                     turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             model = base.head.built(turned[0])
-        id = f"twin of {base.name} at {row} of {self.data.name}"
+        return self.candidate(model, index, "twin", f" at {row}")
+
+    def candidate(self, model: Any, index: int, what: str, where: str = "") -> Candidate:
+        """Return what was built from a survivor as a candidate, which an export takes."""
+        id = f"{what} of {self.family.design.ids[index]}{where} of {self.data.name}"
         if not isinstance(model, torch.nn.Module):
-            model.fingerprint = fingerprint(["twin", self._key(), row])
+            model.fingerprint = fingerprint(["built", self._key(), id])
         made = twin(self.family, model, self.family.design.configs[index], id)
         self.family.beside.twins[id] = made
         return made

@@ -1,6 +1,7 @@
 from .base import Base as Base
 from .base import Inverses as Inverses
 from .base import OnData as OnData
+from .extreme import extreme as extreme
 from .head import head_of as head_of
 from .parts import Head as Head
 from .polish import polished as polished

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.reach.curvature import (
+    DAMPING,
     Inverse,
     LossOf,
     Slopes,
@@ -56,6 +57,11 @@ class Base:
         """The derivatives of its training loss by its outputs."""
         outputs = self.train.features.double() @ self.head.weights.T
         return slopes(self.loss, outputs, self.train.targets)
+
+    @property
+    def ridge(self) -> float:
+        """What is added to the Hessian's diagonal."""
+        return self.decay + DAMPING
 
     @cached_property
     def gradient(self) -> Tensor:

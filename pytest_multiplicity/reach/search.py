@@ -107,8 +107,8 @@ class Reach:
         polish: bool = True,
     ) -> None:
         assert task.turning is not None  # as was asked before
-        self._task, self._turning, self._said = task, task.turning, said
-        self._threshold, self._judge = threshold, judge
+        self._task, self.turning, self._said = task, task.turning, said
+        self.threshold, self._judge = threshold, judge
         self._polish = polish and judge is None
         self.by: list[str] = []  # how Hessians were inverted, in words
 
@@ -137,7 +137,7 @@ class Reach:
 
     def _plan(self, base: Base, inverse: Inverse) -> Costed:
         """Return the ways from a base, with what each costs to second order."""
-        ways = self._turning.ways(base.outputs.cpu(), self._said)
+        ways = self.turning.ways(base.outputs.cpu(), self._said)
         missing = MOST_WAYS - ways.which.shape[1]
         which = F.pad(ways.which, (0, missing))
         amounts = F.pad(ways.amounts, (0, missing), value=torch.inf)
@@ -187,7 +187,7 @@ class Reach:
     def _enter(self, built: Turned, inverse: Inverse | None, found: Found) -> None:
         """Enter those of the built models that are what they are built for."""
         to, score = self._measured(built)
-        kept = (score >= self._threshold - EQUAL).nonzero().flatten()
+        kept = (score >= self.threshold - EQUAL).nonzero().flatten()
         if self._judge is not None:
             fine = [self._judge(built.position, built.weights[i]) for i in kept.tolist()]
             kept = kept[torch.tensor(fine, dtype=torch.bool)]
@@ -198,7 +198,7 @@ class Reach:
         steps = torch.zeros(len(kept), dtype=torch.int64)
         if inverse is not None:  # to be polished by it
             steps = self._lower(built, inverse, to, score, cost)
-        fresh = self._scores(built.base.data, built.weights)
+        fresh = self.scores(built.base.data, built.weights)
         turned = F.pad(built.turns, (0, found.turn.shape[1] - built.turns.shape[1]))
         where = torch.full((len(kept),), built.position)
         numbers = cost, score, fresh
@@ -216,7 +216,7 @@ class Reach:
             built, weights=polished(base, inverse, built.rows, built.turns, built.weights)
         )
         less, (its, good) = base.losses_of(other.weights) - base.lost, self._measured(other)
-        better = ((less < cost).cpu() & (good >= self._threshold - EQUAL)).nonzero().flatten()
+        better = ((less < cost).cpu() & (good >= self.threshold - EQUAL)).nonzero().flatten()
         for into, of in ((weights, other.weights), (to, its), (score, good), (cost, less)):
             into[better] = of[better]
         steps = torch.zeros(len(cost), dtype=torch.int64)
@@ -230,19 +230,19 @@ class Reach:
         """
         own = built.base.data.features[built.rows].double()
         outputs = torch.einsum("bkf,bf->bk", built.weights.double(), own)
-        to = self._turning.said(outputs).cpu()
+        to = self.turning.said(outputs).cpu()
         rows = built.rows
-        apart = [self._turning.differ(to, said[rows].to(to.dtype)) for said in self._said]
+        apart = [self.turning.differ(to, said[rows].to(to.dtype)) for said in self._said]
         score = torch.full((len(rows),), torch.nan, dtype=torch.float64)
         kept = torch.stack(apart).all(0)
-        score[kept] = self._scores(built.base.select, built.weights[kept])
+        score[kept] = self.scores(built.base.select, built.weights[kept])
         return to, score
 
-    def _scores(self, on: OnData, built: Tensor) -> Tensor:
+    def scores(self, on: OnData, built: Tensor) -> Tensor:
         """Return the accuracies `[b]`, float64 on the CPU, of models on a data set."""
         found = [torch.zeros(0, dtype=torch.float64)]
         for each in torch.split(built, at_once(on.features, built)):
-            said = self._turning.said(outputs_of(each, on.features))
+            said = self.turning.said(outputs_of(each, on.features))
             form = (*said.shape[:2], *on.targets.shape[1:])
             right = self._task.right(said.reshape(form), on.targets)
             found.append(right.double().mean(1).cpu())

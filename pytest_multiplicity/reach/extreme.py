@@ -1,0 +1,127 @@
+"""The worst model as good, and the best: steps within an ellipsoid of little loss, all measured.
+
+What is looked at, a churn or a gap between groups, is made of predictions and has no slope. So each
+step asks what turning each sample to its nearest other answer would do to it, moves the outputs of
+those that would help, the nearest the most, by a Newton step of that sum, and keeps the change of
+the weights within `delta' H delta <= r^2`. The radius grows until nothing there is good enough, and
+is then halved into. Of all models on the way, the best that measures is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_multiplicity.reach.base import Base
+from pytest_multiplicity.reach.curvature import Inverse
+from pytest_multiplicity.reach.search import EQUAL, Reach
+from pytest_multiplicity.tasks import Turning
+
+STEPS = 6  # within one radius
+RADII, HALVINGS = 14, 4
+FIRST = 1e-3  # radius, of the distance at which half of the samples turn by themselves
+BEYOND = 1e-3
+
+Value = Callable[[Tensor], float]
+"""Outputs `[n, k]` -> what is to be as large as it can be."""
+Gains = Callable[[Tensor, Tensor], Tensor]
+"""Outputs, and those with every sample turned -> what turning each alone would add, `[n]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extreme:
+    """Weights `[k, F]` as the model holds them, what they reach, and what they score."""
+
+    weights: Tensor
+    value: float
+    score: float
+
+
+def extreme(
+    base: Base, inverse: Inverse, reach: Reach, value: Value, gains: Gains
+) -> Extreme | None:
+    """Return the model with the largest value that `reach` takes for good enough; None: none is."""
+    start = base.head.weights
+    best = _measured(base, reach, start, value)
+    radius, step, failed = FIRST * _typical(base, inverse, reach.turning), 2.0, False
+    left = HALVINGS
+    change = torch.zeros_like(start)
+    for _ in range(RADII + HALVINGS):
+        before, good = change, False
+        for _ in range(STEPS):
+            towards = _direction(base, inverse, reach.turning, start + change, gains)
+            if towards is None:
+                break
+            change = _inside(change + towards * (radius / 2), base, radius)
+            found = _measured(base, reach, start + change, value)
+            if found is not None:
+                good = True
+                if best is None or found.value > best.value:
+                    best = found
+        if not good:
+            failed, change = True, before
+        if failed:
+            step, left = step**0.5, left - 1
+        radius = radius * step if good else radius / step
+        if left < 0:
+            break
+    return best
+
+
+def _measured(base: Base, reach: Reach, weights: Tensor, value: Value) -> Extreme | None:
+    held = base.head.rounded(weights)
+    (score,) = reach.scores(base.select, held[None]).tolist()
+    if score < reach.threshold - EQUAL:
+        return None
+    return Extreme(held, value(base.data.features.double() @ held.double().T), score)
+
+
+def _direction(
+    base: Base, inverse: Inverse, turning: Turning, weights: Tensor, gains: Gains
+) -> Tensor | None:
+    """Return the Newton step `[k, F]`, of length 1 in H, that helps most; None: nothing would."""
+    features = base.data.features.double()
+    outputs = features @ weights.T
+    short, directions = _nearest(turning, outputs)
+    turned = outputs + (short * (1 + BEYOND) + BEYOND)[:, None] * directions
+    worth = gains(outputs, turned)
+    if not bool(worth.any()):
+        return None
+    width = short.median().clamp_min(1e-9)
+    slope = torch.sigmoid(-short / width)
+    pull = (worth * slope * (1 - slope))[:, None] * directions
+    gradient = pull.T @ features
+    newton = inverse.apply(gradient[None])[0]
+    length = (gradient * newton).sum().clamp_min(1e-300).sqrt()
+    return newton / length
+
+
+def _nearest(turning: Turning, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far each sample is from another answer `[n]`, and in which direction `[n, k]`."""
+    there = outputs.cpu()
+    ways = turning.ways(there, turning.said(there)[None])
+    directions = ways.directions[ways.which[:, 0]]
+    scaled = directions / (directions**2).sum(1, keepdim=True)
+    return ways.amounts[:, 0].to(outputs.device), scaled.to(outputs.device)
+
+
+def _typical(base: Base, inverse: Inverse, turning: Turning) -> float:
+    """Return the distance in H at which a sample turns, the median."""
+    short, directions = _nearest(turning, base.outputs)
+    norm = (directions**2).sum(1, keepdim=True)
+    v = (directions / norm)[:, :, None] * base.data.features.double()[:, None]
+    some = torch.arange(0, len(v), max(1, len(v) // 64))
+    reach = (v[some] * inverse.apply(v[some])).sum((1, 2))
+    return float((short[some] / reach.sqrt()).median())
+
+
+def _inside(change: Tensor, base: Base, radius: float) -> Tensor:
+    """Return the change within the ellipsoid: shortened where it is outside."""
+    features = base.train.features.double()
+    moved = features @ change.T
+    bent = torch.einsum("nk,nkc,nc->n", moved, base.slopes.second, moved).mean()
+    length = (bent + base.ridge * (change**2).sum()).clamp_min(0).sqrt()
+    return change if float(length) <= radius else change * (radius / length)
