@@ -24,6 +24,7 @@ from pytest_multiplicity.statistics import (
     Sheet,
     expected_range,
     mean_by,
+    over_all_classes,
     ranges,
     rashomon_capacity,
     reliability,
@@ -127,7 +128,8 @@ class Survivors(BuiltUpon, Allocating):
         """
         answers, targets = self._answers(data, under)
         channels = [data.task.channels(each, targets) for each in answers]
-        values = rashomon_capacity(np.stack([sure.numpy() for sure, _, _ in channels])).values
+        sure = over_all_classes([sure.numpy() for sure, _, _ in channels])
+        values = rashomon_capacity(sure).values
         return pd.Series(_by_sample(values, channels[0][2], len(targets)))
 
     def viable_prediction_range(

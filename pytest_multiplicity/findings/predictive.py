@@ -160,7 +160,12 @@ def _means(on: Predictions, answers: list[Any], chosen: Bools) -> dict[str, floa
     """Return what each per-sample metric is on average; a range as its width."""
     import torch
 
-    from pytest_multiplicity.statistics import ranges, rashomon_capacity, variances
+    from pytest_multiplicity.statistics import (
+        over_all_classes,
+        ranges,
+        rashomon_capacity,
+        variances,
+    )
 
     assert on.targets is not None  # as of models
     task, targets = on.asked, torch.from_numpy(on.targets)
@@ -168,7 +173,7 @@ def _means(on: Predictions, answers: list[Any], chosen: Bools) -> dict[str, floa
     found: dict[str, Any] = {}
     if all(map(task.has_probabilities, some)):
         sure = [task.channels(each, targets)[0].numpy() for each in some]
-        found["rashomon_capacity"] = rashomon_capacity(np.stack(sure)).values.mean()
+        found["rashomon_capacity"] = rashomon_capacity(over_all_classes(sure)).values.mean()
     floats = [each for each in some if each.is_floating_point()]  # labels have no range
     shown = [task.magnitudes(each, targets) for each in floats]
     known = [each[0].numpy() for each in shown if each is not None]

@@ -10,6 +10,7 @@ from . import regions as regions
 from . import reliability as reliability
 from . import selection as selection
 from .attribution import sources as sources
+from .capacity import over_all_classes as over_all_classes
 from .capacity import rashomon_capacity as rashomon_capacity
 from .chance import expected_range as expected_range
 from .definitions import DEFINITIONS as DEFINITIONS

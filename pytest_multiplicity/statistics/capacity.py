@@ -13,8 +13,9 @@ the information grows, and taken back when it falls. For every p,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,15 @@ def rashomon_capacity(probabilities: npt.NDArray[np.floating], gap: float = GAP)
     gaps = np.concatenate([part[1] for part in parts])
     values: Floats = np.clip(2.0**bits, 1.0, probabilities.shape[2])
     return Capacity(values, float(gaps.max()))
+
+
+def over_all_classes(probabilities: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return candidates' probabilities, each [n, its classes], together: [K, n, C].
+
+    A class that a candidate doesn't know has no probability.
+    """
+    most = max(each.shape[-1] for each in probabilities)
+    return np.stack([np.pad(each, ((0, 0), (0, most - each.shape[-1]))) for each in probabilities])
 
 
 def _channels(probabilities: npt.NDArray[np.floating]) -> Iterator[Floats]:

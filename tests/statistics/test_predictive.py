@@ -372,3 +372,12 @@ def test_other_bad_input():
         predictive.ambiguity(np.zeros((2, 3), dtype=int), np.zeros(2, dtype=int))
     with pytest.raises(ScoresError, match=r"shape \(3,\)"):
         predictive.conflicts(np.zeros(3, dtype=int))
+
+
+def test_candidates_may_know_fewer_classes():
+    few, many = np.array([[0.25, 0.75]]), np.array([[0.25, 0.25, 0.5]])
+    together = capacity_module.over_all_classes([few, many])
+    assert together.tolist() == [[[0.25, 0.75, 0.0]], [[0.25, 0.25, 0.5]]]
+    assert capacity_module.rashomon_capacity(together).values > 1
+    same = np.stack([many, many])
+    assert capacity_module.over_all_classes([many, many]).tobytes() == same.tobytes()
