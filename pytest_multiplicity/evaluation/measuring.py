@@ -36,7 +36,7 @@ from pytest_multiplicity.evaluation.reading import (
 )
 from pytest_multiplicity.inference import Asked, Logits, Models, Reader
 from pytest_multiplicity.interventions import chain
-from pytest_multiplicity.statistics import Noise
+from pytest_multiplicity.statistics import Noise, clusters
 from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.tasks import Named, to_record
 
@@ -118,34 +118,38 @@ class Measuring:
 
     def consistencies(self, asked: Asked, chosen: Sequence[int]) -> Metric:
         """Return the share of each candidate's predictions that the intervention leaves alone."""
-        key = fingerprint(["consistency", self._outcomes_key(asked, chosen)])
+        key = fingerprint(["consistency of units", self._outcomes_key(asked, chosen)])
         name = f"consistency on {asked.name}"
         if (entry := self._store.get("scores", key)) is None:
-            same = self._left_alone(asked, chosen)
+            tensors = self._left_alone(asked, chosen)
             meta = {"name": name, "machine": str(self._models.machine.kind)}
             run = self._models.made.run_of(self.alive)
-            self._store.put("scores", key, {"expected": same}, meta, run=run)
+            self._store.put("scores", key, tensors, meta, run=run)
         else:
-            same = entry.tensors["expected"]
+            tensors = entry.tensors
             self._models.note_maker("scores", entry.meta.get("machine"))
-        outcomes = same.numpy().T
-        means = outcomes.mean(axis=0, dtype=np.float64)
+        samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
+        means = samples["outcomes"].mean(axis=0, dtype=np.float64)
         scores = self._of_all(chosen, lambda index: float(means[index]))
-        return self._metric(name, scores, asked, n=len(outcomes), key=key, outcomes=outcomes)
+        return self._metric(name, scores, asked, n=len(asked.rows), key=key, **samples)
 
-    def _left_alone(self, asked: Asked, chosen: Sequence[int]) -> Tensor:
-        """Return where predictions are the same as without intervention: `[K, n]`, 0 or 1."""
+    def _left_alone(self, asked: Asked, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return where predictions are the same as without intervention: `[K, n]`, shares."""
         task, clean = asked.data.task, asked._replace(under=chain(None))
         before, after = self.logits.of(clean, chosen), self.logits.of(asked, chosen)
         same = torch.zeros(len(self._models.made.all), len(asked.rows))
+        counted = None
         for index in chosen:
             said = [
                 task.predictions(answer_of(read, index, each))
                 for read, each in ((before, clean), (after, asked))
             ]
-            differ = task.differ(*said)
-            same[index] = 1 - differ.reshape(len(differ), -1).double().mean(dim=1).float()
-        return same
+            alike, counted = task.by_sample(~task.differ(*said)[None], asked.targets)
+            same[index] = alike[0]
+        if counted is None:
+            return {"expected": same}
+        weighed = clusters.weighed(same.numpy(), counted.numpy())
+        return {"expected": torch.from_numpy(weighed.T.copy()), "counted": counted}
 
     def compared(
         self, kind: str, incumbent: Incumbent, asked: Asked, chosen: Sequence[int]

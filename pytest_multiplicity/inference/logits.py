@@ -156,7 +156,9 @@ class Logits:
         data = asked.source
         try:
             answers = data.task.read_answers(given, data.targets, data.name)
-            odd = data.task.doubts_about(given, data.name, network=isinstance(model, nn.Module))
+            odd = data.task.doubts_about(
+                given, data.name, network=isinstance(model, nn.Module), targets=data.targets
+            )
         except MeasurementError as error:
             raise MeasurementError(f"{self._models.design.ids[index]}: {error}") from None
         if (twin := self._models.twin(index)) is not None:

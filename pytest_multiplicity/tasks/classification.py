@@ -115,7 +115,9 @@ class Classification:
             )
         return labels
 
-    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
         """Return what makes answers about all samples look odd; None where nothing does.
 
         Raises MeasurementError where they are probabilities, for which no logits can be taken. The

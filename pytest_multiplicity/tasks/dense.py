@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytest_multiplicity.errors import DataError, MeasurementError, RecipeError
 from pytest_multiplicity.statistics import Codes
+from pytest_multiplicity.tasks.doubts import about_positions
 from pytest_multiplicity.tasks.losses import by_position, of_positions
 from pytest_multiplicity.tasks.plain import Plain, check_whole
 from pytest_multiplicity.tasks.task import Loss, Vote
@@ -87,12 +88,20 @@ class Dense(Plain):
             return torch.stack([torch.zeros_like(z), z], dim=1)
         if answers.ndim < 3 or answers.shape[2:] != positions:
             wanted = ", ".join(map(str, positions))
+            last = answers.ndim == targets.ndim + 1 and answers.shape[1:-1] == positions
             raise MeasurementError(
                 f"a model returned a tensor of shape {tuple(answers.shape)} about {name!r}, whose "
                 f"targets have shape {tuple(targets.shape)}: return logits [batch, classes, "
-                f"{wanted}]"
+                f"{wanted}]{', as by .movedim(-1, 1)' if last else ''}"
             )
         return answers.float()
+
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
+        """Say where shapes fit two readings; MeasurementError for probabilities."""
+        told = super().doubts_about(given, name)
+        return told if told or targets is None else about_positions(given, targets, name)
 
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where there are labels that the model has no logit for."""
@@ -143,10 +152,10 @@ class Dense(Plain):
         return (predictions == targets) & (targets != self.ignore)
 
     def by_sample(self, right: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return each sample's share of right positions, and how many count in it."""
-        counted = (targets != self.ignore).flatten(1).sum(1)
-        shares = right.flatten(2).sum(2) / counted.clamp_min(1)
-        return shares, counted
+        """Return each sample's share of what is right of it, and how many positions count."""
+        whole = targets != self.ignore
+        counted = whole.flatten(1).sum(1)
+        return (right & whole).flatten(2).sum(2) / counted.clamp_min(1), counted
 
     def differ(self, some: Any, others: Any) -> Any:
         """Return at which positions classes differ."""

@@ -66,3 +66,26 @@ def _about_one(rows: Tensor, name: str, *, hard: bool, sure: bool) -> str | None
         f"answers about {name!r} are {what}: they are taken for one logit, which above 0 means "
         "the second class; labels had better be ints, and probabilities logits"
     )
+
+
+def about_positions(given: Tensor, targets: Tensor, name: str) -> str | None:
+    """Return what makes logits `[n, C, ...]` about targets `[n, ...]` look odd.
+
+    Raises MeasurementError where they are probabilities of classes at every position.
+    """
+    if given.ndim != targets.ndim + 1 or given.shape[1] < 2 or not given.is_floating_point():
+        return None
+    sums = (given.double().sum(1) - 1).abs().max()
+    if given.min() >= 0 and given.max() <= 1 and float(sums) <= SUMS_TO_1:
+        raise MeasurementError(
+            f"answers about {name!r} are probabilities: those of the classes sum to 1 at every "
+            "position. Taken for logits they would bend each: return their logarithm "
+            "(torch.log(p)), or logits from before the last softmax"
+        )
+    if given.movedim(1, -1).shape != given.shape:
+        return None
+    shape = ", ".join(map(str, given.shape[1:]))
+    return (
+        f"answers about {name!r} of shape [batch, {shape}] fit two readings: they are taken for "
+        "logits with the classes first; return .movedim(-1, 1) of them where the classes are last"
+    )

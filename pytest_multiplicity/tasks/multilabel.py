@@ -79,7 +79,9 @@ class Multilabel(Plain):
             )
         return labels
 
-    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
         """Say what looks odd; MeasurementError for a function's probabilities."""
         told = super().doubts_about(given, name)
         if told or not given.is_floating_point() or given.numel() == 0:

@@ -75,7 +75,9 @@ class Nothing(Plain):
             return self._like.read_answers(answers, targets, name)
         return self._like.read_answers(answers, answers, name)
 
-    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
         """Ask the task whose answers these are."""
         return self._like.doubts_about(given, name, network=network)
 

@@ -53,7 +53,9 @@ class Plain:
         """Raise DataError."""
         refuse_tolerance(tolerance, self.name, name)
 
-    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
         """Say where answers are the same for every sample."""
         if len(given) > 1 and bool((given == given[:1]).all()):
             return f"answers about {name!r} are the same for every sample"

@@ -124,11 +124,13 @@ class Task(Protocol):
         Raises MeasurementError for a shape that a model can't have meant.
         """
 
-    def doubts_about(self, given: Tensor, name: str, *, network: bool = False) -> str | None:
+    def doubts_about(
+        self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
+    ) -> str | None:
         """Return what looks odd in what a model gave for all samples, before it is read.
 
         Raises MeasurementError where it is surely something else than what it is taken for: more
-        is sure of a function's than of a `network`'s.
+        is sure of a function's than of a `network`'s. `targets` are those of the data.
         """
 
     def columns(

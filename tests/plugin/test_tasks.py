@@ -85,11 +85,25 @@ SPECS = """
     def dim(x):
         return x * 0.9
 
+    def same(candidate, name):
+        data, under = tests[name], pm.Corrupt(dim)
+        one, other = candidate.predictions(data), candidate.predictions(data, under=under)
+        apart = (one - other).abs() > 2 if name == "values" else one != other
+        if name == "several":
+            apart = apart.any(1)
+        if name == "masks":
+            apart = apart[data.targets != -100]
+        share = candidate.consistency(data, under=under)
+        assert abs(share - (1 - apart.double().mean())) < 1e-6
+
     def test_names(names):
         score = names.accuracy(tests["names"])
         assert score >= 0.0
         names.accuracy(tests["names"].where("row < 20"), under=pm.OutputNoise(1))
         names.accuracy(tests["names"], under=pm.PGD(0.01))
+        names.accuracy(tests["names"], under=pm.Corrupt(dim))
+        same(names, "names")
+        assert 0 <= names.measure("auroc", tests["names"]) <= 1
 
     def test_values(values):
         score = values.accuracy(tests["values"])
@@ -99,19 +113,25 @@ SPECS = """
         loose = values.accuracy(tests["values"], tolerance=1000)
         assert loose == 1.0 and "within 1000 on value-test" in loose.metric.name
         values.measure("mae", tests["values"])
-        values.accuracy(tests["values"], under=pm.Corrupt(dim))
+        values.accuracy(tests["values"].where("row < 20"), under=pm.Corrupt(dim))
+        same(values, "values")
         assert values.predictions(tests["values"]).is_floating_point()
         assert values.accuracy(tests["values"]).beyond_doubt >= 0.0
 
     def test_several(several):
         assert several.accuracy(tests["several"]) >= 0
-        several.accuracy(tests["several"].where("row < 20"))
+        several.accuracy(tests["several"].where("row < 20"), under=pm.Corrupt(dim))
+        same(several, "several")
+        assert 0 <= several.measure("f1", tests["several"]) <= 1
 
     def test_masks(masks):
         score = masks.accuracy(tests["masks"])
         assert score >= 0 and score.design_effect > 0
         assert score.beyond_doubt.within(1)
         assert score.beyond_doubt >= 0.0
+        masks.accuracy(tests["masks"].where("row < 20"), under=pm.Corrupt(dim))
+        same(masks, "masks")
+        assert 0 <= masks.measure("iou", tests["masks"]) <= 1
 
     def test_blank(unknown):
         unknown.consistency(tests["blank"], under=pm.InputNoise(0.1))

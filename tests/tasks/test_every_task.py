@@ -224,3 +224,29 @@ def test_what_a_recipe_cannot_learn_from() -> None:
     ):
         with pytest.raises(RecipeError):
             task.check_trainable(given, truth, truth)
+
+
+def test_positions_and_classes_that_can_be_mistaken_are_told() -> None:
+    tags = codes(3, N, 3)
+    square, wide = normal(N, 3, 3), normal(N, 5, 3)
+    assert Dense().doubts_about(wide, "tags", targets=tags) is None
+    assert Dense().doubts_about(square[:, 0], "tags", targets=tags) is None
+    told = Dense().doubts_about(square, "tags", targets=tags)
+    assert "fit two readings: they are taken for logits with the classes first" in str(told)
+    masks = codes(2, N, 4, 4)
+    assert Dense().doubts_about(normal(N, 2, 4, 4), "masks", targets=masks) is None
+    assert "two readings" in str(Dense().doubts_about(normal(N, 4, 4, 4), "m", targets=masks))
+    with pytest.raises(MeasurementError, match=r"are probabilities: .* sum to 1 at every"):
+        Dense().doubts_about(wide.softmax(1), "tags", targets=tags)
+    with pytest.raises(MeasurementError, match=r"\[batch, classes, 3\], as by .movedim\(-1, 1\)"):
+        Dense().read_answers(normal(N, 3, 5), tags, "tags")
+
+
+def test_ignored_positions_never_count() -> None:
+    said, other = codes(3, N, 5), codes(3, N, 5)
+    targets = codes(3, N, 5)
+    targets[:, 3:] = -100
+    shares, counted = Dense().by_sample((said != other)[None], targets)
+    assert counted is not None
+    assert counted.tolist() == [3] * N
+    torch.testing.assert_close(shares[0], (said != other)[:, :3].float().mean(1))
