@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.evaluation.allocating import Allocating
+from pytest_multiplicity.evaluation.arbitrary import Dividing
 from pytest_multiplicity.evaluation.built_upon import BuiltUpon
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.choice import Choice, choose
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.inference import Under
 
 
-class Survivors(BuiltUpon, Allocating):
+class Survivors(BuiltUpon, Dividing):
     """The candidates that no enforced specification rejected, in definition order.
 
     Every method takes `under=`, an intervention; what it says of samples is in the order of the

@@ -9,6 +9,7 @@ import torch
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import DataError, MeasurementError
+from pytest_multiplicity.evaluation import Survivors
 
 
 @pytest.fixture
@@ -164,3 +165,31 @@ def test_samples_with_a_missing_value_are_in_no_group(bench, people):
     candidate = bench.family().candidates[0]
     groups = candidate.gap(data, by="sex").metric.record().aside["groups"]
     assert sum(groups.values()) == 700
+
+
+@pytest.mark.parametrize("of", ["ambiguity", "self-consistency"])
+def test_arbitrariness_by_group(bench, people, of):
+    family = bench.family(lambda config: bench.recipe(config, epochs=8), seeds=3)
+    everybody = Survivors(family, range(6))
+    said = np.stack([c.predictions(people).numpy() for c in everybody])
+    worth = (said != said[0]).any(0).astype(float)
+    if of == "self-consistency":
+        pairs = [said[i] == said[j] for i in range(6) for j in range(i)]
+        worth = np.mean(pairs, axis=0)
+    groups = (people.attributes["sex"] == "m").to_numpy()
+    gap = everybody.gap(people, by="sex", of=of)
+    assert gap.groups["value"].to_dict() == pytest.approx(
+        {"f": worth[~groups].mean(), "m": worth[groups].mean()}
+    )
+    assert gap.groups["samples"].to_dict() == {"f": 267, "m": 533}
+    assert float(gap) == pytest.approx(abs(worth[groups].mean() - worth[~groups].mean()))
+    low, high = gap.interval()
+    assert low <= gap <= high
+    assert 0 < gap.floor.p_value <= 1
+    assert repr(gap).startswith(f"{float(gap):.4f} [")
+    some = everybody.gap(people, by=["sex", "age"], of=of, under=pm.Group("age < 2"))
+    assert list(some.groups.index) == ["f, 0", "f, 1", "m, 0", "m, 1"]
+    with pytest.raises(DataError, match="fewer than 20 samples in few"):
+        everybody.gap(people, by="odd", of=of)
+    with pytest.raises(MeasurementError, match="there are ambiguity, self-consistency"):
+        everybody.gap(people, by="sex", of="accuracy")
