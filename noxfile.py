@@ -173,6 +173,14 @@ def attacks(session: nox.Session) -> None:
 
 
 @nox.session
+def fairlearn(session: nox.Session) -> None:
+    """Compare gaps and ratios with fairlearn's, on the same predictions."""
+    beside(session, "fairlearn")
+    suite = "tests/companions/test_fairlearn.py"
+    session.run("python", "-m", "pytest", suite, "-q", "-rs", *session.posargs)
+
+
+@nox.session
 def ways_in(session: nox.Session) -> None:
     """Run the examples of docs/ways_in.md with the libraries that they are about."""
     beside(session, *LIBRARIES)

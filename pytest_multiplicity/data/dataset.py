@@ -32,6 +32,10 @@ class UnsplitError(DataError, AttributeError):
     """A part was asked of a data set that was not split."""
 
 
+MOST_VIEWS = 64
+"""Groups of a data set that are remembered."""
+
+
 class Data:
     """Inputs, their targets and, where groups matter, their attributes.
 
@@ -95,6 +99,7 @@ class Data:
         if not isinstance(attributes, Attributes):
             attributes = Attributes(checks.check_attributes(attributes, len(self), name))
         self._attributes: Attributes = attributes
+        self._views: dict[str, Data] = {}
 
     @classmethod
     def from_dataset(
@@ -259,11 +264,19 @@ class Data:
         Raises:
             DataError: the query names an attribute that there isn't, or matches no sample.
         """
-        rows = matching_rows(self.attributes, query, self.name)
-        group = self._part(rows, f"{self.name} where {query}")
-        group._root = self.root
-        group.rows = self.rows[rows]
-        return group
+        if query not in self._views:  # every candidate is asked about the same groups
+            rows = matching_rows(self.attributes, query, self.name)
+            group = self._part(rows, f"{self.name} where {query}")
+            group._root = self.root
+            group.rows = self.rows[rows]
+            if len(self._views) >= MOST_VIEWS:
+                del self._views[next(iter(self._views))]
+            self._views[query] = group
+        return self._views[query]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs of it: no views."""
+        return {**vars(self), "_views": {}}
 
     def split(
         self,

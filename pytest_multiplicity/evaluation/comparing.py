@@ -53,8 +53,13 @@ class Compared:
 
     def scores(self, kind: str) -> npt.NDArray[np.float64]:
         """Return a score for each candidate of the family."""
-        means: npt.NDArray[np.float64] = self.outcomes(kind).mean(axis=0, dtype=np.float64)
+        means = self._totals[kind] / self.samples
         return means - self._before if kind == "gain" else means
+
+    @cached_property
+    def _totals(self) -> dict[str, npt.NDArray[np.float64]]:
+        kinds = ["churn"] if self.right is None else KINDS
+        return {kind: self.outcomes(kind).sum(axis=0, dtype=np.float64) for kind in kinds}
 
     def outcomes(self, kind: str) -> Outcomes:
         """Return what scores are the means of; of a gain up to the incumbent's accuracy."""
@@ -70,10 +75,10 @@ class Compared:
     def interval(self, kind: str, index: int, confidence: float) -> tuple[float, float]:
         """Return the exact interval of a share, Tango's of a gain; of positions the clusters'."""
         if kind != "gain":
-            own = self.outcomes(kind)[:, index]
             if self.counted is not None:
+                own = self.outcomes(kind)[:, index]
                 return clusters.interval(own, self.counted, confidence)
-            return paired.clopper_pearson(float(own.sum()), self.samples, confidence)
+            return paired.clopper_pearson(self._totals[kind][index], self.samples, confidence)
         if self.counted is not None:
             return self._interval_of_means(index, confidence)
         return paired.tango_interval(*self.changed(index), self.samples, confidence)
@@ -87,10 +92,15 @@ class Compared:
 
     def changed(self, index: int) -> tuple[int, int]:
         """Return how many samples a candidate wins, and how many it loses."""
+        gained, lost = self._changed
+        return int(gained[index]), int(lost[index])
+
+    @cached_property
+    def _changed(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         assert self.right is not None
         assert self.was_right is not None
-        own, was = self.right[:, index] > 0, self.was_right > 0
-        return int((own & ~was).sum()), int((~own & was).sum())
+        own, was = self.right > 0, (self.was_right > 0)[:, None]
+        return (own & ~was).sum(axis=0), (~own & was).sum(axis=0)
 
     def limits(self, kind: str, index: int, level: float) -> tuple[float, float]:
         """Return limits of which each is wrong at most at a level.

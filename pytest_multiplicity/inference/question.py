@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError
-from pytest_multiplicity.interventions import Chain, Intervention, chain
+from pytest_multiplicity.interventions import Chain, Group, Intervention, chain
 from pytest_multiplicity.tasks import Task
 
 Under = Intervention | Chain | None
@@ -76,7 +77,29 @@ def ask(data: object, under: Under) -> Asked:
         raise DataError(f"{data!r} is no pm.Data: give the data set the score is measured on")
     steps = chain(under)
     steps.check(data)
-    positions = torch.isin(data.rows, steps.restrict(data).rows).nonzero().flatten()
+    positions = _places(data, steps)
     if steps.needs_model:
         return Asked(data, steps, data, positions, positions)
-    return Asked(data, steps, data.root, data.rows[positions], positions)
+    rows = data.rows[positions] if steps.groups else data.rows
+    return Asked(data, steps, data.root, rows, positions)
+
+
+_PLACES: WeakKeyDictionary[Data, dict[tuple[Group, ...], Tensor]] = WeakKeyDictionary()
+"""Where groups are, which are asked about again for every candidate."""
+
+
+def _places(data: Data, steps: Chain) -> Tensor:
+    """Return the positions in a data set of the samples that are in all groups."""
+    if not steps.groups:
+        return torch.arange(len(data))
+    if not all(type(each) is Group and each.min_size == 1 for each in steps.groups):
+        return _found(data, steps)  # which may warn
+    known = _PLACES.setdefault(data, {})
+    groups = tuple(each for each in steps.groups if isinstance(each, Group))
+    if groups not in known:
+        known[groups] = _found(data, steps)
+    return known[groups]
+
+
+def _found(data: Data, steps: Chain) -> Tensor:
+    return torch.isin(data.rows, steps.restrict(data).rows).nonzero().flatten()
