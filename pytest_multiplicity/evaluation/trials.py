@@ -71,8 +71,9 @@ def reliable(trials: Sequence[ConfigurationTrial], at_least: float) -> Reliable:
 
 
 def enough(trials: Sequence[ConfigurationTrial]) -> pd.DataFrame:
-    """Return how many further seeds could still beat the best, a row per configuration."""
-    counts = {each.name: len(each.passed) for each in trials if each.passed}
+    """Return how many further seeds could still beat the best declared, by configuration."""
+    counts = {each.name: len(each.passed) - each.added for each in trials}
+    counts = {name: count for name, count in counts.items() if count}
     if not counts:
         raise MeasurementError("enough(): no seed was judged: run the specifications too")
     return pd.DataFrame(
