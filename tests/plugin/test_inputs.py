@@ -47,7 +47,15 @@ FAMILIES = """
         "pair": data((X, IDS), "pair"),
         "frame": data(FRAME, "frame"),
         "texts": data(TEXTS, "texts"),
+        "objects": data([{"x": float(each)} for each in X[:, 0]], "objects"),
     }
+
+    class Weigh:
+        def __init__(self, config):
+            self.weight = config.c + torch.rand(()).item()
+
+        def __call__(self, batch):
+            return [[0.9 * self.weight, each["x"]] for each in batch]
 
     class Words(nn.Module):
         def __init__(self):
@@ -86,6 +94,7 @@ FAMILIES = """
     pair = family(lambda config: Pair())
     frame = family(fitted(columns, FRAME), keep=True)
     texts = family(fitted(CountVectorizer, TEXTS), keep=True)
+    objects = family(Weigh, keep=True)
 
     def pytest_configure(config):
         pytest.inputs = INPUTS
@@ -95,14 +104,15 @@ SPECS = """
     import pytest_multiplicity as pm
     from pytest_multiplicity.data import kinds
 
-    KINDS = ["ids", "tokens", "pair", "frame", "texts"]
+    KINDS = ["ids", "tokens", "pair", "frame", "texts", "objects"]
     inputs = pytest.inputs
 
     def changed(batch):
         if kinds.is_frame(batch):
             return batch.assign(pay=-batch["pay"])
         if isinstance(batch, list):
-            return [text.replace("so", "very") for text in batch]
+            return [{"x": 1 - each["x"]} if isinstance(each, dict) else each.replace("so", "very")
+                    for each in batch]
         return kinds.mapped(batch, lambda x: x.flip(1))
 
     @pm.intervention
@@ -134,6 +144,9 @@ SPECS = """
     def test_texts(texts):
         measured(texts, "texts")
 
+    def test_objects(objects):
+        measured(objects, "objects")
+
     @pytest.mark.family("ids")
     def test_ids_gate(survivors):
         survivors.ambiguity(inputs["ids"].report)
@@ -153,9 +166,13 @@ SPECS = """
     @pytest.mark.family("texts")
     def test_texts_gate(survivors):
         survivors.ambiguity(inputs["texts"].report)
+
+    @pytest.mark.family("objects")
+    def test_objects_gate(survivors):
+        survivors.ambiguity(inputs["objects"].report)
 """
 OUTPUTS = ["html", "markdown", "export", "lock"]
-NAMES = ["ids", "tokens", "pair", "frame", "texts"]
+NAMES = ["ids", "tokens", "pair", "frame", "texts", "objects"]
 
 
 class Work:
@@ -193,7 +210,7 @@ def test_every_kind_goes_all_the_way(pytester: pytest.Pytester) -> None:
         assert len(family["sheets"]) >= 5
         assert {"ambiguity"} <= {row["metric"] for row in family["predictive"]}
     page = Path("out.html").read_text()
-    for shown in ("b&gt;cook", "i&gt;film", "missing"):
+    for shown in ("b&gt;cook", "i&gt;film", "missing", "{&#39;x&#39;: "):
         assert shown in page
     for markup in ("<b>cook", "<i>film"):
         assert markup not in page
