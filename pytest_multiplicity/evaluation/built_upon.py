@@ -47,7 +47,8 @@ class BuiltUpon(Sequence[Candidate]):
     ) -> pd.DataFrame:
         """Per sample, whether a model as good that nobody trained would answer it otherwise.
 
-        The model differs from a survivor in its last layer only. It is built and measured: it
+        The model differs from a survivor in its last layer only (or see `how`). It is built and
+        measured: it
         scores at most `within` below the best survivor on `select`, and answers the sample as no
         survivor does. It is aimed at that one sample: say reachable, not arbitrary.
 
@@ -64,7 +65,10 @@ class BuiltUpon(Sequence[Candidate]):
                 it is `select`.
             specs: count only models that every enforced specification would keep, too. Each model
                 is judged by all of them; what is found isn't kept in the store.
-            how: which models are looked at.
+            how: which models are looked at. "last layer" aims one at each sample, by formula;
+                "dropout" drops or scales inputs of the last layer, and "path" goes from one
+                survivor to another: these aim at nobody; "weights" moves all weights of the best
+                survivor along a gradient, sample by sample, which takes long.
 
         Raises:
             MeasurementError: a survivor has no linear last layer, answers were recorded, or data
@@ -79,13 +83,15 @@ class BuiltUpon(Sequence[Candidate]):
         select: Data,
         within: float = 0.01,
         train: Data | None = None,
+        *,
+        how: str = "last layer",
     ) -> Candidate:
         """Return the model that `reachable` tells of, for the sample at position `row`.
 
         It is a candidate: with its `module`, to be measured and shipped. Raises MeasurementError
         where the sample isn't reachable.
         """
-        return self._reaching(data, select, within, train).twin(row)
+        return self._reaching(data, select, within, train, how=how).twin(row)
 
     def worst(
         self,

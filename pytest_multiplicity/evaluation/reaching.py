@@ -23,14 +23,14 @@ from pytest_multiplicity.evaluation.model_population import ModelPopulation
 from pytest_multiplicity.evaluation.reach_checks import check_data, check_number, position_of
 from pytest_multiplicity.evaluation.reached import ReachedFacts, contested, of_samples
 from pytest_multiplicity.evaluation.twin import twin
-from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, head_of, polished
+from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, drawn, head_of, polished
 from pytest_multiplicity.store import Aside, fingerprint
 from pytest_multiplicity.tasks import Task
 from pytest_multiplicity.training import Recipe, Seeds, training_rows
 
 VERSION = "reachable 1"  # of what is found, beside RESULTS_VERSION
 LAST_LAYER = "last layer"
-HOW = (LAST_LAYER,)
+HOW = (LAST_LAYER, *drawn.WAYS)
 MANY = 2_000  # weights of a last layer
 Said = npt.NDArray[Any]
 Judge = Callable[[Candidate], bool]
@@ -77,6 +77,8 @@ class Reaching:
         check_data({"data": self.data, "select": self.select, "train": self.train})
         if self.how not in HOW:
             raise MeasurementError(f"how={self.how!r}: give one of {', '.join(map(repr, HOW))}")
+        if self.judge is not None and self.how != LAST_LAYER:
+            raise MeasurementError(f"specs=True judges models by how={LAST_LAYER!r} only")
 
     @cached_property
     def scores(self) -> npt.NDArray[np.float64]:
@@ -134,12 +136,32 @@ class Reaching:
         bases = [self.base(index) for index in self.indices]
         kept = None if self.judge is None else partial(self._kept, bases, self.judge)
         search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
+        if self.how != LAST_LAYER:
+            found, by = drawn.search(self.how, search, self._sources(bases), self._asked())
+            return found, {"loss": self._loss(self.indices[0])[3], "solved by": by}
         machine = self.family.models.machine
         what = f"{self.family.models.name}: reachable on {self.data.name}"
         bar = machine.progress.task(what, search.rounds(bases))
         with bar as task, self._solving(bases[0]):
             found = search.of(bases, task.advance)
         return found, {"loss": self._loss(self.indices[0])[3], "solved by": "; ".join(search.by)}
+
+    def _sources(self, bases: Sequence[Base]) -> list[drawn.Origin]:
+        models, configs = self.family.models, self.family.design.configs
+        return [
+            drawn.Origin(base, models.model(i), configs[i].seed, *self._trained(i))
+            for base, i in zip(bases, self.indices, strict=True)
+        ]
+
+    def _asked(self) -> drawn.Wanted:
+        return drawn.Wanted(self.data, self.select)
+
+    def _trained(self, index: int) -> tuple[Data, Tensor]:
+        """Return the data of a survivor's loss, and which of them it was trained on."""
+        data, made = self._loss(index)[0], self.family.models.made.all[index]
+        if self.train is not None or not isinstance(made, Recipe):
+            return data, torch.arange(len(data))
+        return data, training_rows(len(data), Seeds.of(self.family.design.configs[index]))
 
     def _kept(self, bases: Sequence[Base], judge: Judge, position: int, weights: Tensor) -> bool:
         """Return whether the specs keep a built model; nothing of it is stored."""
@@ -165,6 +187,7 @@ class Reaching:
         known = loss if isinstance(loss, str) and loss in losses else losses[0]
         decay = recipe.weight_decay if isinstance(recipe.optimizer, str) else 0.0
         instead = "" if known == loss else " (instead of the recipe's own loss)"
+        instead += " (without its sample weights)" * (recipe.weight is not None)
         decayed = f" with weight decay {decay:g}" if decay else ""
         return data, known, decay, f"{known} on {data.name}{decayed}{instead}"
 
@@ -173,10 +196,8 @@ class Reaching:
         models = self.family.models
         name = self.family.design.ids[index]
         head = head_of(models.model(index), self.data, name)
-        data, loss, decay, _ = self._loss(index)
-        rows = torch.arange(len(data))
-        if self.train is None and isinstance(models.made.all[index], Recipe):
-            rows = training_rows(len(data), Seeds.of(self.family.design.configs[index]))
+        _, loss, decay, _ = self._loss(index)
+        data, rows = self._trained(index)
         known = self._task.losses[loss]
 
         def seen(on: Data, some: Tensor | None = None) -> OnData:
@@ -241,6 +262,8 @@ class Reaching:
                 "survivors.reachable(...) says which are"
             )
         index = self.indices[place]
+        if self.how != LAST_LAYER:
+            return self.candidate(self._again(found, row), index, "twin", f" at {row}")
         with self.computing():
             base = self.base(index)
             k = len(base.head.weights)
@@ -252,6 +275,13 @@ class Reaching:
                     turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             model = base.head.built(turned[0])
         return self.candidate(model, index, "twin", f" at {row}")
+
+    def _again(self, found: Found, row: int) -> Any:
+        """Return the model by another way that turned a row."""
+        with self.computing():
+            sources = self._sources([self.base(index) for index in self.indices])
+            reach = Reach(self._task, torch.from_numpy(self.said), self.threshold)
+            return drawn.built_again(self.how, reach, sources, self._asked(), row, found)
 
     def candidate(self, model: Any, index: int, what: str, where: str = "") -> Candidate:
         """Return what was built from a survivor as a candidate, which an export takes."""

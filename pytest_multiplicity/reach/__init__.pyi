@@ -1,3 +1,4 @@
+from . import drawn as drawn
 from .base import Base as Base
 from .base import Inverses as Inverses
 from .base import OnData as OnData

@@ -79,6 +79,11 @@ class Base:
         """Its own training loss, with the decay."""
         return self.losses_of(self.head.rounded(self.head.weights)[None])[0]
 
+    @cached_property
+    def plain_loss(self) -> Tensor:
+        """Its own training loss without the decay."""
+        return self.loss(self.train.features.double() @ self.head.weights.T, self.train.targets)
+
     def losses_of(self, weights: Tensor) -> Tensor:
         """Return the training losses, with the decay, of models with weights `[b, k, F]`, float64.
 

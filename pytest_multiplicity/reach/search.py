@@ -107,7 +107,7 @@ class Reach:
         polish: bool = True,
     ) -> None:
         assert task.turning is not None  # as was asked before
-        self._task, self.turning, self._said = task, task.turning, said
+        self._task, self.turning, self.said = task, task.turning, said
         self.threshold, self._judge = threshold, judge
         self._polish = polish and judge is None
         self.by: list[str] = []  # how Hessians were inverted, in words
@@ -122,7 +122,7 @@ class Reach:
         inverses = Inverses(bases)
         plans = [self._plan(base, inverses.of(i)) for i, base in enumerate(bases)]
         n, k = len(bases[0].outputs), max(len(base.head.weights) for base in bases)
-        found = Found.nothing(n, k, self._said[0])
+        found = Found.nothing(n, k, self.said[0])
         costs = torch.cat([plan.costs for plan in plans], dim=1)  # [n, S * MOST_WAYS]
         for column in costs.argsort(dim=1, stable=True).T:
             open_ = (found.base < 0) & costs.gather(1, column[:, None])[:, 0].isfinite()
@@ -137,7 +137,7 @@ class Reach:
 
     def _plan(self, base: Base, inverse: Inverse) -> Costed:
         """Return the ways from a base, with what each costs to second order."""
-        ways = self.turning.ways(base.outputs.cpu(), self._said)
+        ways = self.turning.ways(base.outputs.cpu(), self.said)
         missing = MOST_WAYS - ways.which.shape[1]
         which = F.pad(ways.which, (0, missing))
         amounts = F.pad(ways.amounts, (0, missing), value=torch.inf)
@@ -232,11 +232,16 @@ class Reach:
         outputs = torch.einsum("bkf,bf->bk", built.weights.double(), own)
         to = self.turning.said(outputs).cpu()
         rows = built.rows
-        apart = [self.turning.differ(to, said[rows].to(to.dtype)) for said in self._said]
+        apart = [self.turning.differ(to, said[rows].to(to.dtype)) for said in self.said]
         score = torch.full((len(rows),), torch.nan, dtype=torch.float64)
         kept = torch.stack(apart).all(0)
         score[kept] = self.scores(built.base.select, built.weights[kept])
         return to, score
+
+    def share_right(self, said: Tensor, targets: Tensor) -> float:
+        """Return the accuracy of one model's predictions of a data set."""
+        right = self._task.right(said.reshape(len(said), *targets.shape[1:]), targets)
+        return float(right.double().mean())
 
     def scores(self, on: OnData, built: Tensor) -> Tensor:
         """Return the accuracies `[b]`, float64 on the CPU, of models on a data set."""

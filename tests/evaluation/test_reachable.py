@@ -279,3 +279,35 @@ def test_the_selecting_data_may_not_be_those_looked_at(bench: Any) -> None:
     assert not bench.told
     survivors.reachable(case.report, case.report)
     assert any("optimistic" in text for text in bench.told)
+
+
+@pytest.mark.parametrize("how", ["dropout", "path", "weights"])
+def test_other_ways_are_measured_alike(bench: Any, how: str) -> None:
+    case = reached.case("digits", size=60)
+    survivors = reached.survivors(bench, case, seeds=2)
+    frame = survivors.reachable(case.report, case.select, within=0.1, how=how)
+    assert list(frame.columns) == COLUMNS
+    assert how in frame.attrs["solved by"] or how == "weights"
+    assert frame.reachable.any()
+    best = max(float(each.accuracy(case.select)) for each in survivors)
+    assert (frame.score.dropna() >= best - 0.1 - 1e-9).all()
+    for row in reached.rows_of(frame, 2):
+        twin = survivors.twin(case.report, row, case.select, within=0.1, how=how)
+        assert twin.predictions(case.report)[row] == frame.to[row]
+        assert all(
+            twin.predictions(case.report)[row] != s.predictions(case.report)[row] for s in survivors
+        )
+        assert twin.accuracy(case.select) == pytest.approx(frame.score[row], abs=1e-9)
+
+
+def test_other_ways_say_what_they_lack(bench: Any) -> None:
+    case = reached.case("cancer")
+    survivors = estimators(bench, LogisticRegression, case)
+    with pytest.raises(MeasurementError, match="moves all weights of a network"):
+        survivors.reachable(case.report, case.select, how="weights")
+    with pytest.raises(MeasurementError, match="there are no two networks"):
+        survivors.reachable(case.report, case.select, how="path")
+    with pytest.raises(MeasurementError, match="how='luck': give one of 'last layer', 'dropout'"):
+        survivors.reachable(case.report, case.select, how="luck")
+    with pytest.raises(MeasurementError, match="which only gates can"):
+        survivors.reachable(case.report, case.select, specs=True)
