@@ -25,6 +25,7 @@ Outcomes = npt.NDArray[Any]
 
 KINDS = ("flips", "churn", "gain")
 SHOWN = 0.95
+REMEMBERED = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,13 @@ class Compared:
         found = {"churn": self.churn, "flips": self.flips, "gain": self.right}[kind]
         assert found is not None  # as was refused
         return found
+
+    def tensors(self, kind: str) -> dict[str, Tensor]:
+        """Return what the store holds of a kind."""
+        found = {"expected": torch.from_numpy(np.ascontiguousarray(self.outcomes(kind).T))}
+        if self.counted is None:
+            return found
+        return {**found, "counted": torch.from_numpy(self.counted)}
 
     @cached_property
     def _before(self) -> float:
@@ -154,6 +162,21 @@ class ComparedBy:
     def record(self) -> Mapping[str, Any]:
         """Return the whole comparison."""
         return {"kind": self.kind, "comparison": self.compared.told}
+
+
+class Remembered:
+    """The latest comparisons, of which each has three metrics."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Compared] = {}
+
+    def get(self, key: str, make: Callable[[], Compared]) -> Compared:
+        """Return the comparison of a key, made where it isn't remembered."""
+        if key not in self._known:
+            while len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[key] = make()
+        return self._known[key]
 
 
 def compare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,13 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import guarded
-from pytest_multiplicity.evaluation.comparing import Compared, ComparedBy, compare, right_of
+from pytest_multiplicity.evaluation.comparing import (
+    Compared,
+    ComparedBy,
+    Remembered,
+    compare,
+    right_of,
+)
 from pytest_multiplicity.evaluation.incumbent import Incumbent
 from pytest_multiplicity.evaluation.measure import (
     Facing,
@@ -42,9 +47,6 @@ from pytest_multiplicity.tasks import Named, to_record
 
 Floats = npt.NDArray[np.float64]
 
-REMEMBERED = 12
-"""Comparisons with incumbents that are kept, of which each has three metrics."""
-
 
 class Measuring:
     """Measures the candidates at some positions, which have models; the others' scores are nan."""
@@ -52,7 +54,7 @@ class Measuring:
     def __init__(self, models: Models) -> None:
         self._models, self._store = models, models.machine.store
         self.logits = Logits(models)
-        self._compared: dict[str, Compared] = {}  # the latest
+        self._compared = Remembered()
 
     @property
     def alive(self) -> list[int]:
@@ -91,6 +93,13 @@ class Measuring:
                 for index in whose:
                     self._models.note_odd(index, what)
         samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
+        beside: dict[str, Any] = {}
+
+        def right(incumbent: Incumbent) -> npt.NDArray[Any]:
+            """Say how right an incumbent is, and remember that it was compared with."""
+            beside.setdefault(incumbent.name, self._comparison(incumbent, asked, chosen)[0])
+            return right_of(incumbent, asked)
+
         means = samples["outcomes"].mean(axis=0, dtype=np.float64)
         return self._metric(
             name,
@@ -99,7 +108,8 @@ class Measuring:
             n=len(asked.rows),
             key=key,
             logits=self.logits.keys(asked, chosen) if asked.plain else {},
-            right_of=partial(right_of, asked=asked),
+            right_of=right,
+            beside=beside,
             **samples,
         )
 
@@ -156,16 +166,12 @@ class Measuring:
     ) -> Metric:
         """Return the flips, the churn or the gain of each candidate against an incumbent."""
         found, known = self._comparison(incumbent, asked, chosen)
-        outcomes, key = found.outcomes(kind), fingerprint([kind, known])
-        tensors = {"expected": torch.from_numpy(np.ascontiguousarray(outcomes.T))}
-        if found.counted is not None:
-            tensors["counted"] = torch.from_numpy(found.counted)
+        key, tensors = fingerprint([kind, known]), found.tensors(kind)
         if not self._store.has("scores", key):
             run = self._models.made.run_of(self.alive) or incumbent.run_of()
             meta = {"name": kind, "machine": str(self._models.machine.kind)}
             self._store.put("scores", key, tensors, meta, run=run)
         scores = found.scores(kind)
-        by = ComparedBy(found, kind)
         return self._metric(
             f"{kind} against {incumbent.name} on {asked.name}",
             self._of_all(chosen, lambda index: float(scores[index])),
@@ -173,7 +179,7 @@ class Measuring:
             n=found.samples,
             key=key,
             higher_is_better=kind == "gain",
-            behind=by,
+            behind=ComparedBy(found, kind),
             **samples_of({name: tensor.numpy() for name, tensor in tensors.items()}),
         )
 
@@ -182,16 +188,13 @@ class Measuring:
     ) -> tuple[Compared, str]:
         """Return all that is compared with an incumbent, and what it is known by."""
         key = fingerprint(["against", incumbent.key, self._outcomes_key(asked, chosen)])
-        if key not in self._compared:
-            read = self.logits.of(asked, chosen)
+
+        def anew() -> Compared:
+            read, configs = self.logits.of(asked, chosen), self._models.design.configs
             said = self._predictions(asked, chosen, read)
-            configs = self._models.design.configs
-            while len(self._compared) >= REMEMBERED:
-                del self._compared[next(iter(self._compared))]
-            self._compared[key] = compare(
-                incumbent, said, asked, chosen, configs, lambda index: read(index)[asked.rows]
-            )
-        return self._compared[key], key
+            return compare(incumbent, said, asked, chosen, configs, lambda i: read(i)[asked.rows])
+
+        return self._compared.get(key, anew), key
 
     def measured(
         self, fn: Any, asked: Asked, chosen: Sequence[int], name: str, *, higher_is_better: bool

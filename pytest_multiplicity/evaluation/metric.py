@@ -18,6 +18,7 @@ from pytest_multiplicity.evaluation.facts import MetricRecord
 from pytest_multiplicity.statistics import Noise, Sheet, clusters
 
 if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation.comparing import Compared
     from pytest_multiplicity.evaluation.incumbent import Incumbent
     from pytest_multiplicity.store import Entry
 
@@ -55,7 +56,8 @@ class Metric:
     another process. `behind` knows intervals that are no share's, and `aside` is
     what it tells reports. `reference` is the same metric of the candidates that these are compared
     with, where that isn't the family that they are of.
-    `right_of` says how right an incumbent is about each sample of an accuracy.
+    `right_of` says how right an incumbent is about each sample of an accuracy, and
+    `beside` holds the incumbents that it was compared with since, by name.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Metric:
     behind: Behind | None = field(default=None, repr=False)
     aside: Mapping[str, Any] | None = field(default=None, repr=False)
     right_of: RightOf | None = field(default=None, repr=False)
+    beside: Mapping[str, Compared] = field(default_factory=dict, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -172,7 +175,7 @@ class Metric:
             self.scores,
             outcomes=self.outcomes,
             most=self.most,
-            samples=self.n if self.behind is None and self.aside is None else None,
+            samples=self.n if self.behind is None and "kind" not in (self.aside or {}) else None,
             unit="fraction" if self.proportion else "number",
             noise_of=self.noise_of,
         )
@@ -195,8 +198,15 @@ class Metric:
             logits=dict(self.logits),
             task=self.task,
             portable=self.portable() if far and self.portable else None,
-            aside=self.aside if self.behind is None else self.behind.record(),
+            aside=self._aside(),
         )
+
+    def _aside(self) -> Mapping[str, Any] | None:
+        """Return what reports say beside the scores."""
+        if self.behind is not None:
+            return self.behind.record()
+        told = [compared.told for compared in self.beside.values()]
+        return {"comparisons": told} if told else self.aside
 
     @classmethod
     def from_record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,14 +98,18 @@ def comparison_reports(
 ) -> list[ComparisonReport]:
     """Return each comparison once, as metrics tell of it; of several the one with most in it."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for aside in asides:
-        told = None if aside is None else aside.get("comparison")
-        if told is None:
-            continue
+    for told in _told(asides):
         key = told["incumbent"], told["data"]
         if key not in found or len(found[key]["churn"]) < len(told["churn"]):
             found[key] = told
     return [_comparison(each, count) for each in found.values()]
+
+
+def _told(asides: Iterable[Mapping[str, Any] | None]) -> Iterator[Mapping[str, Any]]:
+    """Yield comparisons, of which a metric is one, or that it was used in."""
+    for aside in asides:
+        own = (aside or {}).get("comparison")
+        yield from [own] if own else (aside or {}).get("comparisons", ())
 
 
 def _comparison(told: Mapping[str, Any], count: int) -> ComparisonReport:

@@ -61,10 +61,8 @@ def test_all_reports_tell_of_it(trained):
     (family,) = report["families"]
     told = {(each["incumbent"], each["data"]): each for each in family["comparisons"]}
     assert family["sheets"][-1]["gap"]["groups"] == {"0": 20, "1": 20}
-    assert [*told] == [
-        ("production", "test"),
-        ("recorded", "test under Group('age < 30')"),
-    ]
+    below = "test under Group('age < 30')"
+    assert {*told} == {("production", "test"), ("recorded", below), ("recorded", "test")}
     whole = told["production", "test"]
     flips = next(s for s in family["sheets"] if s["metric"].startswith("flips against production"))
     scores = [c["scores"][flips["metric"]] for c in family["candidates"]]
