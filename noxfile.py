@@ -195,6 +195,14 @@ def libraries(session: nox.Session) -> None:
 
 
 @nox.session
+def card(session: nox.Session) -> None:
+    """Read a card with Hugging Face's own parser."""
+    beside(session, "huggingface_hub")
+    checks = "tests/companions/check_card.py"  # its name keeps it out of plain runs
+    session.run("python", "-m", "pytest", checks, "-q", "-rs", *session.posargs)
+
+
+@nox.session
 def recipes(session: nox.Session) -> None:
     """Run the recipes of docs/recipes.md with the libraries that they are about."""
     beside(session, *RECIPES)

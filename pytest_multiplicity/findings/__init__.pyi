@@ -37,6 +37,7 @@ from .people import Individual as Individual
 from .people import IndividualsReport as IndividualsReport
 from .people import PeopleAsked as PeopleAsked
 from .people import PeopleOf as PeopleOf
+from .people import Pick as Pick
 from .plain import plain_config as plain_config
 from .records import GateRecord as GateRecord
 from .records import Ledger as Ledger

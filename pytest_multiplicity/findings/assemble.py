@@ -19,6 +19,7 @@ from pytest_multiplicity.findings.copies import once, seed_has_no_effect
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.lasting import LookReport
 from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunReport
+from pytest_multiplicity.findings.picking import pick
 from pytest_multiplicity.findings.plain import plain, plain_config
 from pytest_multiplicity.findings.records import GateRecord, Ledger
 from pytest_multiplicity.findings.withheld import withheld
@@ -82,6 +83,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         reachable=family.seen.reached,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
+        pick=pick(family),
         individuals=individuals.reports(family, on),
         comparisons=comparison_reports(family.asides, len(design.ids)),
         regions=regions.reports(family, on),

@@ -25,6 +25,7 @@ from pytest_multiplicity.findings.people import (
     PeopleAsked,
     PeopleOf,
 )
+from pytest_multiplicity.findings.picking import pick
 from pytest_multiplicity.findings.predictive import Predictions
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ def reports(family: FamilyFindings, on: Sequence[Predictions]) -> list[Individua
 def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> IndividualsReport:
     assert on.targets is not None
     kept = np.flatnonzero(once(on.first, family.survivors))
-    pick, metric = _pick(family, kept)
-    told, positive = _told(family, on, kept, pick, asked)
+    place, chosen = _place(family, on, kept), pick(family)
+    assert chosen is not None
+    told, positive = _told(family, on, kept, place, asked)
     names, groups = _attributes(family, on, asked)
     turned = _turned(told.by_axis, len(on.targets))
     reached = _reached(family, on.data)
-    task, said = on.asked, on.predictions[pick]
+    task, said = on.asked, on.predictions[place]
     everybody = [
         Individual(
             sample=row,
@@ -96,8 +98,8 @@ def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> Indi
     return IndividualsReport(
         data=on.data,
         survivors=len(kept),
-        pick=family.seen.design.ids[pick],
-        picked_by=metric,
+        pick=chosen.id,
+        picked_by=chosen.by,
         against=told.against,
         positive=positive,
         turned={axis: float(shares.mean()) for axis, shares in told.by_axis.items()},
@@ -110,33 +112,33 @@ def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> Indi
     )
 
 
-def _pick(family: FamilyFindings, kept: npt.NDArray[np.intp]) -> tuple[int, str | None]:
-    """Return the survivor that is best by the first accuracy that selected, of equals the first."""
-    for name, metric in family.metrics.items():
-        if name in family.selecting and not metric.under and metric.outcomes is not None:
-            scores = metric.scores[kept] * (1 if metric.higher_is_better else -1)
-            if not np.isnan(scores).any():
-                return int(kept[int(np.argmax(scores))]), name
-    return int(kept[0]), None
+def _place(family: FamilyFindings, on: Predictions, kept: npt.NDArray[np.intp]) -> int:
+    """Return the position of the pick, or of whom it is a copy of on these data."""
+    chosen = pick(family)
+    assert chosen is not None  # somebody survives
+    place = family.seen.design.ids.index(chosen.id)
+    return int(next(index for index in kept if on.first[index] == on.first[place]))
 
 
 def _told(
     family: FamilyFindings,
     on: Predictions,
     kept: npt.NDArray[np.intp],
-    pick: int,
+    place: int,
     asked: PeopleAsked,
 ) -> tuple[OfSamples, str | None]:
     task = on.asked
-    against = f"the pick, {family.seen.design.ids[pick]}"
-    others = [task.said(on.predictions[[each, pick]], on.targets) for each in kept if each != pick]
+    against = f"the pick, {family.seen.design.ids[place]}"
+    others = [
+        task.said(on.predictions[[each, place]], on.targets) for each in kept if each != place
+    ]
     conflict = np.zeros(len(on.predictions[0]))
     for each in others:
         conflict += each.conflicts() / len(others)
     if (known := _incumbent(family, on.data)) is not None:
         against, churn = known
         conflict = churn[:, kept].mean(axis=1, dtype=np.float64)
-    first = [pick, *(index for index in kept.tolist() if index != pick)]
+    first = [place, *(index for index in kept.tolist() if index != place)]
     rejected, positive = _rejected(task, on, first, asked.positive)
     told = OfSamples(
         consistency=task.said(on.predictions[kept], on.targets).self_consistency(),

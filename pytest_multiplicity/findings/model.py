@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeGuard
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
 from pytest_multiplicity.findings.lasting import ConfigurationReport
-from pytest_multiplicity.findings.people import IndividualsReport
+from pytest_multiplicity.findings.people import IndividualsReport, Pick
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -168,6 +168,9 @@ class SheetPair:
     unit: str = "percent"
     """What scores and deltas are in as they are shown: a number, the unit of the target, ..."""
     higher_is_better: bool = True
+    data: str | None = None
+    """The data set, without `under`, the interventions if any."""
+    under: str = ""
     gap: GapReport | None = None
     """Of a gap between groups: the groups, intervals, and the gap that chance alone makes."""
 
@@ -288,6 +291,8 @@ class FamilyReport:
     """With each incumbent, on each data set."""
     regions: Sequence[RegionReport] = ()
     """Where survivors disagree or flip, the clearest first."""
+    pick: Pick | None = None
+    """None where nobody survives."""
     individuals: Sequence[IndividualsReport] = ()
     """Where they were asked for, of each data set."""
 

@@ -18,6 +18,15 @@ class PeopleAsked:
     """The class that is wanted, as text; None: of two classes the second."""
 
 
+@dataclass(frozen=True)
+class Pick:
+    """The survivor that would ship: the best by the first accuracy that selected."""
+
+    id: str
+    by: str | None
+    """The metric; None where nothing selected: it is the first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Individual:
     """One sample, and what survivors say of it."""

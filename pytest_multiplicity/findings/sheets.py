@@ -45,6 +45,8 @@ def _pair(family: FamilyFindings, metric: Metric) -> SheetPair:
         percent=metric.proportion,
         unit="percent" if metric.proportion else metric.unit or "number",
         higher_is_better=metric.higher_is_better,
+        data=metric.data,
+        under=metric.under,
         gap=gap_report(metric.aside, metric.design.ids),
     )
 

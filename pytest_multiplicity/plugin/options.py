@@ -14,7 +14,7 @@ import pytest
 
 from pytest_multiplicity.compute import ENGINES, LOCAL
 from pytest_multiplicity.plugin import readings
-from pytest_multiplicity.report import FORMATS
+from pytest_multiplicity.report import FORMATS, NEEDS
 
 
 class Sheets(Enum):
@@ -145,6 +145,13 @@ def _names(text: str, shown: str, config: pytest.Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
+def _needs(text: str, shown: str, config: pytest.Config) -> tuple[str, ...]:
+    found = _names(text, shown, config)
+    if unknown := [name for name in found if name not in NEEDS]:
+        raise pytest.UsageError(f"{shown}: {unknown[0]!r} is not one of {', '.join(NEEDS)}")
+    return found
+
+
 def _path(text: str, shown: str, config: pytest.Config) -> Path:
     return config.invocation_params.dir / Path(text).expanduser()
 
@@ -162,6 +169,7 @@ class Options:
     html: Path | None = report("html")
     markdown: Path | None = report("markdown", default=_step_summary)
     individuals: Path | None = report("individuals")
+    card: Path | None = report("card")
     sheets: Sheets | None = option(
         _choice(Sheets), "{none,summary,full}", "how much of the sheets the terminal shows"
     )
@@ -222,6 +230,9 @@ class Options:
     )
     individuals_positive: str | None = setting(
         _text, "", "the class that individuals want; anything else rejects them"
+    )
+    card_needs: tuple[str, ...] = setting(
+        _needs, "", f"numbers a card must have, of {', '.join(NEEDS)}"
     )
     store_size: int = setting(
         readings.size, "20 GB", "how big the store may grow, least recently used goes"

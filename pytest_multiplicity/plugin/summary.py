@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.design import Recorded
-from pytest_multiplicity.errors import StoreError
+from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.plugin import compat, completeness, export, files, lock, reported
 from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
@@ -143,7 +143,7 @@ def _write_files(state: State) -> dict[Path, str]:
         except OSError as error:
             reason = error.strerror or error
             problems[path] = f"multiplicity: can't write {str(path)!r}: {reason}"
-        except StoreError as error:
+        except MultiplicityError as error:
             problems[path] = f"multiplicity: {error}"
         except Exception as error:  # a fault of ours, which must not cost the other files
             problems[path] = f"multiplicity: can't write {str(path)!r}: {why(error)}"

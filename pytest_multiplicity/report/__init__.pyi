@@ -1,5 +1,6 @@
 from . import annotations as annotations
 from . import as_json as as_json
+from . import card as card
 from . import html as html
 from . import individuals_csv as individuals_csv
 from . import lock as lock
@@ -7,6 +8,7 @@ from . import lock_file as lock_file
 from . import markdown as markdown
 from . import terminal as terminal
 from .formats import FORMATS as FORMATS
+from .formats import NEEDS as NEEDS
 from .formats import Format as Format
 from .lock import Majority as Majority
 from .markdown import SUMMARY_LIMIT as SUMMARY_LIMIT

@@ -57,6 +57,14 @@ def _individuals(run: RunReport, full_report: str) -> str:
     return individuals_csv.render(run)
 
 
+def _card(run: RunReport, full_report: str) -> str:
+    from pytest_multiplicity.report import card
+
+    return card.render(run)
+
+
+NEEDS = ("gaps", "flips", "reachable", "individuals", "looks")
+"""What a card has where it was measured, and must have where that was asked for."""
 FORMATS = (
     Format("json", "write the run as JSON (schema pytest-multiplicity/1) to this file", _json),
     Format("html", "write the run as one self-contained page to this file", _html, _require_html),
@@ -70,4 +78,5 @@ FORMATS = (
         "write what survivors say of every single sample to this file, as CSV",
         _individuals,
     ),
+    Format("card", "write a model card of the run to this file, with Hugging Face's header", _card),
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_multiplicity.findings import (
     FamilyReport,
@@ -18,7 +17,8 @@ from pytest_multiplicity.findings import (
 )
 from pytest_multiplicity.report import configurations, facts, individuals, reachable
 from pytest_multiplicity.report.columns import Column, columns
-from pytest_multiplicity.report.text import assignment, inert, interval, isolated, number, option
+from pytest_multiplicity.report.marks import code, folded, message, prose, table_of
+from pytest_multiplicity.report.text import assignment, interval, number, option
 
 SUMMARY_LIMIT = 1_000_000
 """GitHub takes 1 MiB for a step's summary."""
@@ -27,7 +27,6 @@ COMMENT_LIMIT = 60_000
 SURVIVORS_SHOWN = 200
 
 _SIGNS: dict[GateOutcome, str] = {"passed": "✅", "failed": "❌", "not evaluated": "⚪"}
-_SIGN = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def render(
@@ -40,7 +39,7 @@ def render(
     """
     chosen, left_out, used = [], 0, 0
     pointer = "\n_{} left out here: see {}._\n"
-    room = limit - len(pointer.encode()) - 4 * len(_prose(full_report)) - 40
+    room = limit - len(pointer.encode()) - 4 * len(prose(full_report)) - 40
     for part in _parts(run):
         size = len(part.encode()) + 1
         if used + size > room:
@@ -50,7 +49,7 @@ def render(
         used += size
     if left_out:
         parts = "1 part is" if left_out == 1 else f"{left_out} parts are"
-        chosen.append(pointer.format(parts, _prose(full_report)))
+        chosen.append(pointer.format(parts, prose(full_report)))
     return "\n".join(chosen)
 
 
@@ -84,33 +83,33 @@ def _head(run: RunReport) -> str:
     parts = [facts.partial(run)] if not run.complete else []
     parts += [f"gates: {facts.tally(run.gates)}"] if run.gates else []
     lines = ["## Multiplicity", ""]
-    lines += [f"**{_prose(' · '.join(parts))}**", ""] if parts else []
-    lines += [line for each in run.warnings for line in (f"> ⚠️ {_prose(each)}", "")]
+    lines += [f"**{prose(' · '.join(parts))}**", ""] if parts else []
+    lines += [line for each in run.warnings for line in (f"> ⚠️ {prose(each)}", "")]
     return "\n".join(lines)
 
 
 def _gates(gates: Sequence[GateReport]) -> str:
     rows = [
-        (_SIGNS[gate.outcome], _code(gate.name), gate.outcome, _message(gate.message))
+        (_SIGNS[gate.outcome], code(gate.name), gate.outcome, message(gate.message))
         for gate in gates
     ]
-    return _table(("", "gate", "outcome", ""), rows, left=4)
+    return table_of(("", "gate", "outcome", ""), rows, left=4)
 
 
 def _verdict(family: FamilyReport, *, alone: bool) -> str:
-    title = [] if alone else [f"### {_code(family.name)}", ""]
+    title = [] if alone else [f"### {code(family.name)}", ""]
     about = f"{facts.origin(family)} · {facts.shape(family)}"
-    notes = [line for note in family.notes for line in (_prose(note), "")]
-    return "\n".join([*title, f"**{facts.survival(family)}** · {_prose(about)}", "", *notes])
+    notes = [line for note in family.notes for line in (prose(note), "")]
+    return "\n".join([*title, f"**{facts.survival(family)}** · {prose(about)}", "", *notes])
 
 
 def _funnel(family: FamilyReport) -> str:
     shown = columns(family, markdown=True)
     rows = [
-        (_code(step.name) + (" unforeseen" if step.unforeseen else ""), *_cells(shown, step))
+        (code(step.name) + (" unforeseen" if step.unforeseen else ""), *_cells(shown, step))
         for step in (*facts.funnel(family), *facts.unforeseen(family))
     ]
-    return _table(("specification", *(each.heading for each in shown)), rows)
+    return table_of(("specification", *(each.heading for each in shown)), rows)
 
 
 def _cells(shown: Sequence[Column], step: facts.Step) -> Iterator[object]:
@@ -126,7 +125,7 @@ def _multiplicity(family: FamilyReport) -> str:
     legend = (
         f"Δ: largest minus smallest, {facts.units(family)}; by chance: as many random candidates"
     )
-    return _table(headings, rows) + f"\n{legend}\n"
+    return table_of(headings, rows) + f"\n{legend}\n"
 
 
 def _metric(pair: SheetPair) -> tuple[str, ...]:
@@ -138,69 +137,69 @@ def _metric(pair: SheetPair) -> tuple[str, ...]:
         filter(None, [*kind, facts.unit(pair), *facts.marks(pair), facts.beyond(pair)])
     )
     low_high = interval(after.low, after.high, percent=pair.percent)
-    return (_code(pair.metric), low_high, numbers[0], f"**{numbers[1]}**", numbers[2], notes)
+    return (code(pair.metric), low_high, numbers[0], f"**{numbers[1]}**", numbers[2], notes)
 
 
 def _predictive(row: Predictive) -> tuple[str, ...]:
     values = (row.before, row.after, row.expected_after)
     before, after, chance = (number(value, percent=row.percent) for value in values)
-    name = _code(f"{row.metric} on {row.data}")
+    name = code(f"{row.metric} on {row.data}")
     return (name, "", before, f"**{after}**", chance, "optimistic" if row.optimistic else "")
 
 
 def _configurations(family: FamilyReport) -> str:
     rows = [
         (
-            _code(each.name),
+            code(each.name),
             each.seeds,
             f"**{each.passed}**",
             interval(each.low, each.high),
             configurations.decided(each),
-            ", ".join(map(_code, configurations.rejecting(each))),
+            ", ".join(map(code, configurations.rejecting(each))),
         )
         for each in configurations.shown(family)[:SURVIVORS_SHOWN]
     ]
     rest = len(configurations.shown(family)) - len(rows)
     legend = configurations.LEGEND + (f"; and {rest} more configurations" if rest else "")
-    return _table(configurations.HEADINGS, rows) + f"\n{legend}\n"
+    return table_of(configurations.HEADINGS, rows) + f"\n{legend}\n"
 
 
 def _reachable(reached: ReachedFacts) -> str:
     numbers = ", ".join(f"**{value}** {words}" for value, words in reachable.three(reached))
     told = [*reachable.notes(reached), f"points below the best: {reachable.curve(reached)}"]
-    rows = [tuple(map(_code, row)) for row in reachable.rows(reached)]
-    table = _table(reachable.HEADINGS, rows, left=4) if rows else ""
-    heading = f"{_prose(reachable.title(reached))}: {numbers}"
-    legend = "\n".join(f"- {_prose(each)}" for each in (*told, reachable.LEGEND))
-    return f"{heading}\n\n{_folded('Most contested', f'{table}{chr(10)}{legend}')}"
+    rows = [tuple(map(code, row)) for row in reachable.rows(reached)]
+    table = table_of(reachable.HEADINGS, rows, left=4) if rows else ""
+    heading = f"{prose(reachable.title(reached))}: {numbers}"
+    legend = "\n".join(f"- {prose(each)}" for each in (*told, reachable.LEGEND))
+    return f"{heading}\n\n{folded('Most contested', f'{table}{chr(10)}{legend}')}"
 
 
 def _individuals(report: IndividualsReport) -> str:
-    rows = [(_code(row[0]), *row[1:]) for row in individuals.groups(report)]
-    lines = "\n".join(f"- {_prose(each)}" for each in individuals.notes(report))
-    table = _table(individuals.GROUPS, rows)
-    return f"{_prose(individuals.title(report).capitalize())}\n\n{table}{chr(10)}{lines}\n"
+    rows = [(code(row[0]), *row[1:]) for row in individuals.groups(report)]
+    lines = "\n".join(f"- {prose(each)}" for each in individuals.notes(report))
+    table = table_of(individuals.GROUPS, rows)
+    return f"{prose(individuals.title(report).capitalize())}\n\n{table}{chr(10)}{lines}\n"
 
 
 def _comparisons(family: FamilyReport) -> str:
-    lines = [f"- {_prose(facts.comparison(family, each))}" for each in family.comparisons]
+    lines = [f"- {prose(facts.comparison(family, each))}" for each in family.comparisons]
     return "\n".join(["**Beside what runs today**", "", *lines, ""])
 
 
 def _regions(family: FamilyReport) -> str:
-    lines = [f"- {_prose(each.what)}: {_prose(facts.region(each))}" for each in family.regions]
+    lines = [f"- {prose(each.what)}: {prose(facts.region(each))}" for each in family.regions]
     return "\n".join(["**Where**", "", *lines, ""])
 
 
 def _survivors(family: FamilyReport) -> str:
     groups = facts.by_configuration(family.survivors)
     lines = [
-        f"- {_code(name)}: seeds {', '.join(str(each.seed) for each in of[:SURVIVORS_SHOWN])}"
+        f"- {code(name)}: seeds {', '.join(str(each.seed) for each in of[:SURVIVORS_SHOWN])}"
         for name, of in list(groups.items())[:SURVIVORS_SHOWN]
     ]
     rest = len(groups) - SURVIVORS_SHOWN
     lines += [f"- and {rest} more"] if rest > 0 else []
-    return _folded("Survivors", "\n".join(lines) or "Nobody survives.")
+    return folded("Survivors", "\n".join(lines) or "Nobody survives.")
 
 
 def _sheet(family: FamilyReport, pair: SheetPair) -> str:
@@ -209,18 +208,18 @@ def _sheet(family: FamilyReport, pair: SheetPair) -> str:
     below = [
         f"Δ all **{delta}**",
         facts.in_words(pair.before, percent=pair.percent),
-        _prose(pair.sources),
+        prose(pair.sources),
     ]
-    below = [*below, _prose(facts.gap(pair)), facts.screened(pair)]
-    below += [f"default {_code(assignment(family.default))}"]
+    below = [*below, prose(facts.gap(pair)), facts.screened(pair)]
+    below += [f"default {code(assignment(family.default))}"]
     below += ["× rejected"] if facts.narrowed(pair) and tables else []  # noqa: RUF001
     text = " · ".join(part for part in below if part)
-    return _folded(_code(pair.metric), "\n".join([*tables, text]))
+    return folded(code(pair.metric), "\n".join([*tables, text]))
 
 
 def _axis(axis: str, table: Table, pair: SheetPair) -> str:
     options = table.options[: facts.OPTIONS_SHOWN]
-    headings = (_code(axis), *(_code(option(each)) for each in options), "Δ")
+    headings = (code(axis), *(code(option(each)) for each in options), "Δ")
     after = pair.after.tables[axis].scores
     rows = [
         (
@@ -232,7 +231,7 @@ def _axis(axis: str, table: Table, pair: SheetPair) -> str:
     ]
     deltas = (number(each, percent=pair.percent) for each in table.delta_by_option[: len(options)])
     hidden = facts.cut(table)
-    return _table(headings, [*rows, ("Δ", *deltas, "")]) + (f"\nand {hidden}\n" if hidden else "")
+    return table_of(headings, [*rows, ("Δ", *deltas, "")]) + (f"\nand {hidden}\n" if hidden else "")
 
 
 def _shown(
@@ -251,37 +250,7 @@ def _score(score: float | None, survivor: float | None, pair: SheetPair) -> str:
 
 def _definitions(family: FamilyReport) -> str:
     lines = [
-        f"- {', '.join(map(_code, names))}: {_prose(text)}"
+        f"- {', '.join(map(code, names))}: {prose(text)}"
         for text, names in facts.definitions(family).items()
     ]
-    return _folded("Definitions", "\n".join(lines))
-
-
-def _folded(summary: str, body: str) -> str:
-    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>\n"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
-    rule = [":--" if column < left else "--:" for column in range(len(headings))]
-    lines = (headings, rule, *rows)
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
-
-
-def _code(text: str) -> str:
-    """Return a name: nothing in it is markdown or HTML, and GitHub links no mentions in `code`."""
-    return f"<code>{_entities(isolated(inert(text)))}</code>"
-
-
-def _message(text: str) -> str:
-    return "<br>".join(_code(line) for line in text.splitlines()[:8])
-
-
-def _prose(text: str) -> str:
-    """Text of some length. A comment after `@` and `#` keeps GitHub from mentioning people."""
-    escaped = _entities(isolated(inert(text, 600)))
-    return re.sub(r"(&#(?:64|35);)", r"\1<!-- -->", escaped)
-
-
-def _entities(text: str) -> str:
-    """Every sign as a character reference: no parser then takes it for markup or an address."""
-    return _SIGN.sub(lambda found: f"&#{ord(found[0])};", text)
+    return folded("Definitions", "\n".join(lines))

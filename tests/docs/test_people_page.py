@@ -15,9 +15,20 @@ def test_accuracy(candidate, people):
 """
 
 
+INI = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)[0]
+
+
 def test_gates(pytester):
+    pytester.makeini(f"[pytest]\n{INI}")
     pytester.makepyfile(test_page="\n".join([SUITE, SPEC, *GATES]))
-    result, report = run(pytester)
+    files = "--multiplicity-individuals=people.csv", "--multiplicity-card=card.md"
+    result, report = run(pytester, *files)
     gates = "\n".join(GATES).count("def test_")
     result.assert_outcomes(passed=6 + gates)
     assert {gate["outcome"] for gate in report["gates"]} == {"passed"}
+    (columns, first, *_) = (pytester.path / "people.csv").read_text().splitlines()
+    told = re.findall(r"^\| (`[^|]*) \|", PAGE.partition("| column |")[2], re.MULTILINE)
+    named = [name for cell in told for name in re.findall(r"`(\w+)`", cell)]
+    assert columns == ",".join(f'"{name}"' for name in ["family", "data", *named])
+    assert '"p' in first
+    assert "model-index" in (pytester.path / "card.md").read_text()

@@ -19,7 +19,7 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
 def _one(page: Page, report: IndividualsReport) -> list[RenderableType]:
     rows = individuals.groups(report)
     shown = [i for i in range(1, len(individuals.GROUPS)) if any(row[i] for row in rows)]
-    table = calm_table(page, page.name(individuals.title(report)))
+    table = calm_table(page, individuals.GROUPS[0])
     for i in shown:
         table.add_column(individuals.GROUPS[i], justify="right", overflow="fold")
     for row in rows:
@@ -27,4 +27,4 @@ def _one(page: Page, report: IndividualsReport) -> list[RenderableType]:
     notes = [indented(Text(page.prose(each), DIM)) for each in individuals.notes(report)]
     rest = len(report.people) - len(rows)
     more = [indented(Text(f"and {rest} more groups", DIM))] if rest > 0 else []
-    return [table, *more, *notes]
+    return [page.title(page.name(individuals.title(report))), indented(table), *more, *notes]
