@@ -151,6 +151,9 @@ def beforehand(state: State) -> list[str]:
     lines = []
     for family in state.families:
         if family.further is None:
+            lines.append(
+                f"multiplicity: no seeds are added to {family.name}: {_why(state, family)}"
+            )
             continue
         lines.append(
             f"multiplicity: {family.name} may get up to {len(family.further.seeds)} seeds more for "
@@ -159,3 +162,13 @@ def beforehand(state: State) -> list[str]:
             f"{state.options.reliable:.0%} isn't decided before"
         )
     return lines
+
+
+def _why(state: State, family: Family) -> str:
+    """Return why no seeds can be added to a family."""
+    if not family.definition.takes_seeds:
+        return "its candidates are those of a table, or its configurations tell their own seeds"
+    return (
+        f"it declares {len(family.design.seeds)}, and multiplicity_most_seeds is "
+        f"{state.options.most_seeds}"
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_multiplicity.design import Recorded
-from pytest_multiplicity.plugin import thresholds
+from pytest_multiplicity.plugin import factory, thresholds
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
@@ -86,10 +86,12 @@ def _lines(family: Family, planned: set[str]) -> list[str]:
 
 
 def _further(family: Family) -> list[str]:
-    """Say how many seeds may be added to decide."""
-    if family.further is None:
+    """Say how many seeds may be added to decide, and how long that would take at most."""
+    if family.further is None or family.population is None:
         return []
-    return [f"{family.name}: up to {len(family.further.ids)} seeds may be added to decide"]
+    most, declared = len(family.further.ids), len(family.design.ids)
+    head = f"{family.name}: up to {most} seeds may be added to decide"
+    return [head + factory.about(family.population, most / declared)]
 
 
 def _called(foreseen: Foreseen) -> str:

@@ -205,4 +205,19 @@ def test_bad_options_are_refused(project, ini, message):
 def test_recorded_families_get_no_seeds(project):
     result, report = project().report(AUTO)
     assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["multiplicity: no seeds are added to candidate: its candidates *"])
     assert report["families"][0]["configurations"][0]["added"] == 0
+
+
+def test_screening_leaves_added_seeds_alone(family):
+    _, plain = family.report(AUTO)
+    result, screened = family.report(AUTO, "--multiplicity-screen")
+    assert result.ret == pytest.ExitCode.OK
+    assert screened["families"][0]["configurations"] == plain["families"][0]["configurations"]
+
+
+def test_a_plan_says_what_added_seeds_may_come_to(trained):
+    made = trained("def test_spec(candidate, points):\n    candidate.accuracy(points.test)\n")
+    result = made.run(AUTO, "--multiplicity-plan")
+    result.stdout.fnmatch_lines(["candidate: up to 76 seeds may be added to decide, about *"])
+    assert not list(made.pytester.path.glob(".multiplicity/v1/weights/*/*"))
