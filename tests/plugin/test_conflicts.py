@@ -84,3 +84,5 @@ def test_values_stand_on_one_scale_with_the_target():
     several = scale(SaidValues(values=[[0.0, 1.0], [2.0, math.nan]]))
     assert several.marks == ["M0,30L100,15", "M0,0"]
     assert several.target == ""
+    many = scale(SaidValues(values=[[0.0] * 40 + [1.0]] * 99))
+    assert len(many.marks) == 9

@@ -20,6 +20,8 @@ METRIC_COLUMNS = 8
 STRIPS = 48
 POINTS = 80
 """Points of one strip."""
+STRIP_POINTS = 400
+"""Points of the lines over several values that survivors gave one sample."""
 AGREEMENT = 80
 """Survivors in the agreement matrix."""
 CONFLICTS = 24

@@ -124,5 +124,7 @@ def scale(said: SaidValues) -> ValueStrip | None:
         points = [f"{100 * i / width:.4g},{30 - 30 * share:.3g}" for i, share in enumerate(shares)]
         return "M" + "L".join(points) if points else ""
 
-    marks = [path(each, 8, 30) for each in said.values[: limits.POINTS]]
+    several = max(map(len, said.values))
+    shown = limits.POINTS if several == 1 else max(1, limits.STRIP_POINTS // several)
+    marks = [path(each, 8, 30) for each in said.values[:shown]]
     return ValueStrip(marks, path(said.target, 0, 30), low, extent[1])
