@@ -133,8 +133,9 @@ class TurnValues:
 
     def differ(self, some: Tensor, others: Tensor) -> Tensor:
         """Return where a value is more than the tolerance apart."""
-        gaps = (some - others).reshape(len(some), -1).abs()
-        return (gaps > self.tolerance).any(-1)
+        columns = len(some), -1  # [n, 1] against [n] would compare everybody with everybody
+        gaps = some.reshape(columns) - others.reshape(columns)
+        return (gaps.abs() > self.tolerance).any(-1)
 
     def ways(self, outputs: Tensor, said: Tensor) -> Ways:
         """Return upwards and downwards, beyond the tolerance of everybody's value."""
