@@ -281,14 +281,11 @@ def _mean(each: Sequence[tuple[float, int]]) -> float | None:
 
 def _check_classes(name: str, said: Tensor, asked: Asked, like: Tensor) -> None:
     """Raise MeasurementError for a class that neither targets nor candidates know."""
-    if said.is_floating_point() or said.ndim != 1 or not len(said):
-        return
-    top = like.shape[1] - 1 if like.is_floating_point() and like.ndim == 2 else -1
-    known = max(top, int(asked.targets.max()) if asked.task.has_targets else int(like.max()))
-    if int(said.max()) > known:
-        odd = said[said > known]
+    beyond, last = asked.task.unknown(said, asked.targets, like)
+    if beyond.any():
+        odd = said[beyond]
         raise MeasurementError(
             f"{name} says class {int(odd[0])} about {len(odd)} samples of {asked.data.name!r}, and "
-            f"there are classes 0 to {known}: it answers about other classes than the candidates; "
+            f"there are classes 0 to {last}: it answers about other classes than the candidates; "
             "map its answers onto these"
         )

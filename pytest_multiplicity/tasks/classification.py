@@ -158,6 +158,12 @@ class Classification:
         """
         return matching.codes_of(labels, self.names, name)
 
+    def unknown(self, said: Tensor, targets: Tensor, like: Tensor) -> tuple[Tensor, int]:
+        """Return the predictions of a class for which there is neither a target nor a logit."""
+        of_logits = like.is_floating_point() and like.ndim == 2
+        last = max(int(targets.max()), like.shape[1] - 1 if of_logits else -1)
+        return said > last, last
+
     def check_answers(self, answers: Tensor, targets: Tensor, name: str) -> None:
         """Raise DataError where there are labels that the model has no logit for."""
         if not answers.is_floating_point():

@@ -75,6 +75,11 @@ class Nothing(Plain):
             return self._like.read_answers(answers, targets, name)
         return self._like.read_answers(answers, answers, name)
 
+    def unknown(self, said: Tensor, targets: Tensor, like: Tensor) -> tuple[Tensor, int]:
+        """Return the predictions of a class that `like` doesn't know, where these are classes."""
+        known = targets if like.is_floating_point() else like
+        return self._like.unknown(said, known, like)
+
     def doubts_about(
         self, given: Tensor, name: str, *, network: bool = False, targets: Tensor | None = None
     ) -> str | None:

@@ -73,6 +73,10 @@ class Plain:
         """Raise MeasurementError."""
         self._no_logits("probabilities")
 
+    def unknown(self, said: Tensor, targets: Tensor, like: Tensor) -> tuple[Tensor, int]:
+        """Return none."""
+        return torch.zeros(len(said), dtype=torch.bool), -1
+
     def codes(self, labels: Any, name: str) -> Tensor:
         """Raise MeasurementError: there are no names."""
         raise MeasurementError(

@@ -146,6 +146,12 @@ class Task(Protocol):
     def codes(self, labels: Any, name: str) -> Tensor:
         """Return labels in the form of targets. Raises MeasurementError for an unknown one."""
 
+    def unknown(self, said: Tensor, targets: Tensor, like: Tensor) -> tuple[Tensor, int]:
+        """Return which predictions are of classes beyond those that targets or answers `like` know.
+
+        And the last of these: of predictions that are no classes none is beyond.
+        """
+
     def has_probabilities(self, answers: Tensor) -> bool:
         """Return whether `probabilities` can be made of answers."""
 

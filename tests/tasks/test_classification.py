@@ -18,9 +18,11 @@ from pytest_multiplicity.tasks import Classification, Task
 TASK: Task = Classification()
 PACKAGE = Path(pytest_multiplicity.__file__).parent
 
-# Of logits: the most likely class, probabilities, votes, the loss, how many classes there are.
+# Of logits: the most likely class (the largest along the last axis), probabilities, votes, the
+# loss, how many classes there are.
 KNOWS = re.compile(
-    r"argmax\(|softmax\(|one_hot|cross_entropy\(|cross_entropy\b(?=,)|logsumexp\("
+    r"argmax\((?:[^()]*, )?(?:dim=|axis=)?-?1[,)]"
+    r"|softmax\(|one_hot|cross_entropy\(|cross_entropy\b(?=,)|logsumexp\("
     r"|(?:logits|answers)\.shape\[(?:1|-1)\]|targets ==|== targets|int\([\w.]*targets\.max\(\)"
 )
 ASKED = {
@@ -30,8 +32,6 @@ ASKED = {
     "inference/choice.py": "any sum of logits, to have a gradient of",
     "reach/head.py": "what a network may do after its last layer",
     # Numbers of any kind.
-    "evaluation/membership.py": "the best of several thresholds",
-    "statistics/doubt.py": "the hardest of several comparisons",
     "statistics/votes.py": "the most frequent of codes, whatever they stand for",
 }
 
