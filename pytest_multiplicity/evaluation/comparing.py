@@ -135,9 +135,26 @@ class Compared:
             "incumbent": self.incumbent,
             "data": self.where,
             **{kind: found.get(kind, {}) for kind in KINDS},
+            "trust": {str(index): self._trust(index) for index in self.chosen},
+            "flips_per_error": {str(index): self._per_error(index) for index in self.chosen},
             "flips_floor": self.flips_floor,
             "churn_floor": self.churn_floor,
         }
+
+    def _trust(self, index: int) -> float | None:
+        """Return backward trust; None where it isn't known, or the incumbent is never right."""
+        if self.was_right is None or self.counted is not None or not self.was_right.any():
+            return None
+        lost = self.changed(index)[1]
+        return paired.backward_trust(int(self.was_right.sum()) - lost, lost)
+
+    def _per_error(self, index: int) -> float | None:
+        """Return the share of a candidate's errors that are new; None where that isn't known."""
+        if self.was_right is None or self.counted is not None:
+            return None
+        lost = self.changed(index)[1]
+        wrong = self.samples - int(self._totals["gain"][index])
+        return paired.flips_per_error(lost, wrong - lost)
 
     def _one(self, kind: str, index: int) -> dict[str, float]:
         low, high = self.interval(kind, index, SHOWN)

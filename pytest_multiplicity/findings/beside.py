@@ -68,6 +68,10 @@ class ComparisonReport:
     """Shares of samples that are answered otherwise."""
     gain: Sequence[Valued | None]
     """Accuracies minus the incumbent's."""
+    trust: Sequence[float | None]
+    """Backward trust: of what the incumbent gets right, how much the candidate does, too."""
+    flips_per_error: Sequence[float | None]
+    """Of the candidate's errors, how many are new."""
     flips_floor: float | None
     """What retraining one and the same configuration does; None where each has one seed."""
     churn_floor: float | None
@@ -124,6 +128,8 @@ def _comparison(told: Mapping[str, Any], count: int) -> ComparisonReport:
         flips=values("flips"),
         churn=values("churn"),
         gain=values("gain"),
+        trust=[told["trust"].get(str(index)) for index in range(count)],
+        flips_per_error=[told["flips_per_error"].get(str(index)) for index in range(count)],
         flips_floor=told["flips_floor"],
         churn_floor=told["churn_floor"],
     )

@@ -70,6 +70,12 @@ def test_counts_are_those_of_loops(bench, people, production):
         assert candidate.gain(production, people) == pytest.approx(gain)
     assert production.accuracy(people) == sum(map(int.__eq__, was, truth)) / 300
     report = family.metrics["flips against production on people"].record().aside["comparison"]
+    for i, own in enumerate(said):
+        kept = [w == t == s for w, s, t in zip(was, own, truth, strict=True)]
+        new = [w == t != s for w, s, t in zip(was, own, truth, strict=True)]
+        wrong = [s != t for s, t in zip(own, truth, strict=True)]
+        assert report["trust"][str(i)] == pytest.approx(sum(kept) / (sum(kept) + sum(new)))
+        assert report["flips_per_error"][str(i)] == pytest.approx(sum(new) / sum(wrong))
     pairs = [(i, j) for k in (0, 3) for i in range(k, k + 3) for j in range(k, k + 3) if i != j]
     expected = [
         [a == t != b for a, b, t in zip(said[i], said[j], truth, strict=True)] for i, j in pairs
