@@ -85,7 +85,7 @@ class IndividualsReport:
     picked_by: str | None
     """The metric that it is best by; None where there is none: it is the first."""
     against: str
-    """Whom `conflict` is against: the incumbent where there is one, else the pick."""
+    """Whom `conflict` is against: an incumbent whose churn was measured, else the pick."""
     positive: str | None
     """The class that is wanted."""
     turned: Mapping[str, float]

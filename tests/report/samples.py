@@ -18,6 +18,10 @@ from pytest_multiplicity.findings import (
     Conflicts,
     FamilyReport,
     GateReport,
+    Individual,
+    IndividualsReport,
+    PeopleOf,
+    Pick,
     Predictive,
     ReachedFacts,
     RunReport,
@@ -396,6 +400,8 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
             for i in range(len(evil))
         ],
         reachable=[reached_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
+        pick=Pick(ids[0], bad(1)),
+        individuals=[individuals_of(bad(i), bad(i + 1)) for i in range(len(evil))],
         notes=[bad(i) for i in range(len(evil))],
         agreement=Agreement(data=bad(0), ids=ids, values=[[0.9] * len(ids) for _ in ids]),
         conflicts=[
@@ -447,6 +453,46 @@ def reached_facts(name: str, other: str) -> ReachedFacts:
             Contested(row=i, said=name, to=other, cost=i / 1e4, score=0.96, fresh=0.95, base=name)
             for i in range(9)
         ],
+    )
+
+
+def individuals_of(name: str, other: str) -> IndividualsReport:
+    """Return what is told of the samples of a data set."""
+    each = Individual(
+        sample=0,
+        id=name,
+        target=other,
+        answer=name,
+        conflict=0.25,
+        consistency=0.5,
+        turned_by=other,
+        reachable_to=name,
+        reachable_cost=math.nan,
+        rejecting=0.75,
+        rejected_by_pick=True,
+    )
+    people = PeopleOf(
+        attribute=name,
+        group=other,
+        samples=1,
+        contested=1.0,
+        conflict=0.25,
+        consistency=0.5,
+        quantiles=[0.5] * 7,
+        rejected_by_everybody=0.0,
+        rejected_by_pick_only=None,
+    )
+    return IndividualsReport(
+        data=name,
+        survivors=4,
+        pick=other,
+        picked_by=name,
+        against=other,
+        positive=name,
+        turned={other: 0.5},
+        people=[people] * 20,
+        most=[each],
+        everybody=[each],
     )
 
 
