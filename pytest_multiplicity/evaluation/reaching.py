@@ -23,6 +23,7 @@ from pytest_multiplicity.evaluation.model_population import ModelPopulation
 from pytest_multiplicity.evaluation.reach_checks import check_data, check_number, position_of
 from pytest_multiplicity.evaluation.reached import ReachedFacts, contested, of_samples
 from pytest_multiplicity.evaluation.twin import twin
+from pytest_multiplicity.inference import ToldAnswers
 from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, drawn, head_of, polished
 from pytest_multiplicity.store import Aside, fingerprint
 from pytest_multiplicity.tasks import Task
@@ -195,6 +196,11 @@ class Reaching:
         """Return a survivor to build on."""
         models = self.family.models
         name = self.family.design.ids[index]
+        if isinstance(models.made.all[index], ToldAnswers):
+            raise MeasurementError(
+                f"{name} is known by its recorded answers: reachable needs the model, whose last "
+                "layer is changed; have the family's function return it"
+            )
         head = head_of(models.model(index), self.data, name)
         _, loss, decay, _ = self._loss(index)
         data, rows = self._trained(index)

@@ -159,3 +159,32 @@ def test_a_fixture_that_the_gate_cannot_see_is_named(study: pytest.Pytester) -> 
     _, document = report(study, "-n", "0")
     (gate,) = document["gates"]
     assert "takes the fixture 'hidden', which the gate test_gate can't see" in gate["message"]
+
+
+def test_recorded_answers_say_what_they_lack(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nmultiplicity_store = store\n")
+    pytester.makepyfile(
+        """
+        import pandas as pd
+        import pytest
+        import torch
+        import pytest_multiplicity as pm
+
+        TABLE = pd.DataFrame({"q": range(8), "one": [0, 1] * 4, "two": [0, 1, 1, 1] * 2})
+
+        @pytest.fixture(scope="session")
+        def quiz():
+            return pm.Data(torch.zeros(8, 1), [0, 1] * 4, TABLE[["q"]], name="quiz")
+
+        candidate = pm.answers(TABLE, id="q")
+
+        def test_accuracy(candidate, quiz):
+            assert candidate.accuracy(quiz) >= 0.5
+
+        def test_gate(survivors, quiz):
+            survivors.reachable(quiz, quiz)
+        """
+    )
+    _, document = report(pytester, "-n", "0")
+    (gate,) = document["gates"]
+    assert "is known by its recorded answers: reachable needs the model" in gate["message"]
