@@ -69,6 +69,7 @@ def _gate(record: GateRecord, family: str) -> GateReport:
 def _family(family: FamilyFindings) -> FamilyReport:
     design, facts = family.seen.design, family.facts
     on = predictive.predictions(family)
+    people = individuals.reports(family, on)
     return FamilyReport(
         name=family.seen.title,
         design=design.kind,
@@ -84,7 +85,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         pick=pick(family),
-        individuals=individuals.reports(family, on),
+        individuals=people,
         comparisons=comparison_reports(family.asides, len(design.ids)),
         regions=regions.reports(family, on),
         trained=facts.trained,
@@ -96,6 +97,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
             *configurations.note(family),
             *_looks(family),
             *_trained(family),
+            *individuals.note(family, people),
             *_screened(family),
             *_copies(family),
             *_reruns(family),

@@ -30,6 +30,7 @@ from pytest_multiplicity.findings.predictive import Predictions
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
+    from pytest_multiplicity.statistics import Said
     from pytest_multiplicity.tasks import Task
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +40,7 @@ MOST = 60
 """Samples that reports list."""
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 SEED = "seed"
+TINY = 1e-12  # of a sample that has no positions that count
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,18 @@ def reports(family: FamilyFindings, on: Sequence[Predictions]) -> list[Individua
             f"individuals of {each.data}", partial(_report, family, each, asked)
         )
     ]
+
+
+def note(family: FamilyFindings, found: Sequence[IndividualsReport]) -> list[str]:
+    """Return why there is nothing about individuals, where that was asked for."""
+    if family.seen.people is None or found or family.lost:
+        return []
+    why = (
+        "no data with targets were measured as they are, as by candidate.accuracy(data)"
+        if family.survivors.any()
+        else "nobody survives"
+    )
+    return [f"nothing is told of individuals: {why}"]
 
 
 def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> IndividualsReport:
@@ -141,13 +155,18 @@ def _told(
     first = [place, *(index for index in kept.tolist() if index != place)]
     rejected, positive = _rejected(task, on, first, asked.positive)
     told = OfSamples(
-        consistency=task.said(on.predictions[kept], on.targets).self_consistency(),
+        consistency=_consistency(task.said(on.predictions[kept], on.targets)),
         conflict=conflict,
         against=against,
         by_axis=_by_axis(family, on, kept),
         rejected=rejected,
     )
     return told, positive
+
+
+def _consistency(said: Said) -> Floats:
+    """Return the share of pairs that agree on each sample; 1 of one in which nothing counts."""
+    return np.where(said.conflicts() == 0, 1.0, said.self_consistency())
 
 
 def _incumbent(family: FamilyFindings, data: str) -> tuple[str, npt.NDArray[Any]] | None:
@@ -157,7 +176,12 @@ def _incumbent(family: FamilyFindings, data: str) -> tuple[str, npt.NDArray[Any]
         aside = record.aside or {}
         if aside.get("kind") == "churn" and metric.where == data and metric.outcomes is not None:
             name = aside["comparison"]["incumbent"]
-            return f"the incumbent, {name}", np.minimum(metric.outcomes, 1)
+            weights = 1.0 if metric.counted is None else metric.counted / metric.counted.mean()
+            shares = (
+                metric.outcomes
+                / np.maximum(np.broadcast_to(weights, len(metric.outcomes)), TINY)[:, None]
+            )
+            return f"the incumbent, {name}", shares
     return None
 
 
@@ -179,7 +203,7 @@ def _by_axis(
         for group in (each for each in groups.values() if len(each) > 1):
             count = len(group) * (len(group) - 1) // 2
             said = on.asked.said(on.predictions[kept[group]], on.targets)
-            pairs, apart = pairs + count, apart + count * (1 - said.self_consistency())
+            pairs, apart = pairs + count, apart + count * (1 - _consistency(said))
         if pairs:
             found[axis] = apart / pairs
     return found

@@ -155,7 +155,7 @@ class Dense(Plain):
         """Return each sample's share of what is right of it, and how many positions count."""
         whole = targets != self.ignore
         counted = whole.flatten(1).sum(1)
-        return (right & whole).flatten(2).sum(2) / counted.clamp_min(1), counted
+        return (right * whole).flatten(2).sum(2) / counted.clamp_min(1), counted
 
     def differ(self, some: Any, others: Any) -> Any:
         """Return at which positions classes differ."""

@@ -256,3 +256,61 @@ def test_conflict_is_with_the_incumbent_where_there_is_one(pytester: pytest.Pyte
     for i, line in enumerate(lines_of(pytester)):
         apart = sum(SAID[k][i] != SAID[1, 2][i] for k in KEPT) / len(KEPT)
         assert float(line["conflict"]) == pytest.approx(apart)
+
+
+MASKS = """
+import torch
+from torch import nn
+import pytest
+import pytest_multiplicity as pm
+
+SAID = torch.randint(2, (4, 8, 5), generator=torch.Generator().manual_seed(0))
+MASK = torch.randint(2, (8, 5), generator=torch.Generator().manual_seed(1))
+MASK[0], MASK[1, :3] = -100, -100
+
+class Says(nn.Module):
+    def __init__(self, said):
+        super().__init__()
+        self.said = nn.Parameter(4 * nn.functional.one_hot(said, 2).float().movedim(-1, 1))
+
+    def forward(self, x):
+        return self.said[x[:, 0].long()]
+
+@pytest.fixture(scope="session")
+def masks():
+    return pm.Data(torch.arange(8.0)[:, None], MASK, name="masks", bounds=None)
+
+@pm.incumbent
+def production():
+    return Says(SAID[3])
+
+@pm.family(default={"lr": 1}, seeds=3)
+def candidate(config):
+    return Says(SAID[config.seed])
+
+def test_churn(candidate, masks, production):
+    assert candidate.churn(production, masks) <= 1
+
+def test_accuracy(candidate, masks):
+    assert candidate.accuracy(masks) >= 0
+"""
+
+
+def test_positions_count_within_their_sample(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_masks=MASKS)
+    path = "--multiplicity-individuals=people.csv"
+    result = pytester.runpytest_inprocess("-p", "no:randomly", path, "-k", "churn")
+    assert lines_of(pytester) == []
+    result.stdout.fnmatch_lines(["*nothing is told of individuals: *"])
+    pytester.runpytest_inprocess("-p", "no:randomly", path).assert_outcomes(passed=6)
+    space: dict[str, Any] = {}
+    exec(MASKS, space)
+    said, mask = space["SAID"].numpy(), space["MASK"].numpy()
+    for i, line in enumerate(lines_of(pytester)):
+        there = mask[i] != -100
+        apart = [(said[k, i] != said[3, i])[there] for k in range(3)]
+        assert float(line["conflict"]) == pytest.approx(np.mean(apart) if there.any() else 0)
+        pairs = [(said[a, i] == said[b, i])[there] for a, b in combinations(range(3), 2)]
+        assert float(line["consistency"]) == pytest.approx(np.mean(pairs) if there.any() else 1)
+        assert line["rejecting"] == ""
+    assert lines_of(pytester)[0]["turned_by"] == ""
