@@ -155,7 +155,7 @@ class Looks:
         with store.lock(KIND):
             self.ledger = merged(self._stored(), self.before)
             for family in self._state.families:
-                for name, new in used[family.key].items():
+                for name, new in sorted(used[family.key].items()):  # the same with workers
                     known = find(self.ledger, new.sketch) or new
                     after = known.after(self.questions(family), self._answers(family, name))
                     self.ledger = entered(self.ledger, after)
