@@ -60,7 +60,7 @@ def test_what_is_claimed_is_so_and_as_a_dense_solve_has_it(bench: Any, name: str
     assert frame.reachable.mean() > max(0.2, arbitrary)
     assert frame[~frame.reachable][["cost", "score", "fresh"]].isna().all(axis=None)
     by_id = {each.id: each for each in survivors}
-    for row in reached.rows_of(frame, 12):
+    for row in reached.rows_of(frame, 5):
         module = check_claim(survivors, case, frame, row)
         base = by_id[frame.base[row]].module
         turned, weights = reached.head(module, case.report)

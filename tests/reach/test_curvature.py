@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -40,6 +40,7 @@ def problem(kind: str, seed: int, n: int = 40, width: int = 4) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("kind", TASKS)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 1000), decay=st.sampled_from([0.0, 1e-2]))
 def test_gradient_and_hessian_are_autograds(kind: str, seed: int, decay: float) -> None:
     features, weights, targets = problem(kind, seed)
