@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -75,11 +75,12 @@ class Drawn:
 def dropped(sources: Sequence[Origin]) -> Iterator[Drawn]:
     """Yield models whose last layer has lost inputs, or has them scaled, the mildest first."""
     for position, source in enumerate(sources):
+        features = cache(source.base.head.features)  # of each data set once, for all draws
         for number in range(2 * len(RATES) * DRAWS):
-            yield _dropped(source, position, number)
+            yield _dropped(source, position, number, features)
 
 
-def _dropped(source: Origin, position: int, number: int) -> Drawn:
+def _dropped(source: Origin, position: int, number: int, features: Outputs) -> Drawn:
     head = source.base.head
     rate, kind = RATES[number // (2 * DRAWS)], number % 2
     draw = torch.Generator().manual_seed((source.seed * 1_000_003 + number) % 2**63)
@@ -93,7 +94,7 @@ def _dropped(source: Origin, position: int, number: int) -> Drawn:
     return Drawn(
         position,
         number,
-        lambda data: head.features(data).double() @ weights.double().T,
+        lambda data: features(data).double() @ weights.double().T,
         lambda: head.built(weights),
     )
 
@@ -231,7 +232,8 @@ def built_again(
     """Return the model that turned a row."""
     position, number = int(found.base[row]), int(found.steps[row])
     if how == DROPOUT:
-        return _dropped(sources[position], position, number).built()
+        source = sources[position]
+        return _dropped(source, position, number, source.base.head.features).built()
     drawn = (
         between(sources)
         if how == PATH
