@@ -11,7 +11,13 @@ from pytest_multiplicity.training import restore
 from pytest_multiplicity.training.state import final_state
 
 WORK = (
-    *("batch norm", "attention, mask of -inf", "weight norm, old", "tensor learnt"),
+    *(
+        "batch norm",
+        "attention, mask of -inf",
+        "weight norm, old",
+        "tensor learnt",
+        "several outputs",
+    ),
     *("ready-made: quantised dynamically", "loss: counts its calls"),
 )
 
@@ -24,7 +30,7 @@ def test_each_has_the_same_bits_the_second_time(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("several outputs", "must give logits of shape"),
+        ("logits of many axes", "must give logits of shape"),
         ("loss: of each sample", "return a scalar"),
     ],
 )
