@@ -109,6 +109,12 @@ def quick(session: nox.Session) -> None:
     session.run(HERE, "-m", "pytest", "-q", "-n", "2", *QUICK, *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def thorough(session: nox.Session) -> None:
+    """Go further ways to distribute tests, to screen, to be killed and to keep."""
+    session.run(HERE, "-m", "pytest", "-m", "thorough", "-n", "2", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests, with the newest versions of everything."""
@@ -191,7 +197,17 @@ def ways_in(session: nox.Session) -> None:
 def libraries(session: nox.Session) -> None:
     """Keep models of ten libraries, and read them back: the same answers, bit for bit."""
     beside(session, *KEPT)
-    session.run("python", "-m", "pytest", "tests/libraries", "-q", "-rs", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "tests/libraries",
+        "-m",
+        "thorough or not thorough",
+        "-q",
+        "-rs",
+        *session.posargs,
+    )
 
 
 @nox.session

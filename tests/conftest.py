@@ -56,8 +56,10 @@ LONG = ("specs", "xdist", "faults", "training", "plugin", "compute", "inference"
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, where several processes share the tests.
+
+    Leave out what is `thorough` where no expression of markers asks for it.
 
     Raises:
         pytest.UsageError: an id that another process would not give; workers must collect the same.
@@ -65,6 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     drawn = [item.nodeid for item in items if re.search(r"tensor\(|array\(| at 0x", item.nodeid)]
     if drawn:
         raise pytest.UsageError(f"ids with values or addresses in them, give ids=: {drawn}")
+    if not config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     if WORKER:
         order = {name: place for place, name in enumerate(LONG)}
         items.sort(key=lambda item: order.get(item.path.parent.name, len(LONG)))

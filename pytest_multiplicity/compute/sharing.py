@@ -195,7 +195,7 @@ def project_code_by_value(*, far: bool = False) -> Iterator[None]:
 
     `far`: that process is on another machine, and has what is installed, nothing of the project.
     """
-    modules = [sys.modules[name] for name in _local_modules(len(sys.modules), far)]
+    modules = [sys.modules[name] for name in _local_modules(_loaded(), far)]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -210,11 +210,16 @@ def hidden() -> list[str]:
 
     A project's `random.py`, say, in a folder that became part of it since.
     """
-    return _hidden(len(sys.modules), tuple(map(str, sys.path)))
+    return _hidden(_loaded(), tuple(map(str, sys.path)))
+
+
+def _loaded() -> tuple[tuple[str, int], ...]:
+    """Return what tells apart which modules are loaded: others may be as many."""
+    return tuple((name, id(module)) for name, module in list(sys.modules.items()))
 
 
 @lru_cache(maxsize=1)
-def _hidden(count: int, path: tuple[str, ...]) -> list[str]:
+def _hidden(loaded: object, path: tuple[str, ...]) -> list[str]:
     files = {
         name: module.__file__
         for name, module in list(sys.modules.items())
@@ -234,8 +239,8 @@ def _is_installed(file: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _local_modules(count: int, far: bool) -> list[str]:
-    """Return their names. It takes a tenth of a second, so look again only when there are more."""
+def _local_modules(loaded: object, far: bool) -> list[str]:
+    """Return their names. It takes a tenth of a second, so look again only where it changed."""
     return [name for name, module in list(sys.modules.items()) if _is_local(name, module, far)]
 
 

@@ -198,7 +198,13 @@ LIBRARIES = {
 }
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("torch", "pipeline") else pytest.mark.thorough)
+        for name in LIBRARIES
+    ],
+)
 def test_a_kept_model_answers_as_it_did(name, pytester, monkeypatch):
     library, body = LIBRARIES[name]
     if find_spec(library) is None:

@@ -12,7 +12,12 @@ def statuses(report):
 
 
 @pytest.mark.parametrize(
-    "args", [["-n2"], ["-n2", "--dist=loadfile"], ["--tx=2*popen", "--dist=each"]]
+    "args",
+    [
+        ["-n2"],
+        pytest.param(["-n2", "--dist=loadfile"], marks=pytest.mark.thorough),
+        pytest.param(["--tx=2*popen", "--dist=each"], marks=pytest.mark.thorough),
+    ],
 )
 def test_screened_by_workers_the_same_survive(trained, args):
     _, alone = trained.report(SCREEN, "--multiplicity-store=one")

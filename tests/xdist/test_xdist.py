@@ -27,11 +27,10 @@ def same(reports, one, other):
     [
         ["-n0"],
         ["-n2"],
-        ["-n2", "--dist=worksteal"],
-        ["-n2", "--dist=loadscope"],
-        ["-n2", "--dist=loadfile"],
-        ["-n2", "--dist=loadgroup"],
-        ["-n2", "--dist=no"],
+        *(
+            pytest.param(["-n2", f"--dist={way}"], marks=pytest.mark.thorough)
+            for way in ("worksteal", "loadscope", "loadfile", "loadgroup", "no")
+        ),
         ["--tx=2*popen", "--dist=each"],
     ],
     ids=" ".join,
@@ -49,7 +48,7 @@ def test_however_it_is_distributed_the_report_is_the_same(trained, reports, alon
         result.stdout.no_fnmatch_line("collected *")
 
 
-@pytest.mark.parametrize("stored", [0, 2])
+@pytest.mark.parametrize("stored", [pytest.param(0, marks=pytest.mark.thorough), 2])
 def test_each_candidate_is_trained_once_also_when_a_worker_is_killed_in_training(
     trained, reports, stored
 ):
