@@ -1,6 +1,6 @@
 """Functions that train by themselves, kept: a run of pytest against the loop and against joblib.
 
-python -m benchmarks.keep [--fits 24] [--rows 5000] [--repeats 3] [--json out.json]
+python -m benchmarks.keep [--fits 24] [--rows 18000] [--repeats 3] [--json out.json]
 
 The same pipelines are fitted one after the other, by `joblib.Parallel(n_jobs=2)`, and by a family
 with `keep=True` in a first run of pytest. A second run fits none. Each is a process of its own; of
@@ -141,7 +141,7 @@ def measure(fits: int, rows: int) -> dict[str, float]:
 def main() -> None:
     parser = common.options(__doc__.splitlines()[0])
     parser.add_argument("--fits", type=int, default=24)
-    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--rows", type=int, default=18000)
     chosen = parser.parse_args()
     found = [measure(chosen.fits, chosen.rows) for _ in range(chosen.repeats)]
     row: dict[str, Any] = {"case": f"{chosen.fits} fits"}

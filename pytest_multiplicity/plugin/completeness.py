@@ -65,7 +65,9 @@ def _asked_for_less(state: State) -> bool:
     """Return whether the call itself says that it wants a part of the suite."""
     config = state.config
     narrowing = ("keyword", "markexpr", "deselect", "lf", "stepwise", "ignore", "ignore_glob")
-    if any(config.getoption(option, default=None) for option in narrowing):
+    always = config.getini("addopts")  # what is left out of every run, nobody asked for in this one
+    wanted = [config.getoption(option, default=None) for option in narrowing]
+    if any(value and value not in always for value in wanted):
         return True
     chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
     gated = {state.gate_families[nodeid] for nodeid in state.selected_gates}

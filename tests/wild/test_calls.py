@@ -84,11 +84,13 @@ def test_last_failed_knows_a_changed_design_and_one_module(pytester):
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-qq", "-v"])
-@pytest.mark.parametrize("why", ["skip", "testpaths"])
+@pytest.mark.parametrize("why", ["skip", "testpaths", "addopts"])
 def test_gates_skipped_on_a_whole_run_are_told(files, verbosity, why):
     if why == "skip":
         skip = "import pytest\n\n@pytest.mark.skipif(True, reason='no data here')\n"
         files.makepyfile(test_b=skip + OTHER)
+    elif why == "addopts":
+        files.makeini("[pytest]\naddopts = -k 'not other'\n")
     else:
         files.makeini("[pytest]\ntestpaths = test_a.py test_gates.py\n")
     result, report = run(files, verbosity)
