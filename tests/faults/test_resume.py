@@ -49,7 +49,13 @@ SPECS = """
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(9, -9), (2, 2)], ids=["kill -9", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(9, -9, id="kill -9"),
+        pytest.param(2, 2, id="Ctrl-C", marks=pytest.mark.thorough),
+    ],
+)
 def test_what_was_finished_is_not_trained_again(pytester, monkeypatch, reports, number, code):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pytester.makeconftest(FAMILY)

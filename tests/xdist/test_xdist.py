@@ -189,25 +189,6 @@ def test_without_a_family_the_controller_collects_nothing(pytester):
     result.stdout.no_fnmatch_line("*was here*")
 
 
-def test_screened_by_workers_the_same_survive(trained):
-    _, alone = trained.report("--multiplicity-screen", "--multiplicity-store=one")
-    for number, args in enumerate((["-n2"], ["-n2", "--dist=loadfile"], ["-n2", "--dist=each"])):
-        result, shared = trained.report(
-            "--multiplicity-screen", f"--multiplicity-store=more{number}", *args
-        )
-        assert result.ret == pytest.ExitCode.OK
-        assert shared["complete"]
-        assert [each["outcome"] for each in shared["gates"]] == ["passed"]
-        status = [[c["status"] for c in r["families"][0]["candidates"]] for r in (alone, shared)]
-        assert status[0] == status[1]
-        assert "survivor" in status[0]
-        assert "rejected" in status[0]
-        specs = shared["families"][0]["specs"]
-        assert all(each["judged"] + each["screened"] == 6 for each in specs)
-        for pair in shared["families"][0]["sheets"]:
-            assert pair["before"]["count"] + pair["screened"] == 6
-
-
 KEEPS = """
     import pandas as pd
     import pytest
