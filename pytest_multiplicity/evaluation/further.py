@@ -17,25 +17,39 @@ from pytest_multiplicity.inference import Models
 Asks = TypeVar("Asks", bound=Callable[..., Score])
 
 
-def _among_declared(method: Asks) -> Asks:
+def _beside_declared(method: Asks) -> Asks:
     """Return a question to one candidate, whose answer knows those of the declared ones."""
 
     @wraps(method)
-    def asked(self: FurtherPopulation, index: int, *args: Any, **options: Any) -> Score:
+    def asked(self: Undeclared, index: int, *args: Any, **options: Any) -> Score:
         score = method(self, index, *args, **options)
         return self.among(score, lambda first: method(self.declared, first, *args, **options))
 
     return cast("Asks", asked)
 
 
-class FurtherPopulation(ModelPopulation):
+class Undeclared(ModelPopulation):
+    """Candidates beyond the `declared` ones, whose scores say what they are compared with."""
+
+    def __init__(self, models: Models, leakage: Leakage, declared: ModelPopulation) -> None:
+        super().__init__(models, declared.names, leakage)
+        self.declared = declared
+
+    accuracy = _beside_declared(ModelPopulation.accuracy)
+    measure = _beside_declared(ModelPopulation.measure)
+    consistency = _beside_declared(ModelPopulation.consistency)
+    compared = _beside_declared(ModelPopulation.compared)
+
+    def among(self, score: Score, ask: Callable[[int], Score]) -> Score:
+        """Return a score that knows the declared candidates' answers to the same question."""
+        raise NotImplementedError
+
+
+class FurtherPopulation(Undeclared):
     """Seeds that were added to decide: thresholds within the family are those of the `declared`."""
 
-    def __init__(
-        self, models: Models, names: dict[str, str], leakage: Leakage, declared: ModelPopulation
-    ) -> None:
-        super().__init__(models, names, leakage)
-        self.declared = declared
+    def __init__(self, models: Models, leakage: Leakage, declared: ModelPopulation) -> None:
+        super().__init__(models, leakage, declared)
         self._compared: dict[str, tuple[Metric, Metric]] = {}
 
     @contextmanager
@@ -44,11 +58,7 @@ class FurtherPopulation(ModelPopulation):
         with super().searching(), self.declared.searching():
             yield
 
-    accuracy = _among_declared(ModelPopulation.accuracy)
-    measure = _among_declared(ModelPopulation.measure)
-    consistency = _among_declared(ModelPopulation.consistency)
-    privacy = _among_declared(ModelPopulation.privacy)
-    compared = _among_declared(ModelPopulation.compared)
+    privacy = _beside_declared(ModelPopulation.privacy)
 
     def among(self, score: Score, ask: Callable[[int], Score]) -> Score:
         """Return the score with the declared candidates' metric, asked for when it is needed."""

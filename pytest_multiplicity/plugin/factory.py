@@ -75,7 +75,7 @@ def further(
             each = _made(definition, design, dependencies, planned=False)
             made = common_data(each_its_own(each, design.ids, family.name))
     models = declared.models.further(design, made)
-    return FurtherPopulation(models, state.names, held.leakage, declared)
+    return FurtherPopulation(models, held.leakage, declared)
 
 
 def about(population: Population, times: float) -> str:
