@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from pytest_multiplicity.errors import MeasurementError, guarded
 from pytest_multiplicity.evaluation.doubts import BeyondDoubt, Doubted, not_worse
 from pytest_multiplicity.evaluation.metric import Metric
@@ -68,7 +71,7 @@ class Score(float):
                 metric.scores,
                 k,
                 among=metric.among.scores,
-                copies=table_counts(metric.among.design) if cells else None,
+                copies=_copies(metric.among) if cells else None,
                 higher_is_better=metric.higher_is_better,
             ),
         )
@@ -141,3 +144,9 @@ class Score(float):
 def visible(text: str) -> str:
     """Without what a terminal would obey: pytest prints this as it is."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _copies(metric: Metric) -> npt.NDArray[np.integer]:
+    """Return in how many tables each score stands; what was made of candidates counts once."""
+    declared = table_counts(metric.design)
+    return np.pad(declared, (0, len(metric.scores) - len(declared)), constant_values=1)

@@ -163,6 +163,11 @@ def test_a_twin_is_a_candidate_that_is_compared_with_the_family(bench: Any) -> N
     assert twin.accuracy(case.report, under=pm.OutputNoise(1)) <= 1
     assert 0 <= twin.consistency(case.report, under=pm.InputNoise(0.1)) <= 1
     assert all("twin" not in each.id for each in survivors)
+    assert score.in_top(1.0, cells=True)
+    age = np.where(np.arange(len(case.select)) % 2, "old", "young")
+    data = pm.Data(case.select.inputs, case.select.targets, {"age": age}, name="aged", bounds=None)
+    by_age = pm.cascade(twin, data, "age")
+    assert by_age.score.mean() == pytest.approx(float(twin.accuracy(data)))
 
 
 class Elsewhere(nn.Module):
