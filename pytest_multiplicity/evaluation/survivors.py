@@ -219,7 +219,7 @@ class Survivors(BuiltUpon, Dividing):
         Decided by betting, at 5% over the family and however many seeds follow: at 0.8 with 21 or
         more seeds that all pass, at 0.5 with seven (of one configuration; of seven 30 and ten).
 
-        Raises MeasurementError where no configuration has two seeds.
+        Raises MeasurementError where no configuration has two seeds, or nothing is enforced.
         """
         return reliable(self._trials, at_least)
 

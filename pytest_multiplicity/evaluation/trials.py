@@ -20,6 +20,7 @@ class ConfigurationTrial:
 
     `passed` stands in the order of the seeds, the declared ones first; the last `added` were run
     to decide. `fresh`: only these count, since the declared ones set what they are compared with.
+    `enforced`: whether there is a specification that could have rejected them.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ConfigurationTrial:
     passed: tuple[bool, ...]
     added: int = 0
     fresh: bool = False
+    enforced: bool = True
 
     @property
     def counted(self) -> tuple[bool, ...]:
@@ -52,9 +54,15 @@ class Reliable(list[dict[str, Any]]):
 def reliable(trials: Sequence[ConfigurationTrial], at_least: float) -> Reliable:
     """Return the configurations of which it is decided that they pass with this share of seeds.
 
-    Raises MeasurementError where every configuration has one seed, or `at_least` is no share.
+    Raises MeasurementError where every configuration has one seed, nothing is enforced, or
+    `at_least` is no share.
     """
     reliability.check_share(at_least)
+    if not any(each.enforced for each in trials):
+        raise MeasurementError(
+            "reliable(): no specification of these candidates is enforced, so every seed passes, "
+            "whatever it is: write one that asserts, without pytest.mark.unforeseen"
+        )
     if all(len(each.passed) < 2 for each in trials):
         raise MeasurementError(
             "reliable(): no configuration has two seeds that were judged, and one says nothing of "

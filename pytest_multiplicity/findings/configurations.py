@@ -33,6 +33,7 @@ def trials(family: FamilyFindings) -> list[ConfigurationTrial]:
             ),
             added=len(added.get(name, ())),
             fresh=fresh,
+            enforced=bool(family.enforced),
         )
         for name, of in design.configurations.items()
     ]
@@ -52,7 +53,7 @@ def _added(family: FamilyFindings) -> dict[str, list[bool]]:
 def note(family: FamilyFindings) -> list[str]:
     """Return what the added seeds cost, and what they bought."""
     further = family.seen.further
-    if further is None:
+    if further is None or not family.enforced:
         return []
     found = trials(family)
     decisions = [each.decision(further.at_least, len(found)) for each in found]
@@ -71,7 +72,9 @@ def note(family: FamilyFindings) -> list[str]:
 
 
 def reports(family: FamilyFindings) -> list[ConfigurationReport]:
-    """Return the table of configurations."""
+    """Return the table of configurations; none where every seed passes, since nothing rejects."""
+    if not family.enforced:
+        return []
     found, anytime = trials(family), family.seen.further is not None
     return [
         _report(each, len(found), Counter(_rejecting(family, each.name)), anytime=anytime)

@@ -164,8 +164,12 @@ class FamilyFindings:
     @property
     def relative(self) -> bool:
         """Whether an enforced spec compares candidates with others of the family."""
-        enforced = [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
-        return any(r.relative for spec in enforced for r in self.records(spec).values())
+        return any(r.relative for spec in self.enforced for r in self.records(spec).values())
+
+    @property
+    def enforced(self) -> list[str]:
+        """The specs that reject."""
+        return [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
 
     # --- metrics
 
@@ -212,8 +216,7 @@ class FamilyFindings:
     @cached_property
     def selecting(self) -> set[str]:
         """Names of the metrics that enforced specs measured."""
-        enforced = [nodeid for nodeid, spec in self.specs.items() if not spec.unforeseen]
-        return {name for nodeid in enforced for name in self.measured_by(nodeid)}
+        return {name for nodeid in self.enforced for name in self.measured_by(nodeid)}
 
     @property
     def asides(self) -> list[Mapping[str, Any] | None]:

@@ -150,7 +150,7 @@ def beforehand(state: State) -> list[str]:
         return []
     lines = []
     for family in state.families:
-        if family.further is None:
+        if family.further is None or _unasked(family):
             lines.append(
                 f"multiplicity: no seeds are added to {family.name}: {_why(state, family)}"
             )
@@ -164,8 +164,15 @@ def beforehand(state: State) -> list[str]:
     return lines
 
 
+def _unasked(family: Family) -> bool:
+    """Return whether no specification decides about seeds."""
+    return all(spec.unforeseen for spec in family.specs.values())
+
+
 def _why(state: State, family: Family) -> str:
     """Return why no seeds can be added to a family."""
+    if _unasked(family):
+        return "none of its specifications is enforced, so none could reject a seed"
     if not family.definition.takes_seeds:
         return "its candidates are those of a table, or its configurations tell their own seeds"
     return (

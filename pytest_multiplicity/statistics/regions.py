@@ -159,7 +159,9 @@ def _splits(rows: Bools, columns: Columns) -> Iterator[tuple[Condition, Conditio
                     yield Condition(name, ">=", cut), Condition(name, "<", cut)
             continue
         kinds = list(dict.fromkeys(own.tolist()))
-        if 1 < len(kinds) <= MOST_VALUES:
+        if len(kinds) == 2 and all(isinstance(kind, bool) for kind in kinds):
+            yield Condition(name, "==", kinds[0]), Condition(name, "==", kinds[1])  # not `!= False`
+        elif 1 < len(kinds) <= MOST_VALUES:
             for kind in kinds[: 1 if len(kinds) == 2 else None]:
                 yield Condition(name, "==", kind), Condition(name, "!=", kind)
 

@@ -209,6 +209,16 @@ def test_recorded_families_get_no_seeds(project):
     assert report["families"][0]["configurations"][0]["added"] == 0
 
 
+def test_a_family_whose_specifications_reject_nobody_gets_no_seeds(family):
+    family.pytester.makepyfile(
+        test_specs=SPECS.replace("    def test_accuracy", "    def accuracy")
+    )
+    result, report = family.report(AUTO)
+    result.stdout.fnmatch_lines(["multiplicity: no seeds are added to candidate: none of its *"])
+    assert len(calls(family)) == 9
+    assert not [note for note in report["families"][0]["notes"] if "added" in note]
+
+
 def test_screening_leaves_added_seeds_alone(family):
     _, plain = family.report(AUTO)
     result, screened = family.report(AUTO, "--multiplicity-screen")

@@ -68,3 +68,12 @@ def test_one_seed_says_nothing_of_further_ones(project):
     result = project(SPEC + gate, family=FAMILY.replace("range(8)", "range(1)")).run()
     result.stdout.fnmatch_lines(["*no configuration has two seeds that were judged*seeds=25*"])
     assert "95% interval" not in result.stdout.str()
+
+
+def test_where_nothing_is_enforced_nothing_is_said_of_seeds(project):
+    spec = "import pytest\n\n@pytest.mark.unforeseen\n" + SPEC
+    gate = "\ndef test_gate(survivors):\n    survivors.reliable()\n"
+    result, report = project(spec + gate, family=FAMILY).report("--multiplicity-seeds=auto")
+    result.stdout.fnmatch_lines(["*no specification of these candidates is enforced*"])
+    assert "95% interval" not in result.stdout.str()
+    assert report["families"][0]["configurations"] == []

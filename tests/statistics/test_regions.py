@@ -44,6 +44,15 @@ def test_a_region_is_found_and_said_in_words_that_pandas_understands():
     assert "`device type` == 'B'" in best.query
 
 
+@pytest.mark.parametrize("new", [True, False])
+def test_yes_and_no_are_said_as_they_are(new):
+    here, there = people(1000, 0), people(1000, 1)
+    planted = [(each["new"] == new).astype(float) for each in (here, there)]
+    (found,) = regions.confirmed(planted[0], {"new": here["new"]}, planted[1], there)
+    assert found.query == f"new == {new}"
+    assert (found.inside, found.elsewhere) == (1, 0)
+
+
 def test_shares_are_tested_too():
     here, there = people(2000, 4), people(2000, 5)
     share = [(happens(each, s) + happens(each, s + 9)) / 2 for each, s in ((here, 6), (there, 7))]
