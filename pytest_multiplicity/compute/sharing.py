@@ -213,9 +213,13 @@ def hidden() -> list[str]:
     return _hidden(_loaded(), tuple(map(str, sys.path)))
 
 
-def _loaded() -> tuple[tuple[str, int], ...]:
-    """Return what tells apart which modules are loaded: others may be as many."""
-    return tuple((name, id(module)) for name, module in list(sys.modules.items()))
+def _loaded() -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return what tells apart which modules are loaded: others may be as many.
+
+    Asked for every task that is sent, so without an object for each of thousands of modules.
+    """
+    modules = sys.modules.copy()
+    return tuple(modules), tuple(map(id, modules.values()))
 
 
 @lru_cache(maxsize=1)
