@@ -45,18 +45,19 @@ def extreme(
 ) -> Extreme | None:
     """Return the model with the largest value that `reach` takes for good enough; None: none is."""
     start = base.head.weights
-    best = _measured(base, reach, start, value)
+    features, trained = (on.features.double() for on in (base.data, base.train))
+    best = _measured(base, features, reach, start, value)
     radius, step, failed = FIRST * _typical(base, inverse, reach.turning), 2.0, False
     left = HALVINGS
     change = torch.zeros_like(start)
     for _ in range(RADII + HALVINGS):
         before, good = change, False
         for _ in range(STEPS):
-            towards = _direction(base, inverse, reach.turning, start + change, gains)
+            towards = _direction(features, inverse, reach.turning, start + change, gains)
             if towards is None:
                 break
-            change = _inside(change + towards * (radius / 2), base, radius)
-            found = _measured(base, reach, start + change, value)
+            change = _inside(change + towards * (radius / 2), base, trained, radius)
+            found = _measured(base, features, reach, start + change, value)
             if found is not None:
                 good = True
                 if best is None or found.value > best.value:
@@ -71,19 +72,20 @@ def extreme(
     return best
 
 
-def _measured(base: Base, reach: Reach, weights: Tensor, value: Value) -> Extreme | None:
+def _measured(
+    base: Base, features: Tensor, reach: Reach, weights: Tensor, value: Value
+) -> Extreme | None:
     held = base.head.rounded(weights)
     (score,) = reach.scores(base.select, held[None]).tolist()
     if score < reach.threshold - EQUAL:
         return None
-    return Extreme(held, value(base.data.features.double() @ held.double().T), score)
+    return Extreme(held, value(features @ held.double().T), score)
 
 
 def _direction(
-    base: Base, inverse: Inverse, turning: Turning, weights: Tensor, gains: Gains
+    features: Tensor, inverse: Inverse, turning: Turning, weights: Tensor, gains: Gains
 ) -> Tensor | None:
     """Return the Newton step `[k, F]`, of length 1 in H, that helps most; None: nothing would."""
-    features = base.data.features.double()
     outputs = features @ weights.T
     short, directions = _nearest(turning, outputs)
     turned = outputs + (short * (1 + BEYOND) + BEYOND)[:, None] * directions
@@ -118,10 +120,9 @@ def _typical(base: Base, inverse: Inverse, turning: Turning) -> float:
     return float((short[some] / reach.sqrt()).median())
 
 
-def _inside(change: Tensor, base: Base, radius: float) -> Tensor:
+def _inside(change: Tensor, base: Base, trained: Tensor, radius: float) -> Tensor:
     """Return the change within the ellipsoid: shortened where it is outside."""
-    features = base.train.features.double()
-    moved = features @ change.T
+    moved = trained @ change.T
     bent = torch.einsum("nk,nkc,nc->n", moved, base.slopes.second, moved).mean()
     length = (bent + base.ridge * (change**2).sum()).clamp_min(0).sqrt()
     return change if float(length) <= radius else change * (radius / length)
