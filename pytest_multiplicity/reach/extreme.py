@@ -112,12 +112,12 @@ def _nearest(turning: Turning, outputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def _typical(base: Base, inverse: Inverse, turning: Turning) -> float:
     """Return the distance in H at which a sample turns, the median."""
-    short, directions = _nearest(turning, base.outputs)
+    some = torch.arange(0, len(base.outputs), max(1, len(base.outputs) // 64))
+    short, directions = _nearest(turning, base.outputs[some])
     norm = (directions**2).sum(1, keepdim=True)
-    v = (directions / norm)[:, :, None] * base.data.features.double()[:, None]
-    some = torch.arange(0, len(v), max(1, len(v) // 64))
-    reach = (v[some] * inverse.apply(v[some])).sum((1, 2))
-    return float((short[some] / reach.sqrt()).median())
+    v = (directions / norm)[:, :, None] * base.data.features[some].double()[:, None]
+    reach = (v * inverse.apply(v)).sum((1, 2))
+    return float((short / reach.sqrt()).median())
 
 
 def _inside(change: Tensor, base: Base, trained: Tensor, radius: float) -> Tensor:
