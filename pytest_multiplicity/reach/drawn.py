@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -207,17 +207,23 @@ def search(how: str, reach: Reach, sources: Sequence[Origin], asked: Wanted) -> 
     """Return what is reachable by one of `WAYS`, and how that was found, in words."""
     n, k = len(asked.data), max(len(source.base.head.weights) for source in sources)
     found = Found.nothing(n, k, reach.said[0])
+    rise = lru_cache(maxsize=1)(partial(_rise, sources))
     everybody = torch.arange(n)
     if how != WEIGHTS:
-        drawn = dropped(sources) if how == DROPOUT else between(sources)
-        rises = [enter(reach, sources, asked, each, found, everybody) for each in drawn]
-        told = f"{len(rises)} models by {how}"
-        return found, told + f", barrier {max(rises):.3g}" * (how == PATH)
+        count, rises = 0, []
+        for each in dropped(sources) if how == DROPOUT else between(sources):
+            enter(reach, rise, asked, each, found, everybody)
+            count += 1
+            if how == PATH:
+                rises.append(rise(each))
+        told = f"{count} models by {how}"
+        return found, told + (f", barrier {max(rises):.3g}" if rises else "")
     position = max(range(len(sources)), key=lambda i: own_score(reach, sources[i].base))
     for row in range(n):
         for each in along_gradients(sources[position], position, asked.data, row, reach):
-            if int(found.base[row]) < 0:
-                enter(reach, sources, asked, each, found, torch.tensor([row]))
+            enter(reach, rise, asked, each, found, torch.tensor([row]))
+            if int(found.base[row]) >= 0:
+                break
     return found, f"gradients of all weights of {sources[position].base.name}"
 
 
@@ -244,31 +250,28 @@ def built_again(
 
 def enter(
     reach: Reach,
-    sources: Sequence[Origin],
+    rise: Callable[[Drawn], float],
     asked: Wanted,
     drawn: Drawn,
     found: Found,
     rows: Tensor,
-) -> float:
+) -> None:
     """Enter a model at those of the rows that it turns for less than what was found before.
 
-    Return the rise of the training loss.
+    Its cost is asked last: it takes answers about all training samples.
     """
-    source = sources[drawn.position]
-    base, trained = source.base, drawn.outputs(source.train)[source.rows]
-    trained = trained.to(base.head.weights.device)
-    cost = float(base.loss(trained, base.train.targets) - base.plain_loss)
     outputs = drawn.outputs(asked.data)
     said = reach.turning.said(outputs).cpu()
     others = [reach.turning.differ(said, each.to(said.dtype)) for each in reach.said]
     turned = torch.stack(others).all(0)
     turned = rows[turned[rows]]
     if not len(turned):
-        return cost
+        return
     chosen = reach.turning.said(drawn.outputs(asked.select)).cpu()
     score = reach.share_right(chosen, asked.select.targets)
     if score < reach.threshold - EQUAL:
-        return cost
+        return
+    cost = rise(drawn)
     cheaper = turned[~(found.cost[turned] <= cost)]
     one = torch.ones(len(cheaper), dtype=torch.float64)
     found.note(
@@ -284,4 +287,11 @@ def enter(
             steps=torch.full((len(cheaper),), drawn.number),
         ),
     )
-    return cost
+
+
+def _rise(sources: Sequence[Origin], drawn: Drawn) -> float:
+    """Return how much larger the training loss is than that of whom a model is drawn from."""
+    source = sources[drawn.position]
+    base = source.base
+    trained = drawn.outputs(source.train)[source.rows].to(base.head.weights.device)
+    return float(base.loss(trained, base.train.targets) - base.plain_loss)
