@@ -270,9 +270,9 @@ class FamilyReport:
     sheets: Sequence[SheetPair] = ()
     predictive: Sequence[Predictive] = ()
     configurations: Sequence[ConfigurationReport] = ()
+    """In the order of the design."""
     reachable: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
-    """In the order of the design."""
     trained: int = 0
     stored: int = 0
     """`trained + stored` may be less than the candidates: loaded, recorded or never built."""
