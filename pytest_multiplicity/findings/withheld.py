@@ -14,16 +14,20 @@ def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
     ladder = family.seen.ladder
     if not ladder:
         return report
-    metrics = {name for name, metric in family.metrics.items() if metric.data in ladder}
+    metrics = {name for name, metric in family.metrics.items() if _on(ladder, metric.data)}
     unforeseen = {spec.name for spec in report.specs if spec.kind == "unforeseen"}
     agreement = report.agreement
     return replace(
         report,
         candidates=[_candidate(each, metrics, unforeseen) for each in report.candidates],
         sheets=[pair for pair in report.sheets if pair.metric not in metrics],
-        predictive=[row for row in report.predictive if _data(row.data) not in ladder],
-        conflicts=[each for each in report.conflicts if _data(each.data) not in ladder],
-        agreement=None if agreement and _data(agreement.data) in ladder else agreement,
+        predictive=[row for row in report.predictive if not _on(ladder, row.data)],
+        conflicts=[each for each in report.conflicts if not _on(ladder, each.data)],
+        agreement=None if agreement and _on(ladder, agreement.data) else agreement,
+        reachable=[each for each in report.reachable if not _on(ladder, each.data)],
+        comparisons=[each for each in report.comparisons if not _on(ladder, each.data)],
+        regions=[each for each in report.regions if not _on(ladder, each.data)],
+        individuals=[each for each in report.individuals if not _on(ladder, each.data)],
         ladder={data: rung.accuracy for data, rung in ladder.items()},
         notes=[*report.notes, *notes(family)],
     )
@@ -51,6 +55,7 @@ def _candidate(
     )
 
 
-def _data(where: str) -> str:
-    """Return the data set of `report under PGD(0.01)`."""
-    return where.partition(" under ")[0]
+def _on(ladder: Collection[str], where: str | None) -> bool:
+    """Return whether `report`, `report where age < 30 under PGD(0.01)` is on data of the ladder."""
+    data = (where or "").partition(" under ")[0]
+    return data in ladder or data.partition(" where ")[0] in ladder

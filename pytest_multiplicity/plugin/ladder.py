@@ -24,7 +24,8 @@ KIND = "ladder"
 def climb(state: State, family: Family) -> None:
     """Note what is announced of each data set that only reports."""
     found = reported.findings_of(state, family)
-    selecting = {found.metrics[name].data for name in found.selecting if name in found.metrics}
+    names = [str(found.metrics[name].data) for name in found.selecting if name in found.metrics]
+    selecting = {each for name in names for each in (name, name.partition(" where ")[0])}
     only = [each.data for each in found.seen.looks if each.reporting]
     state.ladder[family.key] = {
         data: _rung(state, found, data) for data in only if data not in selecting

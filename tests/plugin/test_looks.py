@@ -8,6 +8,7 @@ import pytest
 FAMILY = """
     from typing import NamedTuple
 
+    import pandas as pd
     import pytest
     import pytest_multiplicity as pm
     import torch
@@ -29,6 +30,11 @@ FAMILY = """
             says = torch.arange(len(inputs)) % 2
             return torch.where(torch.arange(len(inputs)) < config.wrong, 1 - says, says)
         return answer
+"""
+PRODUCTION = """
+    @pm.incumbent
+    def production():
+        return lambda inputs: torch.zeros(len(inputs), dtype=torch.int64)
 """
 SPECS = """
     def test_accuracy(candidate, points):
@@ -144,26 +150,35 @@ def test_a_ladder_announces_a_new_best_and_withholds_all_else(project):
     import pytest
 
     @pytest.mark.unforeseen
-    def test_report(candidate, points):
+    def test_report(candidate, points, production):
         assert candidate.accuracy(points.report) >= 0.9
+        assert candidate.accuracy(points.report.where("odd == 1")) >= 0.9
+        assert candidate.churn(production, points.report) <= 0.9
 
     def test_another_gate(survivors):
         assert len(survivors) == 2
     """
     )
-    made = project(specs, family(wrong=10).replace('"wrong": 0', '"wrong": 20'))
+
+    def known(wrong):
+        text = family(wrong=wrong).replace('"wrong": 0', '"wrong": 20') + PRODUCTION
+        return text.replace("targets, name=", 'targets, pd.DataFrame({"odd": targets}), name=', 1)
+
+    made = project(specs, known(10))
     made.pytester.makeini("[pytest]\nmultiplicity_ladder = on\n")
     # of 500 samples, in two batches, 20 are wrong, then 22, and 6
     runs = ((10, 0.96, "wrong10-seed0"), (11, 0.96, ""), (3, 0.988, "wrong3-seed0"))
     for wrong, best, new in runs:
-        made.pytester.makeconftest(family(wrong=wrong).replace('"wrong": 0', '"wrong": 20'))
-        result, report = made.report()
+        made.pytester.makeconftest(known(wrong))
+        result, report = made.report("--multiplicity-individuals=people.csv")
         (told,) = report["families"]
         assert told["ladder"] == {"report": best}
         (note,) = [each for each in told["notes"] if each.startswith("ladder")]
         assert f"announced is {best:.4f} ({f'new: {new}' if new else 'nothing new'})" in note
         assert [pair["metric"] for pair in told["sheets"]] == ["accuracy on select"]
         assert {row["data"] for row in told["predictive"]} == {"select"}
+        assert {each["data"] for each in told["individuals"]} == {"select"}
+        assert told["comparisons"] == told["regions"] == []
         assert set(told["candidates"][0]["scores"]) == {"accuracy on select"}
         assert [gate["outcome"] for gate in report["gates"]] == ["failed", "passed"]
         assert "withheld" in report["gates"][0]["message"]
