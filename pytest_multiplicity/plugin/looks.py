@@ -163,10 +163,10 @@ class Looks:
                     self._state.looks.setdefault(family.key, []).append(look)
             meta = {"ledger": [each.to_json() for each in self.ledger]}
             store.put(KIND, fingerprint([KIND]), {}, meta)
-        thresholds.remember_all(self._state)
         if self._state.options.ladder is Check.ON:
             for family in self._state.families:
                 ladder.climb(self._state, family)
+        thresholds.remember_all(self._state)  # last: what was found is then assembled
 
     def _look(self, family: Family, data: Looked, before: Looked, after: Looked) -> LookReport:
         records = self._state.ledger.metrics.get(family.key, {}).values()

@@ -115,6 +115,5 @@ def _pilots(state: State, family: Family) -> dict[str, Any]:
 
 def remember_all(state: State) -> None:
     """Keep pilots of all families of this run."""
-    for family in state.families:
-        if family.population is not None or family.key in state.ledger.facts:
-            remember(state, reported.findings_of(state, family))
+    for found in reported.found_in(state):
+        remember(state, found)
