@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pytest_multiplicity.errors import DataError
+from pytest_multiplicity.errors import DataError, MeasurementError
 
 NOBODY = -1
 SHOWN = 8
+
+
+def attributes_named(given: Any, argument: str) -> tuple[str, ...]:
+    """Return the attributes that an argument names, one or several that differ.
+
+    Raises MeasurementError for none, for one that stands twice, and for what is no name.
+    """
+    alone = isinstance(given, str) or not isinstance(given, Iterable)
+    found = (given,) if alone else tuple(given)
+    if (
+        not found
+        or not all(isinstance(each, str) for each in found)
+        or len(set(found)) < len(found)
+    ):
+        raise MeasurementError(
+            f"{argument}={reprlib.repr(given)}: name an attribute, or several different ones in a "
+            "list"
+        )
+    return found
+
+
+def check_minimum(minimum: object) -> None:
+    """Raise MeasurementError for what is no least number of samples of a group."""
+    if not isinstance(minimum, int) or isinstance(minimum, bool) or minimum < 1:
+        raise MeasurementError(f"minimum={minimum!r}: give a number of samples, 1 or more")
 
 
 def grouped(
@@ -48,6 +75,7 @@ def check_groups(
 
     `counts` `[G]` are the samples of `whose`: "samples", "positives".
     """
+    check_minimum(minimum)
     small = [
         f"{group} ({count})"
         for group, count in zip(names, counts.tolist(), strict=True)

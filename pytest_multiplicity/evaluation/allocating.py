@@ -121,9 +121,9 @@ def _frame(ids: Sequence[str], found: Chosen, groups: str | Sequence[str] | None
 
 def _with_rates(frame: pd.DataFrame, found: Chosen, groups: str | Sequence[str]) -> pd.DataFrame:
     """Return the frame with the share of each group that is chosen."""
-    from pytest_multiplicity.data import grouped
+    from pytest_multiplicity.data import attributes_named, grouped
 
-    by = [groups] if isinstance(groups, str) else list(groups)
+    by = attributes_named(groups, "groups")
     codes, names = grouped(found.asked.source.attributes, by, found.asked.source.name)
     codes = codes[found.asked.rows.numpy()]
     there = [group for group in range(len(names)) if (codes == group).any()]

@@ -12,7 +12,7 @@ import pandas as pd
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.allocating import Allocating
 from pytest_multiplicity.evaluation.gap_facts import MeanRates
-from pytest_multiplicity.evaluation.score import Interval
+from pytest_multiplicity.evaluation.score import Interval, check_confidence
 from pytest_multiplicity.statistics import Said, gaps
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class DisagreementGap(float):
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Return the interval that is simultaneous over the pairs of groups."""
+        check_confidence(confidence)
         return Interval(*self._rates.interval(confidence, ratio=False))
 
     @property
@@ -82,7 +83,10 @@ class Dividing(Allocating):
         `of`: "ambiguity" or "self-consistency", of each group (`.groups`); largest minus smallest,
         with an interval and the gap that drawing membership at random makes (`.floor`). `by` names
         an attribute, or several for their intersections; groups below `minimum` are an error.
+
+        Raises MeasurementError where there are fewer than two survivors: one disagrees with nobody.
         """
+        self._need(2)
         asked = self._population.ask(data, under)
         return disagreement_gap(self._compared(data, under), asked, by, of, minimum)
 
@@ -91,11 +95,11 @@ def disagreement_gap(
     said: Said, asked: Asked, by: str | Sequence[str], of: str, minimum: int
 ) -> DisagreementGap:
     """Return the gap between the groups of the samples asked about."""
-    from pytest_multiplicity.data import check_groups, grouped
+    from pytest_multiplicity.data import attributes_named, check_groups, grouped
 
     if of not in OF:
         raise MeasurementError(f"a gap of {of!r} between survivors: there are {', '.join(OF)}")
-    columns = (by,) if isinstance(by, str) else tuple(by)
+    columns = attributes_named(by, "by")
     named = f"{of} gap by {' and '.join(columns)} on {asked.name}"
     codes, names = grouped(asked.data.attributes, columns, asked.data.name)
     codes = codes[asked.positions.numpy()]

@@ -224,12 +224,13 @@ class Candidate:
     @OURS
     def _against(self, kind: str, given: object, data: Data, under: Under) -> Score | NoScore:
         from pytest_multiplicity.evaluation.incumbent import NoScore, check_incumbent
+        from pytest_multiplicity.inference import ask
 
         incumbent = check_incumbent(given, kind)
         if not incumbent:
             self._population.absent.append(incumbent.name)
             return NoScore()
-        if kind != "churn" and not data.task.has_targets:
+        if kind != "churn" and not ask(data, under).task.has_targets:
             raise MeasurementError(
                 f"{kind} on {data.name!r}: nobody is right or wrong without targets; how many "
                 "answers change is candidate.churn(incumbent, data)"

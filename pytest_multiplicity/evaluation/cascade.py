@@ -82,8 +82,13 @@ def cascade(
         DataError: no such attribute, fewer than two groups, a group that is too small.
         MeasurementError: the outcome of a sample isn't known, as of the worst group.
     """
+    from pytest_multiplicity.data import attributes_named
+    from pytest_multiplicity.inference import ask
+
     asked, several = _asked(candidate_or_survivors)
-    by = [groups] if isinstance(groups, str) else list(groups)
+    by = list(attributes_named(groups, "groups"))
+    for each in (data,) if members is None else (data, members):
+        ask(each, None)  # which says where it is no data set
     respects = _respects(under)
     known = _groups(data, by, minimum, data)
     level = len(asked) * len(known.names) * (len(respects) + (members is not None))
@@ -115,9 +120,12 @@ def _asked(whom: Any) -> tuple[list[Any], bool]:
     """Return the candidates, and whether they are several."""
     from pytest_multiplicity.evaluation.ensemble import Ensemble
 
-    if isinstance(whom, Candidate | Ensemble):
+    one = Candidate | Ensemble
+    if isinstance(whom, one):
         return [whom], False
-    if not isinstance(whom, Sequence) or isinstance(whom, str):
+    if isinstance(whom, str) or not (
+        isinstance(whom, Sequence) and all(isinstance(each, one) for each in whom)
+    ):
         raise MeasurementError(f"cascade of {whom!r}: give a candidate, or the survivors")
     if not len(whom):
         raise MeasurementError("cascade of 0 survivors: gate len(survivors) first")

@@ -54,15 +54,13 @@ def chosen(asked: Asked, candidates: Sequence[Candidate], k: int, by: Any, under
         raise MeasurementError(f"k={name}: give a whole number from 1 to {count}")
     answers = [each.logits(asked.data, under) for each in candidates]
     named = f"allocations on {asked.name}"
-    sure, truth = [], None
-    for each in answers:
-        given = asked.task, each, asked.targets, by, named, "by"
-        truth = positives(*given)[1]
-        sure.append(sure_of(*given))
+    given = [(asked.task, each, asked.targets, by, named, "by") for each in answers]
+    truth = positives(*given[0])[1]
     if truth is None:
         raise MeasurementError(
             f"{named}: who is qualified is known by targets, and {asked.data.name!r} has none"
         )
+    sure = [sure_of(*each) for each in given]
     if not truth.any():
         raise MeasurementError(
             f"{named}: none of the {count} samples is of class {by!r}, so nobody is qualified: ask "

@@ -48,7 +48,7 @@ class Doubted:
 
 def not_worse(metric: Metric, index: int, incumbent: Incumbent, by: float) -> Doubted:
     """Return whether the data show a candidate to be at most `by` worse than an incumbent."""
-    if not 0 <= by < 1:
+    if not isinstance(by, int | float) or not 0 <= by < 1:
         raise MeasurementError(f"not_worse_than(by={by!r}): by is a distance from 0 to 1")
     if metric.right_of is None or metric.outcomes is None:
         raise MeasurementError(

@@ -14,6 +14,7 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.gap import RATES, Gap, GroupedGap
+from pytest_multiplicity.evaluation.incumbent import Incumbent
 from pytest_multiplicity.evaluation.measure import (
     Measure,
     as_measure,
@@ -111,6 +112,10 @@ def asked_of(asked: Reaching, of: Any, against: Any, *, best: bool) -> tuple[Any
             )
         if against is None:
             theirs = torch.from_numpy(asked.said[int(np.nanargmax(asked.scores))])
+        elif not isinstance(against, Candidate | Incumbent):
+            raise MeasurementError(
+                f"against={against!r}: give an incumbent, or a candidate such as survivors[0]"
+            )
         else:
             theirs = against.predictions(data)
         assert task.turning is not None  # as was checked

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.data import check_groups, grouped
+from pytest_multiplicity.data import attributes_named, check_groups, check_minimum, grouped
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.gap_facts import GapFacts, MeanRates, MeasuredRates, Rates
 from pytest_multiplicity.evaluation.measure import (
@@ -65,14 +65,8 @@ class Gap(Ours):
     minimum: int = 20
 
     def __post_init__(self) -> None:
-        by = (self.by,) if isinstance(self.by, str) else tuple(self.by)
-        if not by or not all(isinstance(each, str) for each in by) or len(set(by)) < len(by):
-            raise MeasurementError(
-                f"a gap by {self.by!r}: name an attribute, or several different ones in a list"
-            )
-        if not isinstance(self.minimum, int) or self.minimum < 1:
-            raise MeasurementError(f"minimum={self.minimum!r}: give a number of samples, 1 or more")
-        object.__setattr__(self, "by", by)
+        object.__setattr__(self, "by", attributes_named(self.by, "by"))
+        check_minimum(self.minimum)
 
     @property
     def __name__(self) -> str:
@@ -103,16 +97,20 @@ class Gap(Ours):
 
     def for_task(self, task: Task) -> Gap:
         """Return the gap with the measure that a name means for a task."""
-        if self.of in RATES:
-            return self
-        if isinstance(self.of, str):
+        found = self
+        if isinstance(self.of, str) and self.of not in RATES:
             rates = ", ".join(map(repr, RATES))
             try:
-                return replace(self, of=as_measure(self.of, task))
+                found = replace(self, of=as_measure(self.of, task))
             except MeasurementError as error:
                 raise MeasurementError(f"no gap of {self.of!r}: there are {rates}, and measures; "
                                        f"{error}") from None  # fmt: skip
-        return self
+        if self.positive is not None and (self.of == "accuracy" or self.of not in RATES):
+            raise MeasurementError(
+                f"positive={self.positive!r} is for rates of positives, and this is the "
+                f"{replace(found, positive=None).__name__}: leave it out"
+            )
+        return found
 
     def among(self, data: Data, rows: Tensor, name: str) -> GroupedGap:
         """Return the measure on some samples, whose groups are known."""

@@ -23,6 +23,12 @@ class Interval(NamedTuple):
     high: float
 
 
+def check_confidence(confidence: object) -> None:
+    """Raise MeasurementError for what is no share strictly between 0 and 1."""
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise MeasurementError(f"confidence={confidence!r}: give a value between 0 and 1")
+
+
 class Score(float):
     """One candidate's value of one metric; an accuracy lies in [0, 1].
 
@@ -98,8 +104,7 @@ class Score(float):
 
         Raises MeasurementError where the metric is no share of samples, or n is unknown.
         """
-        if not 0 < confidence < 1:
-            raise MeasurementError(f"confidence={confidence!r}: give a value between 0 and 1")
+        check_confidence(confidence)
         if self.metric.behind is not None:
             return Interval(*self.metric.behind.interval(self.index, confidence))
         if self.metric.n is None:

@@ -208,8 +208,11 @@ class Survivors(BuiltUpon, Dividing):
             under: an intervention.
             keep: the incumbent, which is chosen where no survivor scores higher.
         """
+        from pytest_multiplicity.evaluation.incumbent import check_incumbent
+
         self._need(1)
-        keep = keep or None  # there may be none
+        if keep is not None:
+            keep = check_incumbent(keep, "pick(keep=)") or None  # there may be none
         score = by if callable(by) else self._score_by(by, under, keep)
         return choose(list(self), self._indices, score, keep)
 
@@ -266,7 +269,8 @@ class Survivors(BuiltUpon, Dividing):
     def _need(self, count: int) -> None:
         if len(self) < count:
             raise MeasurementError(
-                f"{len(self)} survivors: this needs {count}; gate len(survivors) first"
+                f"{len(self)} survivor{'' if len(self) == 1 else 's'}: this needs {count}; gate "
+                "len(survivors) first"
             )
 
     def _said(self, data: Data, under: Under) -> npt.NDArray[Any]:

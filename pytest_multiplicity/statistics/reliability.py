@@ -153,7 +153,7 @@ def beaten(seeds: int, *, anytime: bool = False, level: float = BUDGET) -> float
 
 def check_share(at_least: float) -> None:
     """Raise MeasurementError for what is no share between 0 and 1."""
-    if not 0 < at_least < 1:
+    if not isinstance(at_least, int | float) or not 0 < at_least < 1:
         raise MeasurementError(
             f"reliable(at_least={at_least!r}): give a share between 0 and 1, such as {AT_LEAST}"
         )

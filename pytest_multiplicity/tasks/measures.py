@@ -45,14 +45,18 @@ class Named:
 
 def measure_named(name: str, task: Task) -> Named:
     """Return the measure of a name for a task. MeasurementError: there is none."""
-    known = _BY_TASK.get(task.name, {})
+    known = _BY_TASK.get(task.name)
+    if known is None:  # of no targets
+        raise MeasurementError(
+            f"the measure {name!r} needs targets, and this data set has none: only agreement is "
+            "measured, as by candidate.consistency(data, under=...)"
+        )
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         guess = f" (did you mean {close[0]!r}?)" if close else ""
-        there = f"for {task.name} there are {', '.join(known)}" if known else "there are none"
         raise MeasurementError(
-            f"no measure is named {name!r}{guess}: {there}; or give a function of answers and "
-            "targets"
+            f"no measure is named {name!r}{guess}: for {task.name} there are {', '.join(known)}; "
+            "or give a function of answers and targets"
         )
     of, better, unit = known[name]
     return Named(name, task, of, better, unit)

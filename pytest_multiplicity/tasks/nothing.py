@@ -105,6 +105,15 @@ class Nothing(Plain):
             "by survivors.ambiguity(data) or candidate.consistency(data, under=...)"
         )
 
+    def sureness(
+        self, answers: npt.NDArray[np.floating], targets: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float64]:
+        """Raise MeasurementError."""
+        raise MeasurementError(
+            "how sure a model is of its target needs targets, and this data set has none: give it "
+            "some, as in Data(inputs, targets)"
+        )
+
     def differ(self, some: Any, others: Any) -> Any:
         """Return where two predictions differ."""
         return self._like.differ(some, others)

@@ -146,6 +146,11 @@ def test_what_cannot_be_asked(three: Survivors, data: pm.Data) -> None:
         three.allocations(data, K, by="yes", groups="twon")
     with pytest.raises(DataError, match="has a value of town: no group"):
         three.allocations(people(town=[None] * N, name="empty"), K, by="yes", groups="town")
+    with pytest.raises(MeasurementError, match=r"groups=\[\]: name an attribute"):
+        three.allocations(data, K, by="yes", groups=[])
+    bare = pm.Data(data.inputs, None, name="bare", bounds=None)
+    with pytest.raises(MeasurementError, match="known by targets, and 'bare' has none"):
+        three.allocations(bare, K, by=1)
     with pytest.raises(MeasurementError, match="0 survivors"):
         three[:0].allocations(data, K, by="yes")
 

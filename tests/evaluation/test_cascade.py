@@ -149,6 +149,14 @@ def test_what_cannot_be_asked(family: Any) -> None:
         pm.cascade(Survivors(family, []), data, "town")
     with pytest.raises(MeasurementError, match="give a candidate, or the survivors"):
         pm.cascade("all", data, "town")  # type: ignore[arg-type]
+    with pytest.raises(MeasurementError, match="give a candidate, or the survivors"):
+        pm.cascade([one, 3], data, "town")  # type: ignore[arg-type]
+    with pytest.raises(MeasurementError, match=r"groups=\[\]: name an attribute"):
+        pm.cascade(one, data, [])
+    with pytest.raises(MeasurementError, match="minimum=nan: give a number"):
+        pm.cascade(one, data, "town", minimum=float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Split\(.* is no pm.Data"):
+        pm.cascade(one, data.split(), "town")  # type: ignore[arg-type]
     with pytest.raises(MeasurementError, match=r"InputNoise\(0.1\) stands twice"):
         pm.cascade(one, data, "town", [pm.InputNoise(0.1), pm.InputNoise(0.1)])
     with pytest.raises(InterventionError, match="no intervention"):

@@ -96,9 +96,10 @@ def test_the_best_is_nearer_to_another_model(digits: Any) -> None:
         ({"of": "gap"}, r"say between whom, as in of=pm\.Gap"),
         ({"of": pm.Gap("group", of="f1")}, "give a gap of a rate"),
         ({"of": "f1", "against": 3}, "against=3 is for of='churn'"),
+        ({"against": "best"}, "against='best': give an incumbent, or a candidate"),
         ({"of": "nothing such"}, "nothing such"),
     ],
-    ids=["gap", "measure", "against", "unknown"],
+    ids=["gap", "measure", "against", "whom", "unknown"],
 )
 def test_what_cannot_be_asked_says_so(bench: Any, asked: Any, message: str) -> None:
     case = reached.case("cancer")

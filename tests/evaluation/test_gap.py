@@ -118,6 +118,9 @@ def five(n=200):
         (lambda c, d: c.gap(d.where("sex == 'f'"), by="sex"), DataError, "only 'f'"),
         (lambda c, d: c.gap(d, by=[]), MeasurementError, "name an attribute"),
         (lambda c, d: c.gap(d, by="sex", minimum=0), MeasurementError, "minimum=0"),
+        (lambda c, d: c.gap(d, by=5), MeasurementError, "by=5: name an attribute"),
+        (lambda c, d: c.gap(d, by="sex", positive=1), MeasurementError, "positive=1.*leave it out"),
+        (lambda c, d: c.gap(d, by="sex", of="f1", positive=1), MeasurementError, "the f1 gap by"),
         (lambda c, d: c.gap(d, by="sex", of="acuracy"), MeasurementError, "no gap of 'acuracy'"),
         (
             lambda c, d: c.gap(d, by="sex", of="positive rate", positive="yes"),
@@ -193,3 +196,11 @@ def test_arbitrariness_by_group(bench, people, of):
         everybody.gap(people, by="odd", of=of)
     with pytest.raises(MeasurementError, match="there are ambiguity, self-consistency"):
         everybody.gap(people, by="sex", of="accuracy")
+    with pytest.raises(MeasurementError, match=r"by=\[\]: name an attribute"):
+        everybody.gap(people, by=[], of=of)
+    with pytest.raises(MeasurementError, match="minimum=nan: give a number of samples"):
+        everybody.gap(people, by="sex", of=of, minimum=float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(MeasurementError, match="confidence=95"):
+        gap.interval(95)
+    with pytest.raises(MeasurementError, match="1 survivor: this needs 2"):
+        everybody[:1].gap(people, by="sex", of=of)

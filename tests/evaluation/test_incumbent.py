@@ -118,6 +118,10 @@ def test_not_worse_than(bench, people, production):
     assert "not shown" in repr(score.not_worse_than(mine))
     with pytest.raises(MeasurementError, match="by=-1"):
         score.not_worse_than(production, by=-1)
+    with pytest.raises(MeasurementError, match="by=None"):
+        score.not_worse_than(production, by=None)
+    with pytest.raises(MeasurementError, match=r"keep=\) compares with an incumbent, and got"):
+        Survivors(family, [0]).pick(people, keep="production")
     with pytest.raises(MeasurementError, match="got Linear"):
         family.candidates[0].flips(torch.nn.Linear(4, 2), people)
     noisy = family.candidates[0].accuracy(people, under=pm.OutputNoise(0.5))
@@ -187,6 +191,12 @@ def test_without_targets_churn_works_and_flips_says_why_not(bench, people, produ
     assert candidate.churn(production, bare) == candidate.churn(production, people)
     with pytest.raises(MeasurementError, match="without targets; how many answers change"):
         candidate.flips(production, bare)
+    with pytest.raises(DataError, match=r"Split\(.* is no pm.Data"):
+        candidate.flips(production, people.split())
+    with pytest.raises(MeasurementError, match="'auroc' needs targets, and this data set has none"):
+        candidate.measure("auroc", bare)
+    with pytest.raises(MeasurementError, match="of its target needs targets"):
+        candidate.privacy(bare, people)
     aside = candidate.churn(production, bare).metric.record().aside["comparison"]
     assert aside["flips"] == {}
     assert aside["gain"] == {}

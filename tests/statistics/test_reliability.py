@@ -96,7 +96,7 @@ def test_enough_is_the_chance_that_all_seeds_missed_the_top():
     assert looked == pytest.approx([0.54, 0.28, 0.17], abs=0.005)
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 80, math.nan])
+@pytest.mark.parametrize("share", [0, 1, -0.1, 80, math.nan, "most"])
 def test_a_share_lies_between_none_and_all(share):
     with pytest.raises(MeasurementError, match="give a share between 0 and 1"):
         reliability.trust([True], share, 1)
