@@ -25,7 +25,7 @@ from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference import tensor_of
 from pytest_multiplicity.reach.base import Base
-from pytest_multiplicity.reach.parts import BATCH
+from pytest_multiplicity.reach.parts import of_all
 from pytest_multiplicity.reach.search import EQUAL, FARTHER, Found, Reach
 
 DROPOUT, WEIGHTS, PATH = "dropout", "weights", "path"
@@ -145,16 +145,12 @@ def _mixed(some: nn.Module, other: nn.Module, share: float) -> nn.Module:
 def _outputs_of(model: nn.Module) -> Outputs:
     device = next(model.parameters()).device
 
-    def outputs(data: Data) -> Tensor:
-        found = []
-        with torch.no_grad():
-            for start in range(0, len(data), BATCH):
-                batch = data.take(torch.arange(start, min(start + BATCH, len(data))))
-                given = tensor_of(kinds.call(model, kinds.to(batch, device)), kinds.length(batch))
-                found.append(given.reshape(len(given), -1).double())
-        return torch.cat(found)
+    @torch.no_grad()
+    def of_batch(batch: kinds.Batch) -> Tensor:
+        given = tensor_of(kinds.call(model, kinds.to(batch, device)), kinds.length(batch))
+        return given.reshape(len(given), -1).double()
 
-    return outputs
+    return partial(of_all, of_batch=of_batch)
 
 
 def along_gradients(

@@ -41,15 +41,20 @@ class Head:
 
     def features(self, data: Data) -> Tensor:
         """Return those of all samples, `[n, F]`, on the device of the weights."""
-        starts = range(0, len(data), BATCH)
-        batches = (data.take(torch.arange(i, min(i + BATCH, len(data)))) for i in starts)
-        found = torch.cat([self.of_batch(each) for each in batches]).to(self.weights.device)
+        found = of_all(data, self.of_batch).to(self.weights.device)
         if not bool(found.isfinite().all()):
             raise MeasurementError(
                 f"features of {data.name!r} before the last layer are nan or infinite: nothing "
                 "can be built on them"
             )
         return found
+
+
+def of_all(data: Data, of_batch: Callable[[kinds.Batch], Tensor]) -> Tensor:
+    """Return what is computed of all samples, `[n, ...]`, from what is of a batch, `[b, ...]`."""
+    starts = range(0, len(data), BATCH)
+    batches = (data.take(torch.arange(i, min(i + BATCH, len(data)))) for i in starts)
+    return torch.cat([of_batch(each) for each in batches])
 
 
 def few(data: Data) -> kinds.Batch:
