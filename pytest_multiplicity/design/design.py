@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from pytest_multiplicity.design.config import Config
@@ -39,7 +40,7 @@ class Design:
     reruns: int = 0
     """How many runs of a tracker were left out, as reruns of these."""
 
-    @property
+    @cached_property
     def configurations(self) -> dict[str, list[int]]:
         """Every configuration's name in ids, and the positions of its seeds."""
         found: dict[str, list[int]] = {}
