@@ -151,7 +151,10 @@ class _Less(Churn):
 
 
 def most_extreme(asked: Reaching, of: Any, against: Any, *, best: bool) -> Candidate:
-    """Return the worst model within the budget, or the best, of those that were built."""
+    """Return the worst model within the budget, or the best, of those that were built.
+
+    Raises MeasurementError where none is good enough, as last layers compute by themselves.
+    """
     wanted, name = asked_of(asked, of, against, best=best)
     order = np.argsort(-asked.scores, kind="stable")[:BASES].tolist()
     said = torch.from_numpy(asked.said)
@@ -159,6 +162,12 @@ def most_extreme(asked: Reaching, of: Any, against: Any, *, best: bool) -> Candi
         reach = Reach(asked.data.task, said, asked.threshold)
         found = [(_of(asked.base(asked.indices[i]), reach, wanted), i) for i in order]
     there = [(each, place) for each, place in found if each is not None]
+    if not there:
+        raise MeasurementError(
+            f"no model that was built scores {asked.threshold:.4g} on {asked.select.name!r}, also "
+            "none with a survivor's own weights: its answers are rounded otherwise there; give "
+            "within= more than one sample is worth"
+        )
     (weights, _, built), place = max(there, key=lambda pair: pair[0][1])
     what = f"{'best' if best else 'worst'} {name}"
     return asked.candidate(built(weights), asked.indices[place], what)

@@ -11,6 +11,7 @@ from support import reached
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.evaluation.reaching import Reaching
 
 WITHIN = 0.03
 
@@ -113,3 +114,13 @@ def test_the_least_churn_against_itself_is_no_question(bench: Any) -> None:
     survivors = reached.survivors(bench, case, seeds=1, epochs=1)
     with pytest.raises(MeasurementError, match="give against="):
         survivors.best(case.report, case.select)
+
+
+def test_where_no_built_model_is_good_enough_it_says_so(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = reached.case("cancer")
+    survivors = reached.survivors(bench, case, seeds=1, epochs=1)
+    monkeypatch.setattr(Reaching, "threshold", 1.1)
+    with pytest.raises(MeasurementError, match=r"no model that was built scores 1\.1 on 'select'"):
+        survivors.worst(case.report, case.select, within=0)
