@@ -43,11 +43,15 @@ def check_minimum(minimum: object) -> None:
 
 
 def grouped(
-    attributes: pd.DataFrame | None, by: Sequence[str], name: str
+    attributes: pd.DataFrame | None,
+    by: Sequence[str],
+    name: str,
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the group of each sample `[n]`, and the groups' names; intersections of several.
 
-    A sample with a missing value is in no group: -1. Raises DataError for an attribute that the
+    With `rows`, those of the samples there, and the groups that any of these is in. A sample with a
+    missing value is in no group: -1. Raises DataError for an attribute that the
     data set `name` doesn't have.
     """
     if attributes is None:
@@ -61,6 +65,8 @@ def grouped(
             guess = f" (did you mean {close[0]!r}?)" if close else ""
             there = ", ".join(map(str, attributes)) or "none"
             raise DataError(f"{name!r} has no attribute {each!r}{guess}: there are {there}")
+    if rows is not None:
+        attributes = attributes.iloc[rows]
     found = attributes.groupby(list(by), observed=True, sort=True, dropna=True)
     codes = found.ngroup().fillna(NOBODY).to_numpy().astype(np.int64)
     first = [int(np.argmax(codes == group)) for group in range(int(codes.max(initial=-1)) + 1)]

@@ -124,16 +124,14 @@ def _with_rates(frame: pd.DataFrame, found: Chosen, groups: str | Sequence[str])
     from pytest_multiplicity.data import attributes_named, grouped
 
     by = attributes_named(groups, "groups")
-    codes, names = grouped(found.asked.source.attributes, by, found.asked.source.name)
-    codes = codes[found.asked.rows.numpy()]
-    there = [group for group in range(len(names)) if (codes == group).any()]
-    if not there:
+    source, rows = found.asked.source, found.asked.rows.numpy()
+    codes, names = grouped(source.attributes, by, source.name, rows)
+    if not names:
         raise DataError(f"no sample of {found.asked.name} has a value of {', '.join(by)}: no group")
-    sizes = {names[group]: int((codes == group).sum()) for group in there}
-    for group in there:
-        frame[f"rate {names[group]}"] = found.whom[:, codes == group].mean(axis=1)
-    frame.attrs["groups"] = sizes
-    frame.attrs["without"] = [name for name in sizes if not frame[f"rate {name}"].any()]
+    for group, name in enumerate(names):
+        frame[f"rate {name}"] = found.whom[:, codes == group].mean(axis=1)
+    frame.attrs["groups"] = dict(zip(names, np.bincount(codes[codes >= 0]).tolist(), strict=True))
+    frame.attrs["without"] = [name for name in names if not frame[f"rate {name}"].any()]
     return frame
 
 

@@ -101,18 +101,15 @@ def disagreement_gap(
         raise MeasurementError(f"a gap of {of!r} between survivors: there are {', '.join(OF)}")
     columns = attributes_named(by, "by")
     named = f"{of} gap by {' and '.join(columns)} on {asked.name}"
-    codes, names = grouped(asked.data.attributes, columns, asked.data.name)
-    codes = codes[asked.positions.numpy()]
+    positions = asked.positions.numpy()
+    codes, names = grouped(asked.data.attributes, columns, asked.data.name, positions)
     kept = codes >= 0
-    there = [group for group in range(len(names)) if (codes == group).any()]
-    groups = np.searchsorted(there, codes[kept])
-    shown = [names[group] for group in there]
-    counts = np.bincount(groups, minlength=len(shown)).astype(np.int64)
-    check_groups(counts, shown, minimum, "samples", named)
+    groups = codes[kept]
+    check_groups(np.bincount(groups), names, minimum, "samples", named)
     values = _worth(said, of)[kept]
     everybody = np.ones(len(values), dtype=bool)
     rates = MeanRates(values, everybody, groups, np.zeros(len(values), dtype=np.int64))
-    return DisagreementGap(of, rates, shown)
+    return DisagreementGap(of, rates, names)
 
 
 def _worth(said: Said, of: str) -> npt.NDArray[np.generic]:

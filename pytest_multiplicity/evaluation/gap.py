@@ -114,12 +114,8 @@ class Gap(Ours):
 
     def among(self, data: Data, rows: Tensor, name: str) -> GroupedGap:
         """Return the measure on some samples, whose groups are known."""
-        codes, names = grouped(data.attributes, self.by, data.name)
-        codes = codes[rows.numpy()]
-        there = [group for group in range(len(names)) if (codes == group).any()]
-        places = np.full(len(names) + 1, -1)
-        places[there] = range(len(there))
-        return GroupedGap(self, data.task, places[codes], tuple(names[g] for g in there), name)
+        codes, names = grouped(data.attributes, self.by, data.name, rows.numpy())
+        return GroupedGap(self, data.task, codes, names, name)
 
 
 @dataclass(frozen=True)
