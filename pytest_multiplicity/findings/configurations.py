@@ -11,7 +11,7 @@ from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.lasting import ConfigurationReport
 from pytest_multiplicity.findings.plain import plain_config
 from pytest_multiplicity.findings.verdicts import TRAINING
-from pytest_multiplicity.statistics import Decision, reliability
+from pytest_multiplicity.statistics import Decision, paired, reliability
 
 SHARES = (0.8, 0.5)
 """What is said of every configuration; the second is decided early."""
@@ -109,7 +109,7 @@ def _interval(trial: ConfigurationTrial, *, anytime: bool) -> tuple[float | None
         return None, None
     if anytime:
         return reliability.anytime_interval(trial.counted)
-    return reliability.share_interval(sum(trial.counted), len(trial.counted))
+    return paired.clopper_pearson(sum(trial.counted), len(trial.counted), 0.95)
 
 
 def _rejecting(family: FamilyFindings, name: str) -> Iterator[str]:

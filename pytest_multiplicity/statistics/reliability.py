@@ -14,7 +14,6 @@ from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.statistics.doubt import BUDGET, Decision
@@ -104,14 +103,6 @@ def all_passing(at_least: float, configurations: int) -> int:
     while capital(seeds, 0, at_least) < bar:
         seeds += 1
     return seeds
-
-
-def share_interval(right: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval (1934) for a share of `count`, fixed beforehand."""
-    tail = (1 - confidence) / 2
-    low = float(special.betaincinv(right, count - right + 1, tail)) if right else 0.0
-    high = float(special.betaincinv(right + 1, count - right, 1 - tail)) if right < count else 1.0
-    return low, high
 
 
 def anytime_interval(passed: Sequence[bool], confidence: float = 0.95) -> tuple[float, float]:

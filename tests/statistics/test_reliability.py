@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from benchmarks.reliable import decided, wrong
 from pytest_multiplicity.errors import MeasurementError
@@ -65,13 +64,6 @@ def test_what_is_decided_stays_decided():
 
 def test_where_too_few_seeds_are_left_none_is_needed():
     assert reliability.fewest([True, False] * 5, 0.8, 7, 4) is None
-
-
-@given(st.integers(1, 40), st.data())
-def test_the_interval_is_clopper_and_pearsons(count, data):
-    right = data.draw(st.integers(0, count))
-    exact = stats.binomtest(right, count).proportion_ci(0.95, "exact")
-    assert reliability.share_interval(right, count) == pytest.approx(tuple(exact))
 
 
 def test_the_interval_for_every_moment_covers_whenever_one_stops():
