@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pytest_multiplicity.statistics.noise import LEVEL, TIE, Noise, columns_of_counts, mid_p
+from pytest_multiplicity.statistics.noise import (
+    LEVEL,
+    Noise,
+    columns_of_counts,
+    mid_p,
+    noise_of_draws,
+)
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer]
@@ -201,11 +207,4 @@ def noise(
     observed = extent(np.stack([each.mean(axis=0) for each in members], axis=-1), ratio=ratio)
     if np.isnan(chance).any() or np.isnan(observed).any():
         return None
-    ranges, between = np.ptp(chance, axis=1), float(observed.var())
-    within = float(chance.var(axis=1).mean())
-    return Noise(
-        floor=float(ranges.mean()),
-        level_95=float(np.quantile(ranges, 1 - LEVEL)),
-        p_value=mid_p(ranges, float(np.ptp(observed))),
-        real_share=max(0.0, 1 - within / between) if between > TIE**2 else 0.0,
-    )
+    return noise_of_draws(chance, observed)

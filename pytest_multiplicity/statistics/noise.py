@@ -115,12 +115,19 @@ def noise_of_metric(
     for b in range(permutations):
         places = rng.permuted(everyone, axis=1)
         scores[b] = [metric(outputs[places[:, k], rows], targets) for k in range(count)]
-    ranges = _ranges(scores)
+    return noise_of_draws(scores, observed)
+
+
+def noise_of_draws(drawn: Floats, observed: Floats) -> Noise:
+    """Return the noise of scores `[K]`, of which `drawn` `[draws, K]` are what chance makes."""
+    ranges, between = _ranges(drawn), float(observed.var())
     return Noise(
         floor=float(ranges.mean()),
         level_95=float(np.quantile(ranges, 1 - LEVEL)),
         p_value=mid_p(ranges, float(np.ptp(observed))),
-        real_share=_real_share(float(observed.var()), float(scores.var(axis=1).mean())),
+        real_share=_real_share(
+            between if between > TIE**2 else 0.0, float(drawn.var(axis=1).mean())
+        ),
     )
 
 
