@@ -91,14 +91,14 @@ def cascade(
         ask(each, None)  # which says where it is no data set
     respects = _respects(under)
     known = _groups(data, by, minimum, data)
+    inside = None if members is None else _groups(members, by, minimum, data)
     level = len(asked) * len(known.names) * (len(respects) + (members is not None))
     confidence = 1 - (1 - CONFIDENCE) / level
     rows: list[dict[str, Any]] = []
     for each in asked:
         for name, intervention in respects.items():
             rows += _accuracies(each, data, known, name, intervention, confidence)
-        if members is not None:
-            inside = _groups(members, by, minimum, data)
+        if members is not None and inside is not None:
             rows += _privacies(each, data, members, known, inside, confidence)
     ids, titles = [each.id for each in asked], [*respects, PRIVACY]
     rows.sort(
@@ -221,8 +221,7 @@ def _privacies(
         rates = [
             _rate(*each, confidence) for part in parts for each in _caught(sure, trained, part)
         ]
-        _, low, high = combined([-0.5, -0.5, 0.5, 0.5], rates)
-        centre = float(np.dot([-0.5, -0.5, 0.5, 0.5], [rate for rate, _, _ in rates]))
+        centre, low, high = combined([-0.5, -0.5, 0.5, 0.5], rates)
         gap = found[0] - found[1]
         shares = [(value, value, value) for value in found]
         limits = gap, gap + low - centre, gap + high - centre

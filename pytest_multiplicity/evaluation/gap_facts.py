@@ -130,7 +130,6 @@ class GapFacts:
     ) -> None:
         self._rates, self._chosen, self._names = rates, list(chosen), list(names)
         self._ratio, self._null = ratio, null
-        self._floors: dict[int, gaps.Floor] = {}
 
     def interval(self, index: int, confidence: float) -> tuple[float, float]:
         """Return the simultaneous interval of one candidate's gap."""
@@ -139,15 +138,6 @@ class GapFacts:
     def limits(self, index: int, level: float) -> tuple[float, float]:
         """Return limits of which each is wrong at most at a level."""
         return self.interval(index, 1 - 2 * level)
-
-    def floor(self, index: int) -> gaps.Floor:
-        """Return what chance alone would make of one candidate's gap."""
-        if index not in self._floors:
-            rates = self._rates(index)
-            point = float(gaps.extent(rates.by_group(), ratio=self._ratio))
-            chance = rates.by_chance(ratio=self._ratio)
-            self._floors[index] = gaps.floor(point, chance, ratio=self._ratio)
-        return self._floors[index]
 
     def record(self) -> Mapping[str, Any]:
         """Return the groups, and each candidate's rates, interval and floor."""
@@ -171,8 +161,10 @@ class GapFacts:
         }
 
     def _one(self, index: int) -> dict[str, Any]:
-        rates, floor = self._rates(index), self.floor(index)
+        rates = self._rates(index)
         by_group = rates.by_group()
+        point = float(gaps.extent(by_group, ratio=self._ratio))
+        floor = gaps.floor(point, rates.by_chance(ratio=self._ratio), ratio=self._ratio)
         low, high = (None, None)
         if isinstance(rates, MeanRates):
             low, high = rates.interval(0.95, ratio=self._ratio)
