@@ -134,8 +134,14 @@ class GroupedGap:
         return self.value(self.rates(answers, targets))
 
     def value(self, rates: Rates) -> float:
-        """Return the gap of rates. Raises MeasurementError for a ratio of zeros."""
-        found = float(gaps.extent(rates.by_group(), ratio=self.gap.ratio))
+        """Return the gap of rates. Raises MeasurementError for a ratio of zeros, or below 0."""
+        by_group = rates.by_group()
+        if self.gap.ratio and by_group.min() < 0:
+            raise MeasurementError(
+                f"{self.name}: {by_group.min():g} in {self.names[int(by_group.argmin())]}, and "
+                "what lies below 0 has no ratio: ask for the gap"
+            )
+        found = float(gaps.extent(by_group, ratio=self.gap.ratio))
         if math.isnan(found):
             raise MeasurementError(
                 f"{self.name}: the rate is 0 in every group, which has no ratio: ask for the gap"
