@@ -97,8 +97,7 @@ class BeyondDoubt:
         metric, level = self._metric, BUDGET / self._candidates
         if metric.behind is not None:
             limits = metric.behind.limits(self._index, level)
-            n = metric.n or 1
-            return doubt.by_limits(self._score, limits, threshold, n, least=least)
+            return doubt.by_limits(self._score, limits, threshold, metric.n, least=least)
         assert metric.outcomes is not None  # as was checked
         own, most = metric.outcomes[:, self._index], metric.most
         judge = doubt.at_least if least else doubt.at_most

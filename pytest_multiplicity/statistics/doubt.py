@@ -92,11 +92,12 @@ def at_most(outcomes: Outcomes, threshold: float, candidates: int, *, most: floa
 
 
 def by_limits(
-    score: float, limits: tuple[float, float], threshold: float, samples: int, *, least: bool
+    score: float, limits: tuple[float, float], threshold: float, samples: int | None, *, least: bool
 ) -> Verdict:
     """Return whether a score is `threshold` or more (`least`), or less, by its own interval.
 
-    `limits` are those at the level that one candidate of a family has for both directions.
+    `limits` are those at the level that one candidate of a family has for both directions. Where
+    `samples` are None, it is said how many times as many would decide.
     """
     if not math.isfinite(threshold):
         raise MeasurementError(f"a threshold of {threshold!r}: give a finite number")
@@ -115,9 +116,11 @@ def by_limits(
     apart = abs(score - threshold)
     z = upper_quantile(BUDGET / 2)
     ahead = (1 + upper_quantile(1 - POWER) / z) ** 2
-    return _undecided(
-        what, max(ahead * samples * (half / apart) ** 2, samples) if apart else math.inf
-    )
+    times = max(ahead * (half / apart) ** 2, 1.0) if apart else math.inf
+    if samples is None and math.isfinite(times):
+        reason = f"{what}: about {times:.2g} times as many samples would decide"
+        return Verdict(Decision.UNDECIDED, reason)
+    return _undecided(what, times * (samples or 1))
 
 
 def within(outcomes: Outcomes, eps: float, *, most: float = 1.0) -> tuple[Verdict, ...]:

@@ -85,8 +85,24 @@ def test_beyond_doubt_is_by_the_interval_of_a_family(bench, people):
         score.beyond_doubt.within(0.01)
 
 
+def test_of_what_is_no_share_it_is_said_how_many_times_the_samples_decide(bench, people):
+    score = bench.family().candidates[0].gap(people, by="sex", of=mean_logit)
+    undecided = score.beyond_doubt <= float(score) + 1e-4
+    assert "times as many samples would decide" in repr(undecided)
+    assert undecided.verdict.samples is None
+    assert "too close for any number" in repr(score.beyond_doubt <= float(score))
+
+
 def worst_logit(logits, targets):
     return float(logits.max())
+
+
+def mean_logit(logits, targets):
+    return float(logits[:, 1].mean())
+
+
+def lower(logits, targets):
+    return float(targets.double().mean() - 1)
 
 
 def test_gap_of_a_measure(bench, people):
@@ -122,6 +138,11 @@ def five(n=200):
         (lambda c, d: c.gap(d, by="sex", positive=1), MeasurementError, "positive=1.*leave it out"),
         (lambda c, d: c.gap(d, by="sex", of="f1", positive=1), MeasurementError, "the f1 gap by"),
         (lambda c, d: c.gap(d, by="sex", of="acuracy"), MeasurementError, "no gap of 'acuracy'"),
+        (
+            lambda c, d: c.gap(d, by="sex", of=lower, ratio=True),
+            MeasurementError,
+            "lower ratio by sex on people: -0.50[0-9]* in f, and what lies below 0 has no ratio",
+        ),
         (
             lambda c, d: c.gap(d, by="sex", of="positive rate", positive="yes"),
             MeasurementError,
