@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
-from pytest_multiplicity.evaluation.copies import distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +32,9 @@ class BuiltUpon(Sequence[Candidate]):
         raise NotImplementedError
 
     def _said(self, data: Data, under: Under) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    def _distinct(self, said: npt.NDArray[Any], data: Data, under: Under) -> Sequence[int]:
         raise NotImplementedError
 
     def reachable(
@@ -167,7 +169,7 @@ class BuiltUpon(Sequence[Candidate]):
                 "fixture `survivors`, and don't slice it"
             )
         said = self._said(data, None)
-        once = distinct(said, lambda position: self[position].logits(data))
+        once = self._distinct(said, data, None)
         indices = [self._indices[position] for position in once]
         judge = self.judge if specs else None
         asked = (data, select, within, train, judge, how)

@@ -118,7 +118,8 @@ class Survivors(BuiltUpon, Dividing):
         """
         if of is None:
             return pd.Series(self._compared(data, under).self_consistency())
-        count, once = len(self._population.ask(data, under).rows), self._distinct(data, under)
+        count = len(self._population.ask(data, under).rows)
+        once = self._distinct(self._said(data, under), data, under)
         return pd.Series(agreement_on(of, [self[each] for each in once], count))
 
     def rashomon_capacity(self, data: Data, under: Under = None) -> pd.Series[float]:
@@ -285,10 +286,11 @@ class Survivors(BuiltUpon, Dividing):
 
     def _predictions(self, data: Data, under: Under) -> npt.NDArray[Any]:
         """`[distinct survivors, n, ...]`."""
-        return self._said(data, under)[self._distinct(data, under)]
-
-    def _distinct(self, data: Data, under: Under) -> Sequence[int]:
         said = self._said(data, under)
+        return said[self._distinct(said, data, under)]
+
+    def _distinct(self, said: npt.NDArray[Any], data: Data, under: Under) -> Sequence[int]:
+        """Return the positions of those who said `[survivors, n, ...]` what nobody before did."""
         return distinct(said, lambda position: self[position].logits(data, under))
 
     def _compared(self, data: Data, under: Under, baseline: Candidate | None = None) -> Said:
