@@ -31,9 +31,10 @@ def lines(state: State, family: Family) -> list[str]:
     pilots, count = _pilots(state, family), len(family.design.ids)
     told = []
     for nodeid, spec in family.specs.items():
-        function = family.tests.get(spec.name)
-        for what, threshold in _compared(function):
-            pilot = pilots.get(nodeid)
+        pilot = pilots.get(nodeid)
+        if pilot is not None and not pilot.get("shares", True):
+            continue
+        for what, threshold in _compared(family.tests.get(spec.name)):
             told.append(f"  {spec.name}: {what}: {_samples(threshold, what, count, pilot)}")
     if told:
         told.insert(0, f"samples that decide beyond doubt, with 80% power, of {count} candidates:")
@@ -93,10 +94,13 @@ def remember(state: State, found: FamilyFindings) -> None:
 
     from pytest_multiplicity.store import fingerprint
 
-    pilots = {}
+    pilots: dict[str, dict[str, Any]] = {}
     for nodeid in found.specs:
         metrics = [found.metrics[n] for n in found.measured_by(nodeid) if n in found.metrics]
-        for metric in metrics[:1]:
+        shares = [each for each in metrics if each.proportion and each.outcomes is not None]
+        if metrics and not shares:  # such as a loss, about which no number of samples decides so
+            pilots[nodeid] = {"shares": False}
+        for metric in shares[:1]:
             outcomes, others = metric.outcomes, int(found.alive.sum()) - 1
             if outcomes is not None and others:
                 best = outcomes[:, int(np.nanargmax(metric.scores))].astype(float)

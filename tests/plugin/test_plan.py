@@ -71,6 +71,15 @@ def test_a_plan_says_how_many_samples_would_decide(trained):
 
         def test_best(candidate, points):
             assert candidate.accuracy(points.test).within(0.01)
+
+        def test_size(candidate, points):
+            assert candidate.measure(size, points.test, name="size") > 0.01
+
+        def size(logits, targets):
+            return float(logits.abs().mean())
+
+        def test_auroc(candidate, points):
+            assert candidate.measure("auroc", points.test) >= 0.01
     """
     made = trained(specs)
     made.run("--multiplicity-plan").stdout.fnmatch_lines(
@@ -78,9 +87,13 @@ def test_a_plan_says_how_many_samples_would_decide(trained):
             "samples that decide beyond doubt, with 80% power, of 4 candidates:",
             "  test_accuracy: >= 0.9: * at 1 point, * at 2 points, * at 5 points",
             "  test_best: within(0.01): * at 1 point*where 10.0% of samples*assumed: no pilot yet)",
+            "  test_size: > 0.01: * at 1 point*",
         ]
     )
     made.run()
-    made.run("--multiplicity-plan").stdout.fnmatch_lines(
+    result = made.run("--multiplicity-plan")
+    result.stdout.fnmatch_lines(
         ["  test_best: within(0.01): * at 1 point*where * of samples tell*apart, as of 40)"]
     )
+    result.stdout.no_fnmatch_line("  test_size: *")  # by now it is known to be no share of samples
+    result.stdout.no_fnmatch_line("  test_auroc: *")
