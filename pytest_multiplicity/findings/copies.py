@@ -65,9 +65,5 @@ def once(first: Firsts, chosen: Bools) -> Bools:
 
 def seed_has_no_effect(first: Firsts, design: Design) -> bool:
     """Return whether all seeds of every configuration answer alike, where there are several."""
-    seeds: dict[str, list[int]] = defaultdict(list)
-    for index, config in enumerate(design.configs):
-        options = {name: value for name, value in vars(config).items() if name != "seed"}
-        seeds[repr(options)].append(int(first[index]))
-    several = [each for each in seeds.values() if len(each) > 1]
-    return bool(several) and all(len(set(each)) == 1 for each in several)
+    several = [of for of in design.configurations.values() if len(of) > 1]
+    return bool(several) and all(len(set(first[of].tolist())) == 1 for of in several)
