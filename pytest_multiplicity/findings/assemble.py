@@ -86,7 +86,9 @@ def _family(family: FamilyFindings) -> FamilyReport:
         conflicts=predictive.conflicts(family, on),
         pick=pick(family),
         individuals=people,
-        comparisons=comparison_reports(family.asides, len(design.ids)),
+        comparisons=comparison_reports(
+            [each.aside for each in family.every_metric], len(design.ids)
+        ),
         regions=regions.reports(family, on),
         trained=facts.trained,
         stored=facts.stored,

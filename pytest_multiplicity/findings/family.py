@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -198,7 +198,7 @@ class FamilyFindings:
     @cached_property
     def copies(self) -> dict[str, Firsts]:
         """Who answers as whom, by the name of the data set."""
-        plain = [each for each in (*self.metrics.values(), *self.gated) if each.logits]
+        plain = [each for each in self.every_metric if each.logits]
         return {
             str(metric.data): first
             for metric in plain
@@ -218,13 +218,13 @@ class FamilyFindings:
         """Names of the metrics that enforced specs measured."""
         return {name for nodeid in self.enforced for name in self.measured_by(nodeid)}
 
-    @property
-    def asides(self) -> list[Mapping[str, Any] | None]:
-        """What metrics tell beside their scores, those of gates last."""
-        told = [metric.aside for metric in self.metrics.values()]
-        return told + [metric.record().aside for metric in self.gated]
+    @cached_property
+    def gated(self) -> Sequence[Metric]:
+        """What gates looked at and no spec did, with what it tells as in records."""
+        only = [each for name, each in self.seen.gated.items() if name not in self.metrics]
+        return [replace(each, aside=each.record().aside) for each in only]
 
     @property
-    def gated(self) -> Sequence[Metric]:
-        """What gates looked at and no spec did."""
-        return [each for name, each in self.seen.gated.items() if name not in self.metrics]
+    def every_metric(self) -> Sequence[Metric]:
+        """What specs measured, then what gates alone did."""
+        return [*self.metrics.values(), *self.gated]

@@ -85,8 +85,9 @@ def note(family: FamilyFindings, found: Sequence[IndividualsReport]) -> list[str
 def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> IndividualsReport:
     assert on.targets is not None
     kept = np.flatnonzero(once(on.first, family.survivors))
-    place, chosen = _place(family, on, kept), pick(family)
-    assert chosen is not None
+    chosen = pick(family)
+    assert chosen is not None  # somebody survives
+    place = _place(on, kept, family.seen.design.ids.index(chosen.id))
     told, positive = _told(family, on, kept, place, asked)
     names, groups = _attributes(family, on, asked)
     turned = _turned(told.by_axis, len(on.targets))
@@ -126,12 +127,9 @@ def _report(family: FamilyFindings, on: Predictions, asked: PeopleAsked) -> Indi
     )
 
 
-def _place(family: FamilyFindings, on: Predictions, kept: npt.NDArray[np.intp]) -> int:
+def _place(on: Predictions, kept: npt.NDArray[np.intp], chosen: int) -> int:
     """Return the position of the pick, or of whom it is a copy of on these data."""
-    chosen = pick(family)
-    assert chosen is not None  # somebody survives
-    place = family.seen.design.ids.index(chosen.id)
-    return int(next(index for index in kept if on.first[index] == on.first[place]))
+    return int(next(index for index in kept if on.first[index] == on.first[chosen]))
 
 
 def _told(
@@ -171,9 +169,8 @@ def _consistency(said: Said) -> Floats:
 
 def _incumbent(family: FamilyFindings, data: str) -> tuple[str, npt.NDArray[Any]] | None:
     """Return an incumbent that the family was compared with, and who answers otherwise `[n, K]`."""
-    for metric in (*family.metrics.values(), *family.gated):
-        record = metric.record() if metric.behind is not None else metric
-        aside = record.aside or {}
+    for metric in family.every_metric:
+        aside = metric.aside or {}
         if aside.get("kind") == "churn" and metric.where == data and metric.outcomes is not None:
             name = aside["comparison"]["incumbent"]
             weights = 1.0 if metric.counted is None else metric.counted / metric.counted.mean()

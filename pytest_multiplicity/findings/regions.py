@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -89,7 +88,6 @@ def _shares(metric: Metric, survivors: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _plain(family: FamilyFindings) -> list[Metric]:
-    """Return metrics of whole data sets as they are, those of gates with what they tell."""
-    gated = [replace(each, aside=each.record().aside) for each in family.gated]
-    every = [*family.metrics.values(), *gated]
+    """Return metrics of whole data sets as they are."""
+    every = family.every_metric
     return [each for each in every if each.whole and not each.under and each.data is not None]
