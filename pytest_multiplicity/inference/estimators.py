@@ -69,6 +69,8 @@ class Estimator:
         known = getattr(self.fitted, "feature_names_in_", None)
         if known is None or not kinds.is_frame(batch):
             return batch
+        if list(batch.columns) == list(known):
+            return batch  # as mostly, without a copy of every batch
         if missing := [name for name in known if name not in batch.columns]:
             raise self._unfitting("was fitted on columns that the inputs lack:", missing)
         return batch[[*known, *self._unseen(batch)]]
