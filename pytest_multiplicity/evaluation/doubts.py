@@ -55,11 +55,9 @@ def not_worse(metric: Metric, index: int, incumbent: Incumbent, by: float) -> Do
             f"not_worse_than compares accuracies sample by sample, and {metric.name} is none: ask "
             "an accuracy on one group at a time, outside of a search"
         )
-    before, most = metric.right_of(incumbent), metric.most
-    pair = np.column_stack([metric.outcomes[:, index], before])
-    if most != 1:
-        pair = pair.astype(np.float64) / most
-    return Doubted(doubt.not_worse(pair, by / most, len(metric.among.scores), incumbent.name))
+    pair = np.column_stack([metric.outcomes[:, index], metric.right_of(incumbent)])
+    candidates, whom = len(metric.among.scores), incumbent.name
+    return Doubted(doubt.not_worse(pair, by, candidates, whom, most=metric.most))
 
 
 class BeyondDoubt:

@@ -157,19 +157,21 @@ def within(outcomes: Outcomes, eps: float, *, most: float = 1.0) -> tuple[Verdic
     )
 
 
-def not_worse(pair: Outcomes, by: float, candidates: int, whom: str) -> Verdict:
+def not_worse(
+    pair: Outcomes, by: float, candidates: int, whom: str, *, most: float = 1.0
+) -> Verdict:
     """Return whether the first of two columns is shown to be at most `by` worse than the second.
 
     `pair`: [n, 2], a candidate and an incumbent. Non-inferiority at level `BUDGET / candidates`;
     what the data don't decide is rejected.
     """
-    pairs = _pairs(pair, 1.0)
-    z, level = float(pairs.z(-by)[0, 1]), upper_quantile(BUDGET / candidates)
-    gain = float(pairs.difference[0, 1])
-    what = f"{_describe(float(pairs.scores[0]), pairs.samples)}, {gain:+.3f} against {whom}"
+    pairs = _pairs(pair, most)
+    z, level = float(pairs.z(-by / most)[0, 1]), upper_quantile(BUDGET / candidates)
+    gain = float(pairs.difference[0, 1]) * most
+    what = f"{_describe(float(pairs.scores[0]) * most, pairs.samples)}, {gain:+.3f} against {whom}"
     if z > level:
         return Verdict(Decision.KEEP, f"{what}: at most {by:g} worse beyond doubt")
-    needed = float(pairs.samples_for(-by, level, POWER)[0, 1])
+    needed = float(pairs.samples_for(-by / most, level, POWER)[0, 1])
     shown = f"{what}: not shown to be at most {by:g} worse"
     if gain <= -by or not math.isfinite(needed):
         return Verdict(Decision.REJECT, shown)
@@ -254,7 +256,8 @@ def _against(
         return Verdict(above, f"{what}: above {threshold:g} beyond doubt")
     if is_below:
         return Verdict(below, f"{what}: below {threshold:g} beyond doubt")
-    needed = _samples_for_threshold(right / samples, threshold, upper_quantile(BUDGET / candidates))
+    z = upper_quantile(BUDGET / candidates)
+    needed = _samples_for_threshold(right / samples, threshold / most, z)
     return _undecided(what, max(needed, samples))
 
 

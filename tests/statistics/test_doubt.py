@@ -315,3 +315,10 @@ def test_samples_beforehand_are_those_of_the_formulas():
     reject = ((z + 0.8416) / 0.02) ** 2 * (0.08 - 0.03**2)
     assert doubt.samples_within(0.01, 0.02, 7, 0.08) == pytest.approx(reject, rel=0.06)
     assert doubt.samples_within(0.01, 0.02, 1, 0.08) is None
+
+
+def test_how_many_samples_decide_does_not_depend_on_how_much_one_may_count():
+    outcomes = np.random.default_rng(0).random(500) < 0.6
+    plain = doubt.at_least(outcomes / 2, 0.31, 5)
+    scaled = doubt.at_least(outcomes.astype(float), 0.62, 5, most=2.0)
+    assert plain.samples == scaled.samples is not None

@@ -84,6 +84,19 @@ def test_not_worse_holds_only_where_it_is_shown():
     assert "not shown to be at most 0.03 worse" in verdict.reason
 
 
+def test_not_worse_says_scores_and_distances_as_they_are_where_samples_count_differently():
+    rng = np.random.default_rng(0)
+    old = rng.uniform(0, 1.6, 400)
+    pair = np.column_stack([np.clip(old + rng.normal(0, 0.1, 400), 0, 2), old])
+    for by, decision in ((0.1, "keep"), (0.0, "reject")):
+        verdict = doubt.not_worse(pair, by, 10, "it", most=2.0)
+        assert verdict.decision.value == decision
+        assert verdict.decision is doubt.not_worse(pair / 2, by / 2, 10, "it").decision
+        assert f"{pair[:, 0].mean():.3f} [" in verdict.reason
+        assert f"{pair[:, 0].mean() - old.mean():+.3f} against it" in verdict.reason
+        assert f"at most {by:g} worse" in verdict.reason
+
+
 def test_promises_hold(benchmark_module):
     promises = benchmark_module("promises")
     for samples, rate in ((52, 0.02), (500, 0.02), (1000, 0.1)):
