@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class DisagreementGap(float):
         check_confidence(confidence)
         return Interval(*self._rates.interval(confidence, ratio=False))
 
-    @property
+    @cached_property
     def floor(self) -> gaps.Floor:
         """What drawing membership at random makes: groups and disagreement are independent."""
         return gaps.floor(float(self), self._rates.by_chance(ratio=False), ratio=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ class Measuring:
         samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
         beside: dict[str, Any] = {}
 
+        @cache
         def right(incumbent: Incumbent) -> npt.NDArray[Any]:
             """Say how right an incumbent is, and remember that it was compared with."""
             beside.setdefault(incumbent.name, self._comparison(incumbent, asked, chosen)[0])
