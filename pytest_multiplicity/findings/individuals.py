@@ -144,16 +144,19 @@ def _told(
     others = [
         task.said(on.predictions[[each, place]], on.targets) for each in kept if each != place
     ]
+    consistency = _consistency(task.said(on.predictions[kept], on.targets))
     conflict = np.zeros(len(on.predictions[0]))
     for each in others:
         conflict += each.conflicts() / len(others)
+    if family.survivors.sum() < 2:  # there is nobody to differ from
+        consistency, conflict = np.full((2, len(conflict)), np.nan)
     if (known := _incumbent(family, on.data)) is not None:
         against, churn = known
         conflict = churn[:, kept].mean(axis=1, dtype=np.float64)
     first = [place, *(index for index in kept.tolist() if index != place)]
     rejected, positive = _rejected(task, on, first, asked.positive)
     told = OfSamples(
-        consistency=_consistency(task.said(on.predictions[kept], on.targets)),
+        consistency=consistency,
         conflict=conflict,
         against=against,
         by_axis=_by_axis(family, on, kept),
@@ -309,7 +312,7 @@ def _people(told: OfSamples, attribute: str | None, group: str | None, who: Bool
         attribute=attribute,
         group=group,
         samples=int(who.sum()),
-        contested=float((consistency < 1).mean()),
+        contested=float(np.where(np.isnan(consistency), np.nan, consistency < 1).mean()),
         conflict=float(told.conflict[who].mean()),
         consistency=float(consistency.mean()),
         quantiles=[float(each) for each in np.quantile(consistency, QUANTILES)],

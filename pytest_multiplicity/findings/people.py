@@ -39,9 +39,10 @@ class Individual:
     answer: str
     """What the pick says."""
     conflict: float
-    """The share of the others that answer otherwise than the model they are held against."""
+    """The share of the others that answer otherwise than the model they are held against; `nan`
+    where that is the only survivor."""
     consistency: float
-    """The share of pairs of survivors that say the same."""
+    """The share of pairs of survivors that say the same; `nan` of one."""
     turned_by: str | None
     """The axis along which survivors differ most often; None where none of them differ alone."""
     reachable_to: str | None

@@ -158,7 +158,7 @@ def _beside(at: str, family: FamilyReport, place: int) -> Iterator[CardNumber]:
             who = report.data if people.group is None else f"{people.attribute} {people.group}"
             for name, words in PEOPLE.items():
                 value = getattr(people, name)
-                if value is not None:
+                if known(value):
                     where = f"{at}/individuals/{index}/people/{row}/{name}"
                     yield CardNumber("individuals", GROUPS, f"{who}: {words}", value, where)
     for data, count in family.looks.items():

@@ -30,7 +30,11 @@ def notes(report: IndividualsReport) -> Iterator[str]:
     """Yield what a reader must know beside the tables, a sentence each."""
     by = f", best by {report.picked_by}" if report.picked_by else ""
     yield f"{plural(report.survivors, 'distinct survivor')}; the pick is {report.pick}{by}"
-    yield f"conflict is with {report.against}"
+    everybody = report.people[0]
+    if known(everybody.conflict):
+        yield f"conflict is with {report.against}"
+    if not known(everybody.consistency):
+        yield "one survivor alone contests nothing: nobody is there to differ from"
     if report.turned:
         axes = sorted(report.turned.items(), key=lambda each: -each[1])
         told = ", ".join(f"{axis} {share(value)}" for axis, value in axes[:5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from pytest_multiplicity.findings import Individual, RunReport
+from pytest_multiplicity.findings import Individual, RunReport, known
 from pytest_multiplicity.report.cells import cell
 
 COLUMNS = (
@@ -43,8 +43,8 @@ def _cells(each: Individual) -> list[str | int | float]:
 
 
 def _one(value: str | float | None) -> str | int | float:
-    if value is None:
+    if isinstance(value, str):
+        return cell(value)
+    if not known(value):
         return ""
-    if isinstance(value, bool):
-        return int(value)
-    return cell(value) if isinstance(value, str) else value
+    return int(value) if isinstance(value, bool) else value

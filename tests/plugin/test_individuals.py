@@ -205,6 +205,19 @@ def test_ids_are_left_out_unless_asked_for(pytester: pytest.Pytester) -> None:
         assert "p7" not in (pytester.path / name).read_text("utf-8")
 
 
+def test_one_survivor_differs_from_nobody(pytester: pytest.Pytester) -> None:
+    suite = SPEC.replace(">= 0.3", ".in_top(1e-9)")
+    run(pytester, suite, "--multiplicity-card=card.md").assert_outcomes(passed=1)
+    (report,) = report_of(pytester)
+    everybody = report["people"][0]
+    unknown = ("contested", "conflict", "consistency")
+    assert [everybody[name] for name in unknown] == [None] * 3
+    assert everybody["rejected_by_everybody"] is not None
+    assert report["most"] == []
+    assert {line["consistency"] + line["conflict"] for line in lines_of(pytester)} == {""}
+    assert "nobody is there to differ from" in (pytester.path / "run.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("ini", "told"),
     [
