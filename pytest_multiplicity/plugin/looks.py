@@ -17,7 +17,7 @@ import pytest
 
 from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.findings import LookReport
-from pytest_multiplicity.plugin import ladder, thresholds
+from pytest_multiplicity.plugin import compat, ladder, thresholds
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
@@ -195,11 +195,22 @@ def _sketch(data: Data) -> tuple[int, ...]:
 
 
 def _code(function: Any) -> str:
-    """Return what a test is known by: the project's code that it reaches, else its text."""
+    """Return what a test is known by: the project's code that it reaches, else its text.
+
+    Of a search both, as its author wrote them: the code is that of the test, the text has what is
+    drawn. What hypothesis makes of it holds more, which differs from run to run.
+    """
+    known = []
+    if compat.is_given(function):
+        function = function.hypothesis.inner_test
+        known.append(_text(function))
     try:
-        return fingerprint([function])
+        return fingerprint([function, *known])
     except StoreError:
-        pass
+        return _text(function)
+
+
+def _text(function: Any) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):

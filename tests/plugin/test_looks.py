@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,31 @@ def test_a_change_is_a_look_and_a_warm_run_is_none(project):
     assert looks(made)[1]["report"] == 3
     made.pytester.makeconftest(family(seed=1))  # other samples
     assert looks(made)[1] == {"select": 1, "report": 1}
+
+
+def test_a_search_is_known_by_what_its_author_wrote(project, monkeypatch):
+    search = """
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    @settings(max_examples=2)
+    @given(word=st.sampled_from(["soup", "fish", "bread", "salad"]))
+    def test_search(candidate, points, word):
+        assert candidate.accuracy(points.select) >= len(word) / 100
+    """
+    made = project(search, family())
+
+    def counted():
+        made.pytester.runpytest_subprocess("-p", "no:randomly", "--multiplicity-json=told.json")
+        return json.loads(Path("told.json").read_text())["families"][0]["looks"]["select"]
+
+    for order in "12":  # of what processes keep in sets
+        monkeypatch.setenv("PYTHONHASHSEED", order)
+        assert counted() == 1
+    made.pytester.makepyfile(test_specs=search.replace("soup", "rice"))  # searched elsewhere, too
+    assert looks(made)[1] == {"select": 2}
+    made.pytester.makepyfile(test_specs=search.replace("/ 100", "/ 200"))
+    assert looks(made)[1] == {"select": 3}
 
 
 def test_sets_that_share_half_of_their_samples_are_one_whatever_their_names(project):
