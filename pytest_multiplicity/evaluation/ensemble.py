@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -102,10 +103,19 @@ class Ensemble:
         right, counted = task.by_sample(task.right(said[None], asked.targets), asked.targets)
         weights = None if counted is None else counted.numpy()
         own = clusters.weighed(right.numpy(), weights)
-        outcomes = np.column_stack([family.outcomes, own])[answers]
-        if weights is not None:
-            outcomes = outcomes / (weights[answers].mean() / weights.mean())
-            family = replace(family, counted=weights[answers])
+        before = family.right_of
+
+        def answered(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            """Return what counts of the samples that it answers."""
+            kept: npt.NDArray[Any] = values[answers]
+            return kept if weights is None else kept / (weights[answers].mean() / weights.mean())
+
+        outcomes = answered(np.column_stack([family.outcomes, own]))
+        family = replace(
+            family,
+            counted=None if weights is None else weights[answers],
+            right_of=None if before is None else lambda whom: answered(before(whom)),
+        )
         scores = outcomes.mean(axis=0, dtype=np.float64)
         scores[:-1][np.isnan(family.scores)] = np.nan
         return self._score(family, scores, f"accuracy of the {self.id} on {asked.name}", outcomes)

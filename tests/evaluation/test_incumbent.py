@@ -128,6 +128,17 @@ def test_not_worse_than(bench, people, production):
     assert isinstance(bool(noisy.not_worse_than(production, by=0.5)), bool)
 
 
+def test_an_ensemble_that_abstains_is_compared_on_what_it_answers(bench, people, production):
+    survivors = Survivors(trained(bench, 3), range(3))
+    ensemble = survivors.ensemble(abstain=1.0)
+    assert 0 < ensemble.coverage(people) < 1
+    score = ensemble.accuracy(people)
+    answered = ensemble.predictions(people) >= 0
+    right = (production.predictions(people) == people.targets)[answered].double().mean()
+    found = repr(score.not_worse_than(production, by=0.5))
+    assert f"of {int(answered.sum())}, {float(score) - float(right):+.3f} against" in found
+
+
 def table(candidate, data):
     return pd.DataFrame(
         {"row": data.attributes["row"], "says": candidate.predictions(data).numpy()}
