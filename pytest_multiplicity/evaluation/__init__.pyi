@@ -19,6 +19,7 @@ from .population import Effort as Effort
 from .population import Population as Population
 from .portable import Portable as Portable
 from .reached import Contested as Contested
+from .reached import ExtremeFacts as ExtremeFacts
 from .reached import ReachedFacts as ReachedFacts
 from .recorded import RecordedPopulation as RecordedPopulation
 from .score import Score as Score

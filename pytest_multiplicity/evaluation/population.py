@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_multiplicity.evaluation.candidate import Candidate, Measurer
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.metric import Metric
-from pytest_multiplicity.evaluation.reached import ReachedFacts
+from pytest_multiplicity.evaluation.reached import ExtremeFacts, ReachedFacts
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
@@ -20,14 +20,25 @@ if TYPE_CHECKING:
 Observer = Callable[[Metric], None]
 
 
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model that nobody trained, and what it is as good on."""
+
+    candidate: Candidate
+    select: str
+    within: float
+
+
 @dataclass
 class Beside:
     """What gates made of a family beside its candidates: models that nobody trained."""
 
     reached: dict[str, ReachedFacts] = field(default_factory=dict)
     """What was asked, by what was asked."""
-    twins: dict[str, Candidate] = field(default_factory=dict)
-    """Models, by id."""
+    extremes: dict[str, ExtremeFacts] = field(default_factory=dict)
+    """The worst and the best models, by what was asked."""
+    twins: dict[str, BuiltModel] = field(default_factory=dict)
+    """Models, by what was asked."""
 
 
 @dataclass

@@ -62,6 +62,36 @@ class ReachedFacts:
     """The samples that are reachable, the cheapest first."""
 
 
+@dataclass(frozen=True)
+class ExtremeFacts:
+    """The worst or the best model as good that was found, and what survivors have beside it."""
+
+    id: str
+    """As in the export."""
+    end: str
+    """`worst` or `best`."""
+    of: str
+    """What it has most or least of: `churn`, or a measure."""
+    against: str | None
+    """From whom churn is counted."""
+    data: str
+    select: str
+    within: float
+    percent: bool
+    """Whether values are shares."""
+    value: float
+    survivors: tuple[float, float]
+    """The least and the largest value among survivors."""
+    score: float
+    """On `select`, with that of the best survivor."""
+    best: float
+    fresh: float
+    """On the data themselves, with that of the best survivor."""
+    fresh_base: float
+    base: str
+    """The survivor it was built from."""
+
+
 def of_samples(frame: pd.DataFrame, best: float, within: float, as_good: float) -> dict[str, Any]:
     """Return what of the facts is made of the samples alone; `best` is a survivor's score."""
     there = frame[frame.reachable]

@@ -17,17 +17,17 @@ from torch import Tensor
 from pytest_multiplicity.compute import as_new, threads
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import MeasurementError, guarded
+from pytest_multiplicity.evaluation.bases import Bases
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.leakage import ENFORCED
 from pytest_multiplicity.evaluation.model_population import ModelPopulation
+from pytest_multiplicity.evaluation.population import BuiltModel
 from pytest_multiplicity.evaluation.reach_checks import check_data, check_number, position_of
 from pytest_multiplicity.evaluation.reached import ReachedFacts, contested, of_samples
 from pytest_multiplicity.evaluation.twin import twin
-from pytest_multiplicity.inference import ToldAnswers
-from pytest_multiplicity.reach import Base, Found, Inverses, OnData, Reach, drawn, head_of, polished
-from pytest_multiplicity.store import Aside, fingerprint
+from pytest_multiplicity.reach import Base, Found, Inverses, Reach, drawn, polished
+from pytest_multiplicity.store import Aside, Entry, fingerprint
 from pytest_multiplicity.tasks import Task
-from pytest_multiplicity.training import Recipe, Seeds, training_rows
 
 VERSION = "reachable 1"  # of what is found, beside RESULTS_VERSION
 LAST_LAYER = "last layer"
@@ -82,6 +82,11 @@ class Reaching:
             raise MeasurementError(f"specs=True judges models by how={LAST_LAYER!r} only")
 
     @cached_property
+    def bases(self) -> Bases:
+        """The candidates of the family, to build upon."""
+        return Bases(self.family, self.data, self.select, self.train)
+
+    @cached_property
     def scores(self) -> npt.NDArray[np.float64]:
         """The survivors' scores on the selecting data."""
         with self._selecting():
@@ -106,21 +111,32 @@ class Reaching:
 
         What specs have a say in isn't kept: nobody knows when they would say otherwise.
         """
-        made = self.family.models.made
-        store, key = made.machine.store, self._key()
         threshold = self.threshold  # trains who isn't yet
-        entry = None if self.judge else store.get("reachable", key)
+
+        def made() -> Entry:
+            found, notes = self._search(threshold)
+            tensors = {each.name: getattr(found, each.name) for each in fields(found)}
+            return Entry(tensors, {"notes": notes})
+
+        entry = self.kept(None if self.judge else self._key(), made)
+        notes = {name: str(text) for name, text in entry.meta["notes"].items()}
+        return Reached(Found(**entry.tensors), self.said, notes)
+
+    def kept(self, key: str | None, make: Callable[[], Entry]) -> Entry:
+        """Return what the store has, or what is made, which it then has; None: it never has it."""
+        made = self.family.models.made
+        store = made.machine.store
+        entry = None if key is None else store.get("reachable", key)
         if entry is not None:
             self.family.models.note_maker("reachable", entry.meta.get("machine"))
-            notes = {name: str(text) for name, text in entry.meta["notes"].items()}
-            return Reached(Found(**entry.tensors), self.said, notes)
+            return entry
         with guarded("the search"), self.computing():
-            found, notes = self._search(threshold)
-        if self.judge is None:
-            tensors = {each.name: getattr(found, each.name).contiguous() for each in fields(found)}
-            meta = {"machine": str(made.machine.kind), "notes": notes}
-            store.put("reachable", key, tensors, meta, run=made.run_of(self.indices))
-        return Reached(found, self.said, notes)
+            found = make()
+        tensors = {name: each.detach().cpu().contiguous() for name, each in found.tensors.items()}
+        entry = Entry(tensors, {"machine": str(made.machine.kind), **found.meta})
+        if key is not None:
+            store.put("reachable", key, tensors, entry.meta, run=made.run_of(self.indices))
+        return entry
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -134,35 +150,31 @@ class Reaching:
         return threads(machine.threads if base.head.weights.numel() > MANY else 1)
 
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
-        bases = [self.base(index) for index in self.indices]
+        bases = [self.bases.base(index) for index in self.indices]
         kept = None if self.judge is None else partial(self._kept, bases, self.judge)
         search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
         if self.how != LAST_LAYER:
             found, by = drawn.search(self.how, search, self._sources(bases), self._asked())
-            return found, {"loss": self._loss(self.indices[0])[3], "solved by": by}
+            return found, {"loss": self._said_of_loss(), "solved by": by}
         machine = self.family.models.machine
         what = f"{self.family.models.name}: reachable on {self.data.name}"
         bar = machine.progress.task(what, search.rounds(bases))
         with bar as task, self._solving(bases[0]):
             found = search.of(bases, task.advance)
-        return found, {"loss": self._loss(self.indices[0])[3], "solved by": "; ".join(search.by)}
+        return found, {"loss": self._said_of_loss(), "solved by": "; ".join(search.by)}
+
+    def _said_of_loss(self) -> str:
+        return self.bases.loss(self.indices[0])[3]
 
     def _sources(self, bases: Sequence[Base]) -> list[drawn.Origin]:
         models, configs = self.family.models, self.family.design.configs
         return [
-            drawn.Origin(base, models.model(i), configs[i].seed, *self._trained(i))
+            drawn.Origin(base, models.model(i), configs[i].seed, *self.bases.trained(i))
             for base, i in zip(bases, self.indices, strict=True)
         ]
 
     def _asked(self) -> drawn.Wanted:
         return drawn.Wanted(self.data, self.select)
-
-    def _trained(self, index: int) -> tuple[Data, Tensor]:
-        """Return the data of a survivor's loss, and which of them it was trained on."""
-        data, made = self._loss(index)[0], self.family.models.made.all[index]
-        if self.train is not None or not isinstance(made, Recipe):
-            return data, torch.arange(len(data))
-        return data, training_rows(len(data), Seeds.of(self.family.design.configs[index]))
 
     def _kept(self, bases: Sequence[Base], judge: Judge, position: int, weights: Tensor) -> bool:
         """Return whether the specs keep a built model; nothing of it is stored."""
@@ -177,51 +189,13 @@ class Reaching:
     def _task(self) -> Task:
         return self.data.task
 
-    def _loss(self, index: int) -> tuple[Data, str, float, str]:
-        """Return the data, name and decay of a survivor's loss, and all that in words."""
-        losses = tuple(self._task.losses)
-        recipe = self.family.models.made.all[index]
-        if not isinstance(recipe, Recipe):
-            data = self.train or self.select
-            return data, losses[0], 0.0, f"{losses[0]} on {data.name}"
-        data, loss = self.train or recipe.data, recipe.loss
-        known = loss if isinstance(loss, str) and loss in losses else losses[0]
-        decay = recipe.weight_decay if isinstance(recipe.optimizer, str) else 0.0
-        instead = "" if known == loss else " (instead of the recipe's own loss)"
-        instead += " (without its sample weights)" * (recipe.weight is not None)
-        decayed = f" with weight decay {decay:g}" if decay else ""
-        return data, known, decay, f"{known} on {data.name}{decayed}{instead}"
+    def id_of(self, place: int) -> str:
+        """Return the id of a survivor by its place among them."""
+        return self.family.design.ids[self.indices[place]]
 
-    def base(self, index: int) -> Base:
-        """Return a survivor to build on."""
-        models = self.family.models
-        name = self.family.design.ids[index]
-        if isinstance(models.made.all[index], ToldAnswers):
-            raise MeasurementError(
-                f"{name} is known by its recorded answers: reachable needs the model, whose last "
-                "layer is changed; have the family's function return it"
-            )
-        head = head_of(models.model(index), self.data, name)
-        _, loss, decay, _ = self._loss(index)
-        data, rows = self._trained(index)
-        known = self._task.losses[loss]
-
-        def seen(on: Data, some: Tensor | None = None) -> OnData:
-            features, targets = head.features(on), on.targets.to(head.weights.device)
-            return (
-                OnData(features, targets) if some is None else OnData(features[some], targets[some])
-            )
-
-        return Base(
-            name,
-            head,
-            seen(self.data),
-            seen(self.select),
-            seen(data, rows),
-            known.of_batch,
-            known.of_lanes,
-            decay,
-        )
+    def key(self, *more: Any) -> str:
+        """Return what the store knows something by that is made of all this."""
+        return fingerprint([self._key(), *more])
 
     def _key(self) -> str:
         known = [self.family.models.made.keys[index] for index in self.indices]
@@ -270,8 +244,9 @@ class Reaching:
         index = self.indices[place]
         if self.how != LAST_LAYER:
             return self.candidate(self._again(found, row), index, "twin", f" at {row}")
-        with self.computing():
-            base = self.base(index)
+
+        def made() -> Entry:
+            base = self.bases.base(index)
             k = len(base.head.weights)
             rows, amounts = torch.tensor([row]), found.amount[[row]]
             with self._solving(base):
@@ -279,13 +254,20 @@ class Reaching:
                 turned = base.turned(inverse, rows, found.turn[row, :k], amounts)
                 if int(found.steps[row]):
                     turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
-            model = base.head.built(turned[0])
-        return self.candidate(model, index, "twin", f" at {row}")
+            return Entry({"weights": turned[0]}, {})
+
+        weights = self.kept(self.key("twin", row), made).tensors["weights"]
+        return self.candidate(self.built(index, weights), index, "twin", f" at {row}")
+
+    def built(self, index: int, weights: Tensor) -> Any:
+        """Return a survivor's model with another last layer."""
+        with self.computing():
+            return self.bases.head(index).built(weights)
 
     def _again(self, found: Found, row: int) -> Any:
         """Return the model by another way that turned a row."""
         with self.computing():
-            sources = self._sources([self.base(index) for index in self.indices])
+            sources = self._sources([self.bases.base(index) for index in self.indices])
             reach = Reach(self._task, torch.from_numpy(self.said), self.threshold)
             return drawn.built_again(self.how, reach, sources, self._asked(), row, found)
 
@@ -295,7 +277,8 @@ class Reaching:
         if not isinstance(model, torch.nn.Module):
             model.fingerprint = fingerprint(["built", self._key(), id])
         made = twin(self.family, model, self.family.design.configs[index], id)
-        self.family.beside.twins[id] = made
+        asked = f"{self._key()} {id}"
+        self.family.beside.twins[asked] = BuiltModel(made, self.select.name, float(self.within))
         return made
 
     def frame(self) -> pd.DataFrame:
@@ -303,7 +286,7 @@ class Reaching:
         reached = self.reached()
         found, task = reached.found, self._task
         there = (found.base >= 0).numpy()
-        ids = [self.family.design.ids[index] for index in self.indices]
+        ids = [self.id_of(place) for place in range(len(self.indices))]
         frame = pd.DataFrame(
             {
                 "reachable": there,

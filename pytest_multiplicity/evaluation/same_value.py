@@ -18,7 +18,7 @@ class Content:
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = list(values)
-        self._known = [_known(value) for value in values]
+        self._known = [content_of(value) for value in values]
 
     def is_that_of(self, values: Sequence[Any]) -> bool:
         """Return whether other values are the same.
@@ -46,7 +46,7 @@ class Meanings:
         return self._contents[name].is_that_of(values)
 
 
-def _known(value: Any) -> str | None:
+def content_of(value: Any) -> str | None:
     """Return the fingerprint of a value; None where its content can't be told."""
     try:
         return fingerprint(value)

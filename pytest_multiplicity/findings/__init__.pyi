@@ -19,6 +19,7 @@ from .model import Agreement as Agreement
 from .model import CandidateReport as CandidateReport
 from .model import Conflict as Conflict
 from .model import Conflicts as Conflicts
+from .model import ExtremeFacts as ExtremeFacts
 from .model import FamilyReport as FamilyReport
 from .model import GateOutcome as GateOutcome
 from .model import GateReport as GateReport

@@ -82,6 +82,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         predictive=predictive.numbers(family, on),
         configurations=configurations.reports(family),
         reachable=family.seen.reached,
+        extremes=family.seen.extremes,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         pick=pick(family),

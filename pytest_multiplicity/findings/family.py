@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
-from pytest_multiplicity.evaluation import Facts, Look, Metric, ReachedFacts, TrainingFacts
+from pytest_multiplicity.evaluation import (
+    ExtremeFacts,
+    Facts,
+    Look,
+    Metric,
+    ReachedFacts,
+    TrainingFacts,
+)
 from pytest_multiplicity.findings import copies
 from pytest_multiplicity.findings.copies import Firsts
 from pytest_multiplicity.findings.lasting import LookReport, Rung
@@ -64,6 +71,8 @@ class Seen:
     """The data sets that this process measured on, by name."""
     reached: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
+    extremes: Sequence[ExtremeFacts] = ()
+    """The worst and the best of these that gates asked for."""
     looks: Sequence[LookReport] = ()
     """At the data sets that were measured on."""
     ladder: Mapping[str, Rung] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from pytest_multiplicity.evaluation import ExtremeFacts as ExtremeFacts
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
 from pytest_multiplicity.findings.lasting import ConfigurationReport
@@ -273,6 +274,8 @@ class FamilyReport:
     """In the order of the design."""
     reachable: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
+    extremes: Sequence[ExtremeFacts] = ()
+    """The worst and the best of these that gates asked for."""
     trained: int = 0
     stored: int = 0
     """`trained + stored` may be less than the candidates: loaded, recorded or never built."""

@@ -25,6 +25,7 @@ def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
         conflicts=[each for each in report.conflicts if not _on(ladder, each.data)],
         agreement=None if agreement and _on(ladder, agreement.data) else agreement,
         reachable=[each for each in report.reachable if not _on(ladder, each.data)],
+        extremes=[each for each in report.extremes if not _on(ladder, each.data)],
         comparisons=[each for each in report.comparisons if not _on(ladder, each.data)],
         regions=[each for each in report.regions if not _on(ladder, each.data)],
         individuals=[each for each in report.individuals if not _on(ladder, each.data)],

@@ -87,15 +87,16 @@ def _family(
 def _twins(family: Family, folder: Path, name: str) -> Iterator[dict[str, Any]]:
     """Write the models that nobody trained and that gates asked for; yield what is told of each."""
     made = {} if family.population is None else family.population.beside.twins
-    for number, (id, twin) in enumerate(made.items()):
+    for number, built in enumerate(made.values()):
+        twin = built.candidate
         weights: str | None = f"{name}/twin{number}.safetensors"
         options = {axis: option for axis, option in vars(twin.config).items() if axis != "seed"}
-        known = {"id": id, "seed": twin.seed, "config": plain_config(options)}
+        known = {"id": twin.id, "seed": twin.seed, "config": plain_config(options)}
         try:
             _save(twin.module.state_dict(), known, folder / str(weights))
         except MeasurementError:  # an estimator: it has no weights
             weights = None
-        yield {**known, "weights": weights}
+        yield {**known, "select": built.select, "within": built.within, "weights": weights}
 
 
 def _survivor(

@@ -75,6 +75,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         data={} if population is None else population.data_by_name,
         people=people if options.individuals else None,
         reached=() if population is None else tuple(population.beside.reached.values()),
+        extremes=() if population is None else tuple(population.beside.extremes.values()),
     )
     looks = state.looks.get(family.key, ())
     ladder = state.ladder.get(family.key, {})

@@ -2,6 +2,7 @@ from . import drawn as drawn
 from .base import Base as Base
 from .base import Inverses as Inverses
 from .base import OnData as OnData
+from .extreme import Extreme as Extreme
 from .extreme import extreme as extreme
 from .head import head_of as head_of
 from .parts import Head as Head

@@ -4,7 +4,8 @@ What is looked at, a churn or a gap between groups, is made of predictions and h
 step asks what turning each sample to its nearest other answer would do to it, moves the outputs of
 those that would help, the nearest the most, by a Newton step of that sum, and keeps the change of
 the weights within `delta' H delta <= r^2`. The radius grows until nothing there is good enough, and
-is then halved into. Of all models on the way, the best that measures is returned.
+is then halved into. From the best of all models on the way, single samples are turned, as long as
+one of them helps.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ STEPS = 6  # within one radius
 RADII, HALVINGS = 14, 4
 FIRST = 1e-3  # radius, of the distance at which half of the samples turn by themselves
 BEYOND = 1e-3
+CLIMBS, TRIED = 16, 64  # samples that are turned one by one at the end, each the best of so many
 
 Value = Callable[[Tensor], float]
 """Outputs `[n, k]` -> what is to be as large as it can be."""
@@ -33,11 +35,15 @@ Gains = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Extreme:
-    """Weights `[k, F]` as the model holds them, what they reach, and what they score."""
+    """Weights `[k, F]` as the model holds them, what they reach, and what they score.
+
+    `score` is on the selecting data, `fresh` on those that they are aimed at.
+    """
 
     weights: Tensor
     value: float
     score: float
+    fresh: float
 
 
 def extreme(
@@ -69,6 +75,36 @@ def extreme(
         radius = radius * step if good else radius / step
         if left < 0:
             break
+    return None if best is None else _climbed(base, inverse, reach, best, value, gains)
+
+
+def _climbed(
+    base: Base, inverse: Inverse, reach: Reach, best: Extreme, value: Value, gains: Gains
+) -> Extreme:
+    """Return a model with the samples turned, one after the other, that help most."""
+    features = base.data.features.double()
+    for _ in range(CLIMBS):
+        outputs = features @ best.weights.double().T
+        short, directions = _nearest(reach.turning, outputs)
+        amounts = short * (1 + BEYOND) + BEYOND
+        helps = gains(outputs, outputs + amounts[:, None] * directions) > 0
+        rows = torch.where(helps, short, torch.inf).argsort(stable=True)[:TRIED]
+        rows = rows[helps[rows]]
+        if not len(rows):
+            break
+        v = _of_rows(directions[rows], features[rows])
+        u = inverse.apply(v)
+        far = (amounts[rows] / (v * u).sum((1, 2)))[:, None, None]
+        built = base.head.rounded(best.weights.double() + far * u)
+        scores = reach.scores(base.select, built)
+        found = [
+            _measured(base, features, reach, built[i], value)
+            for i in (scores >= reach.threshold - EQUAL).nonzero().flatten().tolist()
+        ]
+        better = max(filter(None, found), key=lambda each: each.value, default=best)
+        if better.value <= best.value:
+            break
+        best = better
     return best
 
 
@@ -79,7 +115,8 @@ def _measured(
     (score,) = reach.scores(base.select, held[None]).tolist()
     if score < reach.threshold - EQUAL:
         return None
-    return Extreme(held, value(features @ held.double().T), score)
+    (fresh,) = reach.scores(base.data, held[None]).tolist()
+    return Extreme(held, value(features @ held.double().T), score, fresh)
 
 
 def _direction(
@@ -114,10 +151,15 @@ def _typical(base: Base, inverse: Inverse, turning: Turning) -> float:
     """Return the distance in H at which a sample turns, the median."""
     some = torch.arange(0, len(base.outputs), max(1, len(base.outputs) // 64))
     short, directions = _nearest(turning, base.outputs[some])
-    norm = (directions**2).sum(1, keepdim=True)
-    v = (directions / norm)[:, :, None] * base.data.features[some].double()[:, None]
+    v = _of_rows(directions, base.data.features[some].double())
     reach = (v * inverse.apply(v)).sum((1, 2))
     return float((short / reach.sqrt()).median())
+
+
+def _of_rows(directions: Tensor, features: Tensor) -> Tensor:
+    """Return v `[b, k, F]`: `v' W` is how far a row is along its direction, as `_nearest` tells."""
+    norm = (directions**2).sum(1, keepdim=True)
+    return (directions / norm)[:, :, None] * features[:, None]
 
 
 def _inside(change: Tensor, base: Base, trained: Tensor, radius: float) -> Tensor:

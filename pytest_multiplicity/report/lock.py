@@ -126,6 +126,8 @@ def _scores(family: FamilyReport, searched: Collection[str]) -> Iterator[tuple[s
         asked = f" within {each.within:g}" + ", kept by all specifications" * each.specs
         how = "" if each.how == "last layer" else f" by {each.how}"
         yield f"{reachable.title(each)}{asked}{how}", (_rounded(each.share),)
+    for extreme in family.extremes:
+        yield reachable.of_extreme(extreme), (_rounded(extreme.value),)
 
 
 def _ends(sheet: SheetReport) -> Numbers | None:

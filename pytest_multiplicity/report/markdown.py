@@ -67,6 +67,8 @@ def _parts(run: RunReport) -> Iterator[str]:
         if configurations.shown(family):
             yield _configurations(family)
         yield from map(_reachable, family.reachable)
+        if family.extremes:
+            yield _extremes(family)
         yield from map(_individuals, family.individuals)
         if family.comparisons:
             yield _comparisons(family)
@@ -172,6 +174,13 @@ def _reachable(reached: ReachedFacts) -> str:
     heading = f"{prose(reachable.title(reached))}: {numbers}"
     legend = "\n".join(f"- {prose(each)}" for each in (*told, reachable.LEGEND))
     return f"{heading}\n\n{folded('Most contested', f'{table}{chr(10)}{legend}')}"
+
+
+def _extremes(family: FamilyReport) -> str:
+    found = reachable.extremes(family.extremes)
+    rows = [(code(first), *map(prose, rest)) for first, *rest in found]
+    table = table_of(reachable.EXTREMES, rows)
+    return f"The worst and the best model as good\n\n{table}\n{reachable.EXTREMES_LEGEND}\n"
 
 
 def _individuals(report: IndividualsReport) -> str:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_multiplicity.findings import ReachedFacts, known
+from pytest_multiplicity.findings import ExtremeFacts, ReachedFacts, known
+from pytest_multiplicity.report.text import DASH, interval, number
 
 HEADINGS = ("sample", "said", "turned to", "loss it takes", "score", "on fresh data", "built from")
 LEGEND = (
     "arbitrary: survivors differ; reachable: a model as good that nobody trained was built and "
     "measured, and answers otherwise. Each model is aimed at one sample"
+)
+EXTREMES = (
+    "a model as good",
+    "has",
+    "survivors have",
+    "score",
+    "on fresh data",
+    "built from",
+)
+EXTREMES_LEGEND = (
+    "nobody trained these: each was built from a survivor's last layer, by steps towards what is "
+    "asked that keep its score, and was measured. They are found, so worse and better ones may be "
+    "there. Each is aimed at the data that it is about: measure it on others, too"
 )
 SHOWN = 8
 """Samples listed before the rest is only counted."""
@@ -72,3 +86,27 @@ def curve(reached: ReachedFacts) -> str:
     """Return how the share grows with the budget: `0: 41.9%, 0.5: 80.1%, 1: 99.2%`."""
     chosen = reached.curve[:: max(1, len(reached.curve) // 5)]
     return ", ".join(f"{100 * within:.2g}: {share(value)}" for within, value in chosen)
+
+
+def of_extreme(extreme: ExtremeFacts) -> str:
+    """Return `worst churn against a on report, as good on select within 1 points`."""
+    against = "" if extreme.against is None else f" against {extreme.against}"
+    return (
+        f"{extreme.end} {extreme.of}{against} on {extreme.data}, as good on {extreme.select} "
+        f"within {100 * extreme.within:g} points"
+    )
+
+
+def extremes(found: Sequence[ExtremeFacts], dash: str = DASH) -> Sequence[tuple[str, ...]]:
+    """Return the worst and the best models as good, in the columns of `EXTREMES`."""
+    return [
+        (
+            of_extreme(each),
+            number(each.value, percent=each.percent, unknown=dash),
+            interval(*each.survivors, percent=each.percent, dash=dash) or dash,
+            f"{share(each.score)} (best survivor {share(each.best)})",
+            f"{share(each.fresh)} ({share(each.fresh_base)})",
+            each.base,
+        )
+        for each in found
+    ]

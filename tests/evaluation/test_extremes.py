@@ -91,6 +91,40 @@ def test_the_best_is_nearer_to_another_model(digits: Any) -> None:
     assert churn(nearer, other, case.report) < churn(survivors[0], other, case.report)
 
 
+def test_what_was_found_is_kept_and_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = reached.case("cancer")
+    report = grouped(case.report)
+    survivors = reached.survivors(bench, case, seeds=2, epochs=10)
+    gap = pm.Gap("group", of="positive rate")
+
+    def share_of_young(answers: torch.Tensor, targets: torch.Tensor, people: Any) -> float:
+        chosen = torch.tensor(people["group"].eq("a").tolist())
+        return float(answers[chosen].argmax(1).double().mean())
+
+    asked = [{"of": gap}, {"of": share_of_young}, {}]
+    first = [survivors.worst(report, case.select, 0.04, **each) for each in asked]
+    told = list(survivors._population.beside.extremes.values())
+    values = [
+        float(first[0].measure(gap, report)),
+        float(first[1].measure(share_of_young, report)),
+        churn(first[2], max(survivors, key=lambda s: float(s.accuracy(case.select))), report),
+    ]
+    assert [each.value for each in told] == pytest.approx(values)
+    for each, facts in zip(first, told, strict=True):
+        assert (facts.id, facts.end, facts.within) == (each.id, "worst", 0.04)
+        assert facts.score == pytest.approx(each.accuracy(case.select))
+        assert facts.fresh == pytest.approx(each.accuracy(report))
+    theirs = [float(each.measure(gap, report)) for each in survivors]
+    assert told[0].survivors == pytest.approx((min(theirs), max(theirs)))
+    assert told[2].against in {each.id for each in survivors}
+    monkeypatch.setattr("pytest_multiplicity.evaluation.extremes.extreme", None)
+    again = [survivors.worst(report, case.select, 0.04, **each) for each in asked]
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.logits(report), other.logits(report))
+    with pytest.raises(TypeError):  # another question
+        survivors.worst(report, case.select, 0.05, of=gap)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ def data():
     order = np.random.default_rng(0).permutation(len(inputs))
     names = ["train", "select", "report"]
     return {
-        name: pm.Data(inputs[rows], raw.target[rows], name=name, bounds=None)
+        name: pm.Data(
+            inputs[rows], raw.target[rows], {"group": rows % 2}, name=name, bounds=None
+        )
         for name, rows in zip(names, np.array_split(order[:240], 3))
     }
 
@@ -77,6 +80,21 @@ def test_too_many(survivors, data):
 """
 
 
+EXTREMES = """
+import pytest_multiplicity as pm
+
+
+def test_accuracy(candidate, data):
+    assert candidate.accuracy(data["select"]).within(0.05)
+
+
+def test_gate(survivors, data):
+    gap = pm.Gap("group", of="positive rate")
+    asked = data["report"], data["select"], 0.03
+    worst, fairer = survivors.worst(*asked), survivors.best(*asked, of=gap)
+    assert fairer.measure(gap, data["report"]) <= worst.measure(gap, data["report"])
+    survivors.twin(data["report"], survivors.reachable(*asked).cost.idxmin(), data["select"], 0.03)
+"""
 LOCK = ("--multiplicity-lock=lock.json", "--multiplicity-update-lock")
 FEW = """
 def test_accuracy(candidate, data):
@@ -131,15 +149,49 @@ def test_gates_ask_and_every_report_tells(study: pytest.Pytester) -> None:
         assert share.replace("%", "") in text
 
 
+def files(store: Path) -> list[tuple[str, int]]:
+    """Return what a store has of models that nobody trained: written anew, it is another inode."""
+    found = [each for each in store.rglob("*") if each.is_file() and "reachable" in each.parts]
+    return sorted((each.name, each.stat().st_ino) for each in found)
+
+
+def test_the_worst_and_the_best_are_told_and_exported(study: pytest.Pytester) -> None:
+    study.makepyfile(test_specs=EXTREMES)
+    result, document = report(study, "-n", "0", "--multiplicity-export=selection", *LOCK)
+    assert result.ret == 0
+    validate(document, as_json.schema())
+    worst, best = document["families"][0]["extremes"]
+    assert (worst["end"], worst["of"], worst["within"]) == ("worst", "churn", 0.03)
+    assert worst["value"] > worst["survivors"][1]
+    assert (best["end"], best["of"]) == ("best", "positive rate gap by group")
+    assert best["value"] <= best["survivors"][0]
+    assert best["score"] >= best["best"] - 0.03 - 1e-9
+    (family,) = json.loads((study.path / "selection/selection.json").read_text())["families"]
+    assert [each["id"].split()[0] for each in family["twins"]] == ["worst", "best", "twin"]
+    weights = [load_file(study.path / "selection" / each["weights"]) for each in family["twins"]]
+    assert all(each["2.weight"].shape == (2, 8) for each in weights)
+    assert {(each["select"], each["within"]) for each in family["twins"]} == {("select", 0.03)}
+    asked = f"worst churn against {worst['against']} on report, as good on select within 3 points"
+    assert asked in (study.path / "lock.json").read_text()
+    line = "positive rate gap by group on report"
+    texts = [(study.path / f"report.{kind}").read_text() for kind in ("html", "markdown")]
+    assert all("he worst and the best model as good" in text and line in text for text in texts)
+    result.stdout.fnmatch_lines(["the worst and the best model as good"])
+
+
 def test_workers_and_a_second_run_say_the_same(study: pytest.Pytester) -> None:
-    study.makepyfile(test_specs=FEW)
-    first = report(study, "-n", "0", *LOCK)[1]["families"][0]["reachable"]
-    again = report(study, "-n", "1")[1]["families"][0]["reachable"]
-    assert again == first
+    study.makepyfile(test_specs=EXTREMES)
+    first = report(study, "-n", "0", *LOCK)[1]["families"][0]
+    kept = files(study.path / "store")
+    again = report(study, "-n", "2")[1]["families"][0]
+    for part in ("reachable", "extremes"):
+        assert again[part] == first[part]
+    assert files(study.path / "store") == kept
     assert (
         "reachable on report, as good on select within 0.03"
         in (study.path / "lock.json").read_text()
     )
+    assert (again["trained"], again["stored"]) == (0, 2)
 
 
 def test_a_fixture_that_the_gate_cannot_see_is_named(study: pytest.Pytester) -> None:

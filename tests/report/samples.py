@@ -16,6 +16,7 @@ from pytest_multiplicity.findings import (
     ConfigurationReport,
     Conflict,
     Conflicts,
+    ExtremeFacts,
     FamilyReport,
     GateReport,
     Individual,
@@ -400,6 +401,7 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
             for i in range(len(evil))
         ],
         reachable=[reached_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
+        extremes=[extreme_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
         pick=Pick(ids[0], bad(1)),
         individuals=[individuals_of(bad(i), bad(i + 1)) for i in range(len(evil))],
         notes=[bad(i) for i in range(len(evil))],
@@ -453,6 +455,27 @@ def reached_facts(name: str, other: str) -> ReachedFacts:
             Contested(row=i, said=name, to=other, cost=i / 1e4, score=0.96, fresh=0.95, base=name)
             for i in range(9)
         ],
+    )
+
+
+def extreme_facts(name: str, other: str) -> ExtremeFacts:
+    """Return what a gate asked of the worst of these models."""
+    return ExtremeFacts(
+        id=name,
+        end="worst",
+        of=other,
+        against=name,
+        data=name,
+        select=other,
+        within=0.01,
+        percent=True,
+        value=0.31,
+        survivors=(0.0, math.nan),
+        score=0.96,
+        best=0.97,
+        fresh=0.95,
+        fresh_base=0.968,
+        base=other,
     )
 
 

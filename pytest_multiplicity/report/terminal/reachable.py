@@ -16,12 +16,25 @@ from pytest_multiplicity.report.terminal.page import (
     calm_table,
     indented,
 )
+from pytest_multiplicity.report.text import DASH
 
 
 def block(page: Page, family: FamilyReport) -> RenderableType | None:
     """Return what gates asked; nothing where none did."""
     parts = [part for each in family.reachable for part in _one(page, each)]
+    parts += _extremes(page, family) if family.extremes else []
     return Group(*parts) if parts else None
+
+
+def _extremes(page: Page, family: FamilyReport) -> list[RenderableType]:
+    table = calm_table(page, reachable.EXTREMES[0])
+    kept = reachable.EXTREMES[1:] if page.width >= WIDE else reachable.EXTREMES[1:4]
+    for heading in kept:
+        table.add_column(heading, justify="right", overflow="fold")
+    for first, *rest in reachable.extremes(family.extremes, page.glyph(DASH, "-")):
+        add(table, page.name(first, 200), *(page.name(each, 40) for each in rest[: len(kept)]))
+    legend = Text(page.prose(reachable.EXTREMES_LEGEND), DIM)
+    return [page.title("the worst and the best model as good"), indented(table), indented(legend)]
 
 
 def _one(page: Page, reached: ReachedFacts) -> list[RenderableType]:
