@@ -93,6 +93,14 @@ def lower_bounds() -> list[str]:
     return [requirement.replace(">=", "==") for requirement in wanted]
 
 
+def others(known: tuple[str, ...]) -> list[str]:
+    """Return what the project and its tests need, but for what is known already."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["specs"], *extras["html"], "anyio", "pytest-xdist"]
+    return [each for each in wanted if each.partition(">=")[0] not in known]
+
+
 def beside(session: nox.Session, *packages: str) -> None:
     """Install packages into an environment that sees those of the Python that runs nox."""
     own = session.run(
@@ -216,6 +224,23 @@ def card(session: nox.Session) -> None:
     beside(session, "huggingface_hub")
     checks = "tests/companions/check_card.py"  # its name keeps it out of plain runs
     session.run("python", "-m", "pytest", checks, "-q", "-rs", *session.posargs)
+
+
+@nox.session(python="3.11")
+def device(session: nox.Session) -> None:
+    """Train and evaluate on simulated GPUs, built here for a torch without CUDA.
+
+    pip has to find that torch: PIP_FIND_LINKS, or
+    PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+    """
+    session.install("torch==2.13.0+cpu", *others(("torch", "torchvision")))
+    session.install("--no-deps", "torchvision==0.28.0", "-e", ".")
+    session.run("python", "tests/device/build.py")
+    checks = sorted(map(str, Path("tests/device").glob("check_*.py")))  # kept out of plain runs
+    session.run(
+        *("python", "-m", "pytest", *(session.posargs or checks), "-q"),
+        env={"PYTHONPATH": "tests/device", "CUDA_VISIBLE_DEVICES": "0,1", "OMP_NUM_THREADS": "1"},
+    )
 
 
 @nox.session

@@ -1,0 +1,3 @@
+"""Whoever has this folder on PYTHONPATH sees simulated GPUs, worker processes too."""
+
+import simulated  # noqa: F401
