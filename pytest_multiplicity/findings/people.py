@@ -25,6 +25,10 @@ class Pick:
     id: str
     by: str | None
     """The metric; None where nothing selected: it is the first."""
+    margin: float | None = None
+    """By how much it is better than the next survivor; None where there is no other."""
+    next: str | None = None
+    """That survivor; copies of the pick are none."""
 
 
 @dataclass(frozen=True, kw_only=True)

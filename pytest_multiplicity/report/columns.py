@@ -23,6 +23,8 @@ class Column:
     strong: bool = False
     """Whether it is what the eye should find first."""
     in_markdown: bool = True
+    key: str = ""
+    """Of what is counted, in the JSON report; "" for what is worked out here."""
 
     def stands_out(self, cell: Cell) -> bool:
         """Return whether this cell is to be emphasised."""
@@ -69,15 +71,21 @@ def _left(step: Step) -> Cell:
 
 
 COLUMNS = (
-    Column("kept", _kept),
-    Column("rejected", _rejected),
-    Column("alone", _alone),
+    Column("kept", _kept, key="kept"),
+    Column("rejected", _rejected, key="rejected"),
+    Column("alone", _alone, key="only_here"),
     Column(
         "undecided",
         _undecided,
         shown=lambda family: any(spec.undecided for spec in family.specs),
         in_markdown=False,
+        key="undecided",
     ),
-    Column("screened", _screened, shown=lambda family: any(spec.screened for spec in family.specs)),
+    Column(
+        "screened",
+        _screened,
+        shown=lambda family: any(spec.screened for spec in family.specs),
+        key="screened",
+    ),
     Column("left", _left, strong=True),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from typing import Any
 
@@ -10,6 +12,11 @@ from pytest_multiplicity.findings import known
 NAME_LIMIT = 200
 
 DASH = "\N{EN DASH}"
+
+MOST_DECIMALS = 4
+FRACTION = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
+SHORT = 6
+"""Characters of a number that is short enough as it is."""
 
 # Control, format (bidirectional overrides among them), surrogate, private, unassigned, and the
 # separators of lines and paragraphs: what could move, colour, hide or reorder its surroundings.
@@ -79,6 +86,59 @@ def interval(
     if not (known(low) and known(high)):
         return ""
     return number(low, percent=percent) + dash + number(high, percent=percent)
+
+
+def brief(value: float | None, *, percent: bool = True, least: int = 0, unknown: str = DASH) -> str:
+    """Return a value to two digits that mean something: `26` and `0.28` percent, `0.45`, `3512`.
+
+    Near 100 percent these are digits of what is missing: `96.7`, `99.62`. `least` is how many
+    decimals a percentage has at least.
+    """
+    if not known(value):
+        return unknown
+    shown = 100 * value if percent else value
+    size = abs(shown)
+    if percent and 50 < size <= 100:
+        size = 100 - size
+    size = float(f"{size:.1e}")  # as it is rounded: 0.999999 is 1.0
+    decimals = 1 - math.floor(math.log10(size)) if size else 0
+    if not percent and decimals > MOST_DECIMALS:
+        return f"{shown:.2g}"
+    return f"{shown + 0.0:.{max(least * percent, min(decimals, MOST_DECIMALS))}f}"
+
+
+def shortened(line: str) -> str:
+    """Return a line in which long decimal fractions have as few digits as keep their order.
+
+    `0.2578125 <= 0.2` becomes `0.26 <= 0.2`: two digits, or more where two numbers would not
+    compare as they did.
+    """
+    values = [float(each) for each in FRACTION.findall(line)]
+    if max(map(len, FRACTION.findall(line)), default=0) <= SHORT:
+        return line
+    for digits in range(2, 17):
+        shorter = _with_digits(line, digits)
+        if _ranks([float(each) for each in FRACTION.findall(shorter)]) == _ranks(values):
+            return shorter
+    return line
+
+
+def _with_digits(line: str, digits: int) -> str:
+    return FRACTION.sub(lambda found: _to(found.group(), digits), line)
+
+
+def _to(text: str, digits: int) -> str:
+    """Return a number with so many digits that mean something; a short one as it is."""
+    if len(text) <= SHORT:
+        return text
+    value = float(text)
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, min(decimals, 17))}f}"
+
+
+def _ranks(values: list[float]) -> list[int]:
+    ordered = sorted(set(values))
+    return [ordered.index(each) for each in values]
 
 
 def plural(count: int, noun: str) -> str:

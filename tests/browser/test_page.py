@@ -59,6 +59,7 @@ def test_a_page_of_several_families(visit: Visit, samples: ModuleType) -> None:
     assert axe.Axe().run(page).response["violations"] == []
     page.get_by_role("link", name="other").click()
     assert page.evaluate("location.hash") == "#f1"
+    page.evaluate(OPEN_ALL)
     page.locator("[data-tools='1'] [data-search]").fill("nobody is called so")
     assert page.locator("[data-tools='1'] [data-count]").text_content() == "0 of 45 shown"
     assert page.locator("[data-tools='0'] [data-count]").text_content() == "45 of 45 shown"
@@ -96,8 +97,14 @@ def column(page: Any, position: int) -> list[float]:
     return [float(text) for text in cells.all_text_contents()]
 
 
+def unfolded(page: Any, title: str) -> Any:
+    """The page with one of its sections open, as a reader opens it."""
+    page.locator("summary", has_text=title).first.click()
+    return page
+
+
 def test_candidates_can_be_sorted(visit: Visit, samples: ModuleType) -> None:
-    page = visit(samples.paper_run())
+    page = unfolded(visit(samples.paper_run()), "Candidates")
     names = first_column(page)
     head = page.get_by_role("columnheader", name="accuracy on FairFace")
     for order in ("ascending", "descending"):
@@ -112,8 +119,8 @@ def test_candidates_can_be_sorted(visit: Visit, samples: ModuleType) -> None:
 
 def test_candidates_can_be_found(visit: Visit, samples: ModuleType) -> None:
     run = samples.paper_run()
-    page = visit(run)
-    count = page.get_by_role("status")
+    page = unfolded(visit(run), "Candidates")
+    count = page.locator("[data-count]")
     assert count.text_content() == "45 of 45 shown"
     page.get_by_label("Status").select_option("survivor")
     assert first_column(page) == [each.id for each in run.families[0].survivors]
@@ -121,7 +128,7 @@ def test_candidates_can_be_found(visit: Visit, samples: ModuleType) -> None:
     page.get_by_label("Status").select_option("")
     page.get_by_label("Rejected by").select_option(label="test_shift")
     assert count.text_content() == "11 of 45 shown"
-    page.get_by_label("Search").fill("Architecture")
+    page.get_by_label("Filter").fill("Architecture")
     shown = first_column(page)
     assert shown
     assert all(name.startswith("architecture") for name in shown)
@@ -133,7 +140,8 @@ def test_the_keyboard_reaches_everything(visit: Visit, samples: ModuleType) -> N
     assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
     page.keyboard.press("Enter")
     assert page.evaluate("location.hash") == "#main"
-    search = page.get_by_label("Search")
+    unfolded(page, "Candidates")
+    search = page.get_by_label("Filter")
     search.focus()
     page.keyboard.type("trivial-seed4")
     for _ in range(4):
@@ -143,7 +151,7 @@ def test_the_keyboard_reaches_everything(visit: Visit, samples: ModuleType) -> N
     assert page.locator(".sortable th[aria-sort]").count() == 1
     page.locator(".sortable tbody a:visible").focus()
     page.keyboard.press("Enter")
-    opened = page.locator("details[id]:visible[open]")
+    opened = page.locator("details[data-find=candidate]:visible[open]")
     opened.wait_for()
     assert opened.count() == 1
     assert "augmentationTrivial-seed4" in opened.text_content()

@@ -61,6 +61,17 @@ def test_a_failed_gate(project):
     assert "assert 4 >= 5" in text
 
 
+def test_the_pick_and_how_far_it_is_ahead(project):
+    """Two survive, with 93 and 94 by `accuracy`, the first metric that selected."""
+    made = project()
+    assert made.run(*FILES).ret == 0
+    report, page, _ = read(made)
+    pick = report["families"][0]["pick"]
+    assert (pick["id"], pick["by"], pick["next"]) == ("lr0.01-seed1", "accuracy", "lr0.01-seed0")
+    assert pick["margin"] == pytest.approx(0.01)
+    assert "1.0</span> points</b> ahead of lr0.01-seed0" in page
+
+
 def test_an_error_in_one_spec(project):
     made = project(ONE + STOPPED.format("raise RuntimeError('no')") + GATE.format(1))
     result = made.run(*FILES)

@@ -188,6 +188,7 @@ def paper_run(*, complete: bool = True) -> RunReport:
                 percent=False,
             ),
         ],
+        pick=_best(rows, candidates),
         stored=45,
         from_store=45,
         notes=["recorded scores: nothing was trained"],
@@ -202,6 +203,17 @@ def paper_run(*, complete: bool = True) -> RunReport:
         settings={"multiplicity_seeds": None, "multiplicity_store": ".multiplicity"},
         warnings=["test_group_age_59_116 measures on samples that also selected the survivors"],
     )
+
+
+def _best(rows: Sequence[Row], candidates: Sequence[CandidateReport]) -> Pick:
+    """The survivor that is best by plain accuracy, and by how much."""
+    scores = {
+        each.id: row["accuracy"]
+        for row, each in zip(rows, candidates, strict=True)
+        if each.status == "survivor"
+    }
+    first, second, *_ = sorted(scores, key=lambda id: -scores[id])
+    return Pick(first, METRICS["accuracy"], scores[first] - scores[second], second)
 
 
 def _gates(complete: bool) -> list[GateReport]:

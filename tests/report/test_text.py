@@ -106,3 +106,37 @@ def test_metrics_have_colours_in_turn() -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert text.clock(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "percent", "least", "said"),
+    [
+        (0.2578125, True, 0, "26"),
+        (0.0028, True, 0, "0.28"),
+        (0.9671, True, 0, "96.7"),
+        (0.99617, True, 0, "99.62"),
+        (0.8123, True, 1, "81.2"),
+        (0.0, True, 0, "0"),
+        (-0.0312, True, 0, "-3.1"),
+        (3512.3, False, 0, "3512"),
+        (0.45123, False, 0, "0.45"),
+        (1.2e-6, False, 0, "1.2e-06"),
+        (float("nan"), True, 0, text.DASH),
+    ],
+)
+def test_two_digits_that_mean_something(value: float, percent: bool, least: int, said: str) -> None:
+    assert text.brief(value, percent=percent, least=least) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("assert 0.2578125 <= 0.2", "assert 0.26 <= 0.2"),
+        ("assert 0.2004123123 <= 0.2", "assert 0.2004 <= 0.2"),
+        ("0.93123123 >= 0.931299", "0.9312 >= 0.9313"),
+        ("torch 2.9.10 and a0.123456789", "torch 2.9.10 and a0.123456789"),
+        ("assert 0.0825 <= 0.05", "assert 0.0825 <= 0.05"),
+    ],
+)
+def test_long_fractions_are_shortened_as_far_as_they_compare_alike(line: str, said: str) -> None:
+    assert text.shortened(line) == said

@@ -21,8 +21,12 @@ def data_uri(thumbnail: Thumbnail) -> str:
     Raises:
         ValueError: the pixels are neither grey nor RGB of the stated size.
     """
-    small = _reduced(thumbnail)
-    return "data:image/png;base64," + base64.b64encode(_png(small)).decode("ascii")
+    return uri(_reduced(thumbnail))
+
+
+def uri(picture: Thumbnail) -> str:
+    """Return a picture as `data_uri` does, of whatever size it is."""
+    return "data:image/png;base64," + base64.b64encode(_png(picture)).decode("ascii")
 
 
 def _channels(thumbnail: Thumbnail) -> int:

@@ -12,15 +12,93 @@
   dark.addEventListener("change", label);
   label();
 
-  const open = () => {
-    const target = document.getElementById(location.hash.slice(1));
-    if (!target || target.tagName !== "DETAILS") return;
-    for (let each = target; each; each = each.parentElement.closest("details")) each.open = true;
-    target.scrollIntoView();
-    target.firstElementChild.focus();
+  const unfold = (target) => {
+    for (let each = target.closest("details"); each; each = each.parentElement.closest("details")) each.open = true;
   };
-  addEventListener("hashchange", open);
-  open();
+  const go = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target || target.id === "main") return;
+    unfold(target);
+    target.scrollIntoView();
+    const focused = target.tagName === "DETAILS" ? target.firstElementChild : target.querySelector("a, summary") || target;
+    focused.focus({ preventScroll: true });
+  };
+  addEventListener("hashchange", go);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link && link.hash === location.hash) go(); // the hash stays, so nothing else would tell
+  });
+  go();
+
+  const parts = [...document.querySelectorAll(".part")];
+  const contents = document.querySelector("[data-contents]");
+  if (!contents.children.length) {
+    for (const part of parts) {
+      const link = document.createElement("a");
+      link.href = `#${part.id}`;
+      link.textContent = part.querySelector("h3").textContent;
+      contents.append(link);
+    }
+  }
+  const fold = document.getElementById("fold");
+  fold.hidden = false;
+  fold.addEventListener("click", () => {
+    const open = fold.textContent === "Open all";
+    for (const part of parts) part.open = open;
+    fold.textContent = open ? "Fold all" : "Open all";
+  });
+
+  const find = document.getElementById("find");
+  const found = document.getElementById("found");
+  const finding = document.getElementById("finding");
+  const most = 20;
+  let index;
+  const indexed = () => [...document.querySelectorAll("[data-find]")].map((each) => {
+    const named = each.querySelector("h3, h4, summary, th, .gate") || each;
+    const small = each.querySelector("th small, .gist");
+    const text = named.textContent.trim();
+    return { id: each.id, kind: each.dataset.find, name: named.firstChild.textContent.trim() || text, all: `${text} ${small ? small.textContent : ""}`.toLowerCase() };
+  });
+  const search = () => {
+    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+    index ??= indexed();
+    const hits = words.length ? index.filter((each) => words.every((word) => each.all.includes(word))) : [];
+    found.replaceChildren(...hits.slice(0, most).map((each) => {
+      const item = document.createElement("li");
+      const link = document.createElement("a");
+      const kind = document.createElement("small");
+      link.href = `#${each.id}`;
+      kind.textContent = each.kind;
+      link.append(kind, each.name);
+      item.append(link);
+      return item;
+    }));
+    found.hidden = !hits.length;
+    finding.textContent = words.length ? `${hits.length} found${hits.length > most ? `, ${most} shown` : ""}` : "";
+  };
+  const done = () => { found.hidden = true; };
+  const links = () => [...found.querySelectorAll("a")];
+  find.parentElement.parentElement.hidden = false;
+  find.addEventListener("input", search);
+  find.addEventListener("focus", search);
+  found.addEventListener("click", done);
+  document.addEventListener("click", (event) => { if (!event.target.closest(".find")) done(); });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      find.focus();
+      find.select();
+    }
+    if (!event.target.closest(".find")) return;
+    const at = links().indexOf(document.activeElement);
+    if (event.key === "Escape") { done(); find.focus(); done(); }
+    else if (event.key === "Enter" && at < 0 && links().length) links()[0].click();
+    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      (links()[at + (event.key === "ArrowDown" ? 1 : -1)] || find).focus();
+    }
+  });
 
   let opened = [];
   addEventListener("beforeprint", () => {
