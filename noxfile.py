@@ -203,7 +203,7 @@ def ways_in(session: nox.Session) -> None:
 
 @nox.session
 def libraries(session: nox.Session) -> None:
-    """Keep models of ten libraries, and read them back: the same answers, bit for bit."""
+    """Keep models of ten libraries, and read them back; build on heads of transformers."""
     beside(session, *KEPT)
     session.run(
         "python",

@@ -1,12 +1,15 @@
 """The linear last layer of a model: found by watching one batch, and put back with other weights.
 
 It is what a network computes last, but for flattening, dropout (which is off) and log-softmax, and
-what `coef_` and `intercept_` are of scikit-learn's linear models.
+what `coef_` and `intercept_` are of scikit-learn's linear models. A layer that is applied at every
+position counts where the answer is that of one of them, as in causal language models.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -35,7 +38,9 @@ def head_of(model: Model, data: Data, name: str) -> Head:
     if isinstance(model, nn.Module):
         return _of_module(model, data, name)
     if not isinstance(model, Estimator):
-        refuse(f"{name} is a callable, whose weights nobody sees")
+        held = [key for key, each in _parts(model) if isinstance(each, nn.Module)]
+        own = f" (it holds a network as {held[0]!r}: return that itself)" if held else ""
+        refuse(f"{name} is a callable, whose weights nobody sees{own}")
     return of_estimator(model.fitted, data, name)
 
 
@@ -66,7 +71,7 @@ class _Watch(TorchFunctionMode):
 def _of_module(module: nn.Module, data: Data, name: str) -> Head:
     names = {id(each): key for key, each in module.named_parameters(remove_duplicate=False)}
     watch, given = _watched(module, few(data), names)
-    if watch.weight is None or not _is_last(watch, given):
+    if watch.weight is None or _seen(watch, given) is None:
         refuse(f"{name}'s last layer is no linear one that could be seen")
     if watch.calls.count(id(watch.weight)) > 1 or _shared(module, watch.weight):
         refuse(f"{name} uses the weights of its last layer elsewhere, too")
@@ -78,8 +83,10 @@ def _of_module(module: nn.Module, data: Data, name: str) -> Head:
         weights = torch.cat([weights, watch.bias.detach()[:, None]], dim=1)
 
     def of_batch(batch: kinds.Batch) -> Tensor:
-        seen, _ = _watched(module, batch, names)
-        return with_ones(seen.inputs.reshape(kinds.length(batch), -1), has_bias=len(keys) == 2)
+        features = _seen(*_watched(module, batch, names))
+        if features is None:
+            refuse(f"{name}'s last layer is no linear one on some samples")
+        return with_ones(features, has_bias=len(keys) == 2)
 
     def built(changed: Tensor) -> nn.Module:
         own = copy.deepcopy(module)
@@ -100,18 +107,37 @@ def _watched(module: nn.Module, batch: kinds.Batch, names: dict[int, str]) -> tu
     return watch, tensor_of(given, kinds.length(batch))
 
 
-def _is_last(watch: _Watch, given: Tensor) -> bool:
-    """Return whether answers are the outputs of the last product, or their log-softmax."""
-    outputs = watch.outputs
-    if watch.inputs.numel() != len(given) * watch.weight.shape[1] or outputs.numel() == 0:
-        return False
-    if outputs.numel() != given.numel():
-        return False
+def _seen(watch: _Watch, given: Tensor) -> Tensor | None:
+    """Return what the last product sees `[n, f]`; None: answers aren't its outputs.
+
+    They may be their log-softmax, or the outputs at one of several positions.
+    """
+    inputs, outputs, n = watch.inputs, watch.outputs, len(given)
+    if outputs.ndim == 3 and outputs.shape[::2] == given.shape:
+        same = (outputs == given[:, None]).all(2)
+        places = same.double().argmax(1)
+        return inputs[torch.arange(n), places] if bool(same.any(1).all()) else None
+    if inputs.numel() != n * watch.weight.shape[1] or outputs.numel() != given.numel():
+        return None
     outputs = outputs.reshape(given.shape)
-    if torch.equal(outputs, given):
-        return True
     several = given.ndim == 2 and given.shape[1] > 1
-    return several and torch.allclose(outputs.log_softmax(1), given, atol=1e-6)
+    if torch.equal(outputs, given) or (
+        several and torch.allclose(outputs.log_softmax(1), given, atol=1e-6)
+    ):
+        return inputs.reshape(n, -1)
+    return None
+
+
+def _parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a callable holds, by name: attributes, and variables that a function captures."""
+    yield from getattr(model, "__dict__", {}).items()
+    function = getattr(model, "__func__", model)
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+        with suppress(ValueError):  # not bound yet
+            yield name, cell.cell_contents
+    if function is not model:
+        yield from _parts(model.__self__)
 
 
 def _shared(module: nn.Module, weight: Tensor) -> bool:
