@@ -38,7 +38,7 @@ def attributes_named(given: Any, argument: str) -> tuple[str, ...]:
 
 def check_minimum(minimum: object) -> None:
     """Raise MeasurementError for what is no least number of samples of a group."""
-    if not isinstance(minimum, int) or isinstance(minimum, bool) or minimum < 1:
+    if not isinstance(minimum, int | np.integer) or isinstance(minimum, bool) or minimum < 1:
         raise MeasurementError(f"minimum={minimum!r}: give a number of samples, 1 or more")
 
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal
 
 from pytest_multiplicity.design.config import Config
@@ -104,16 +105,18 @@ def make_design(
 
 def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """Return a count, or the seeds themselves, as a tuple of distinct non-negative integers."""
-    if isinstance(seeds, bool | str | float):
+    given: Any = seeds  # numpy's integers are none to a type checker
+    counted = isinstance(given, Integral) and not isinstance(given, bool)
+    if not counted and (isinstance(given, str) or not isinstance(given, Iterable)):
         raise DefinitionError(f"seeds={seeds!r}: give a count or a list of integers")
-    values = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    values = tuple(range(given) if counted else given)
     if not values:
         raise DefinitionError(f"seeds={seeds!r} makes an empty family: give one seed or more")
     for seed in values:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
             raise DefinitionError(f"seed {seed!r}: seeds are integers from 0 up")
     _refuse_twice("seeds", values)
-    return values
+    return tuple(map(int, values))
 
 
 def own_seeds(design: str | Iterable[Mapping[str, Any]]) -> tuple[int, ...] | None:

@@ -19,7 +19,8 @@ def option_text(option: Any) -> str:
     name = getattr(option, "__name__", None)
     if isinstance(name, str) and name != "<lambda>":
         return name
-    text = repr(option)
+    scalar = type(option).__module__ == "numpy" and getattr(option, "shape", None) == ()
+    text = str(option) if scalar else repr(option)  # 0.1, where repr says np.float64(0.1)
     # an address would make the id another one in every process
     return type(option).__name__ if re.search(r"\bat 0x[0-9a-f]+", text) else text
 

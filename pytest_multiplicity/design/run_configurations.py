@@ -22,6 +22,7 @@ Keep = Literal["newest", "oldest", "error", "all"]
 SEED = "seed"
 
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None}
+LONGEST_INTEGER = 4300  # digits: what Python makes an int of
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)")
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 
@@ -66,7 +67,7 @@ def runs(
     caller = Path(sys._getframe(1).f_code.co_filename)
     if keep not in get_args(Keep):
         raise DefinitionError(f"keep={keep!r}: choose one of {', '.join(get_args(Keep))}")
-    wanted = None if only is None else tuple(only)
+    wanted = None if only is None else (only,) if isinstance(only, str) else tuple(only)
     newest_first = isinstance(mapping_or_folder, Mapping)
     if isinstance(mapping_or_folder, Mapping):
         tracked = _told(mapping_or_folder)
@@ -155,15 +156,15 @@ def parsed(value: Any) -> Any:
     """Return a parameter as a number, a bool, None or a tuple where its text is one."""
     if isinstance(value, list | tuple):
         return tuple(parsed(each) for each in value)
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        return value.item()
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return parsed(value.tolist())
     if not isinstance(value, str):
         return value
     text = value.strip()
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return int(text) if len(text.lstrip("+-")) <= LONGEST_INTEGER else value
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     if text[:1] in tuple("([\"'"):

@@ -33,9 +33,9 @@ class Lottery(Ensemble):
 
     def __init__(self, population: Population, members: Sequence[Candidate], seed: int) -> None:
         super().__init__(population, members, abstain=0.0)
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise MeasurementError(f"seed={seed!r}: give a whole number, 0 or more")
-        self.seed, self.id = seed, f"lottery over {len(members)}"
+        self.seed, self.id = int(seed), f"lottery over {len(members)}"
 
     def chances(self, data: Data, k: int, by: Any, under: Under = None) -> pd.Series[float]:
         """Per sample, its chance of being among the k: see `Survivors.allocations`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def of_targets(
     Raises:
         DataError: they are none of the task's, or could be of two.
     """
-    if not isinstance(ignore, int) or isinstance(ignore, bool):
+    if not isinstance(ignore, int | np.integer) or isinstance(ignore, bool):
         raise DataError(f"ignore={ignore!r}: give the int that stands for positions to be ignored")
     if targets is None:
         _check_none(task, name)

@@ -176,7 +176,7 @@ def of_class(sure: Tensor, targets: Tensor, label: Any = None) -> Tensor:
     """Return the probabilities `[units]` of the targets, or of the class at an index."""
     if label is None:
         return sure.gather(1, targets[:, None])[:, 0]
-    if not isinstance(label, int) or not 0 <= label < sure.shape[1]:
+    if not isinstance(label, int | np.integer) or not 0 <= label < sure.shape[1]:
         raise MeasurementError(
             f"label={label!r}: give one of the {sure.shape[1]} classes, by name where they have "
             "names, else by index"

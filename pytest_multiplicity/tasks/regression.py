@@ -142,7 +142,7 @@ class Regression(Plain):
         """Return the values; `label` chooses one of several."""
         if label is not None:
             several = answers.reshape(len(answers), -1)
-            if not isinstance(label, int) or not 0 <= label < several.shape[1]:
+            if not isinstance(label, int | np.integer) or not 0 <= label < several.shape[1]:
                 raise MeasurementError(
                     f"label={label!r}: give which of the {several.shape[1]} values is meant, from 0"
                 )

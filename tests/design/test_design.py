@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,23 @@ def test_sources_of_randomness_can_be_axes():
     design = make_design(DEFAULT, {"seed.init": range(3)}, 1)
     assert design.default["seed.init"] == 0
     assert [vars(c)["seed.init"] for c in design.configs] == [0, 1, 2]
+
+
+def test_numbers_of_numpy_are_numbers():
+    numpys = {"default": {"lr": np.float64(0.1)}, "vary": {"lr": np.array([0.05, 0.01])}}
+    plain = make_design({"lr": 0.1}, {"lr": [0.05, 0.01]}, 2)
+    for seeds in (np.int64(2), np.arange(2)):
+        assert make_design(**numpys, seeds=seeds).ids == plain.ids
+    listed = [{"w": np.int64(w), "seed": np.int64(0)} for w in (8, 16)]
+    found = make_design({}, {}, 1, listed)
+    assert found.ids == ("w8-seed0", "w16-seed0")
+    assert [type(config.seed) for config in found.configs] == [int, int]
+
+
+@pytest.mark.parametrize("seeds", [None, 2.0, "2", True, np.float64(2)], ids=str)
+def test_what_is_no_count_of_seeds(seeds):
+    with pytest.raises(DefinitionError, match="give a count or a list of integers"):
+        make_design(DEFAULT, {}, seeds)
 
 
 def test_seeds_are_padded_to_one_width():

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,7 @@ def test_only_what_matters_counts_and_the_seed():
     assert ids(pm.runs(logged)) == ["b", "a"]
     wanted = [{"optim_lr": 0.1, "seed": 0, "run": "b"}]
     assert pm.runs(logged, only=["optim.lr"]) == pm.runs(logged, only=["optim_lr"]) == wanted
+    assert pm.runs(logged, only="optim.lr") == wanted
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,18 @@ def test_text_is_parsed(text, value):
     found = parsed(text)
     assert found == value
     assert type(found) is type(value)
+
+
+def test_values_of_numpy_are_builtins():
+    assert parsed(np.array([8, 8])) == (8, 8)
+    assert parsed(np.array("16")) == parsed(np.int64(16)) == 16
+    assert type(parsed(np.int64(16))) is int
+
+
+def test_digits_that_are_too_many_for_a_number_stay_text():
+    assert parsed("9" * 4300) == 10**4300 - 1
+    assert parsed("9" * 4301) == "9" * 4301
+    assert parsed("-" + "9" * 4301) == "-" + "9" * 4301
 
 
 @given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans()))

@@ -201,3 +201,12 @@ def test_an_allocation_by_lot_is_of_k_with_the_survivors_chances(
 def test_a_seed_is_a_whole_number(three: Survivors, seed: Any) -> None:
     with pytest.raises(MeasurementError, match="seed="):
         three.lottery(seed)
+
+
+def test_whole_numbers_of_numpy_are_taken(three: Survivors, data: pm.Data) -> None:
+    lottery = three.lottery(np.int64(4))  # type: ignore[arg-type]
+    assert lottery.predictions(data).equal(three.lottery(4).predictions(data))
+    found = three.gap(data, by="town", minimum=np.int64(5))  # type: ignore[arg-type]
+    assert found == three.gap(data, by="town", minimum=5)
+    variance = three.viable_prediction_range(data, label=np.int64(1))
+    assert variance.equals(three.viable_prediction_range(data, label=1))
