@@ -92,6 +92,7 @@ def _family(family: FamilyFindings) -> FamilyReport:
         ),
         regions=regions.reports(family, on),
         trained=facts.trained,
+        ways=dict(family.training.ways),
         stored=facts.stored,
         from_store=facts.stored,
         looks={each.data: each.looks for each in family.seen.looks},
@@ -99,7 +100,6 @@ def _family(family: FamilyFindings) -> FamilyReport:
         notes=[
             *configurations.note(family),
             *_looks(family),
-            *_trained(family),
             *individuals.note(family, people),
             *_screened(family),
             *_copies(family),
@@ -118,19 +118,13 @@ def _look(look: LookReport) -> str:
     bound = "; what is measured there may be too good by any amount"
     if look.optimism is not None:
         bound = (
-            f"; by chance an accuracy may be {100 * look.optimism:.1f} points too good there, a "
+            f"; by chance an accuracy may be {100 * look.optimism:.1f} points too good there; a "
             f"difference {200 * look.optimism:.1f}"
         )
     if look.looks == 1:
         return f"{look.data}: {times}{bound}"
     known = ", for who knows of earlier looks what gates answered; who read more has no bound"
     return f"{look.data}: {times}{bound}{known if look.optimism is not None else ''}"
-
-
-def _trained(family: FamilyFindings) -> list[str]:
-    """Return how the candidates were trained: `trained 20 fused in workers, 5 plain`."""
-    told = ", ".join(f"{count} {way}" for way, count in family.training.ways.items())
-    return [f"trained {told}"] if told else []
 
 
 def _reruns(family: FamilyFindings) -> list[str]:
@@ -147,11 +141,11 @@ def _copies(family: FamilyFindings) -> list[str]:
         measured = once(first, family.alive)
         if measured.sum() < family.alive.sum():
             idle = seed_has_no_effect(first, family.seen.design)
+            remedy = "the seed has no effect: draw from config.seed, or say seeds=1; "
             notes.append(
-                ("the seed has no effect: " if idle else "copies: ")
+                (remedy if idle else "copies: ")
                 + f"{family.alive.sum()} candidates, {measured.sum()} distinct on {data}; "
                 "equal answers count once in statistics"
-                + ("; draw from config.seed, or say seeds=1" * idle)
             )
     return notes
 

@@ -277,6 +277,8 @@ class FamilyReport:
     extremes: Sequence[ExtremeFacts] = ()
     """The worst and the best of these that gates asked for."""
     trained: int = 0
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """How they were trained -> how many: `fused in workers`."""
     stored: int = 0
     """`trained + stored` may be less than the candidates: loaded, recorded or never built."""
     from_store: int = 0  # `stored`, by its former name
@@ -287,7 +289,7 @@ class FamilyReport:
     ladder: Mapping[str, float | None] = field(default_factory=dict)
     """Data set that reports -> the best accuracy announced so far, where all else is withheld."""
     notes: Sequence[str] = ()
-    """Sentences for the header: how it was trained, what diverged, what was clamped."""
+    """Sentences for the header: looks at the data, copies, what was screened."""
     agreement: Agreement | None = None
     conflicts: Sequence[Conflicts] = ()
     comparisons: Sequence[ComparisonReport] = ()

@@ -105,9 +105,9 @@ def _show(reporter: pytest.TerminalReporter, state: State) -> None:
         color=writer.hasmarkup,
     )
     if text:
+        reporter.ensure_newline()  # before the title, which would leave a blank line below it
         if reporter.verbosity >= 0:
             reporter.section("multiplicity")
-        reporter.ensure_newline()
         reporter.write(_no_commands(text) + "\n")
     if reporter.hasopt("x"):
         _list_rejections(reporter, run_of(state))

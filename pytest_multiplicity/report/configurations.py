@@ -11,6 +11,7 @@ LEGEND = (
     "interval: the share of further seeds that would pass; reliable at: the share of which it is "
     "decided, at 5% in all"
 )
+UNDECIDED = "undecided"
 REJECTING = 4
 """Specifications that are named."""
 
@@ -28,7 +29,14 @@ def decided(configuration: ConfigurationReport) -> str:
     fails = min((share for share, said in known.items() if said is False), default=None)
     told = [f"{passes:.0%}"] if passes is not None else []
     told += [f"not {fails:.0%}"] if fails is not None else []
-    return ", ".join(told) or "undecided"
+    return ", ".join(told) or UNDECIDED
+
+
+def in_words(verdict: str) -> str:
+    """Return what `decided` says as a heading: `reliable at 50%, not 80%`."""
+    if verdict.startswith("not "):
+        return f"not reliable at {verdict.removeprefix('not ')}"
+    return verdict if verdict == UNDECIDED else f"reliable at {verdict}"
 
 
 def rejecting(configuration: ConfigurationReport) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_multiplicity.findings import (
@@ -44,6 +44,12 @@ class Step:
     """Candidates that neither this step nor one above it rejected or failed to judge."""
     spec: SpecReport | None = None
     """None for the training itself."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it judged everybody and nothing came of it."""
+        asked = (self.spec.failed, self.spec.undecided, self.spec.screened) if self.spec else ()
+        return not self.rejected and not any(asked)
 
     @property
     def unforeseen(self) -> bool:
@@ -103,6 +109,12 @@ def origin(family: FamilyReport) -> str:
     return f"{count}: {family.trained} trained, {family.from_store} from the store"
 
 
+def trained(family: FamilyReport) -> list[str]:
+    """Return how the candidates were trained: `trained 20 fused in workers, 5 plain`."""
+    told = ", ".join(f"{count} {way}" for way, count in family.ways.items())
+    return [f"trained {told}"] if told else []
+
+
 def shape(family: FamilyReport) -> str:
     """Return `star design, 3 axes, 5 seeds`."""
     axes = f"{len(family.axes)} ax{'i' if len(family.axes) == 1 else 'e'}s"
@@ -138,6 +150,20 @@ def marks(pair: SheetPair) -> tuple[str, ...]:
     missed = (screened(pair),) if pair.screened else ()
     optimistic = ("optimistic",) if pair.optimistic and narrowed(pair) else ()
     return noise + missed + optimistic
+
+
+def widest(family: FamilyReport, most: int) -> tuple[SheetPair, ...]:
+    """Return the metrics that spread most among survivors, shares before what can't be compared."""
+    measured = sorted(
+        family.sheets, key=lambda pair: (not pair.percent, -(pair.after.delta_all or 0))
+    )
+    return tuple(measured[:most])
+
+
+def main_source(pair: SheetPair) -> str:
+    """Return the largest part of where a metric's spread comes from: `81% seed`."""
+    first = re.match(r"\d+% [^,;]+", pair.sources)
+    return first.group() if first else ""
 
 
 def unit(pair: SheetPair) -> str:
@@ -206,9 +232,9 @@ def beyond(pair: SheetPair) -> str:
     return f"{pair.gap.kind} beyond chance: {pair.gap.beyond} of {len(pair.gap.candidates)}"
 
 
-def units(family: FamilyReport) -> str:
+def units(pairs: Iterable[SheetPair]) -> str:
     """Return what the numbers of a table of metrics are in."""
-    others = [pair.unit for pair in family.sheets if pair.unit not in PLAIN_UNITS[:1]]
+    others = [pair.unit for pair in pairs if pair.unit not in PLAIN_UNITS[:1]]
     named = " or ".join(dict.fromkeys("plain" if u == "number" else f"in the {u}" for u in others))
     return "in points of percent" + (f"; of what is no share, {named}" if named else "")
 

@@ -101,7 +101,7 @@ def _gates(gates: Sequence[GateReport]) -> str:
 def _verdict(family: FamilyReport, *, alone: bool) -> str:
     title = [] if alone else [f"### {code(family.name)}", ""]
     about = f"{facts.origin(family)} · {facts.shape(family)}"
-    notes = [line for note in family.notes for line in (prose(note), "")]
+    notes = [line for note in (*family.notes, *facts.trained(family)) for line in (prose(note), "")]
     return "\n".join([*title, f"**{facts.survival(family)}** · {prose(about)}", "", *notes])
 
 
@@ -124,9 +124,8 @@ def _multiplicity(family: FamilyReport) -> str:
     headings = ("metric", "range after", "Δ before", "Δ after", "by chance", "")
     rows = [_metric(pair) for pair in family.sheets]
     rows += [_predictive(row) for row in family.predictive]
-    legend = (
-        f"Δ: largest minus smallest, {facts.units(family)}; by chance: as many random candidates"
-    )
+    units = facts.units(family.sheets)
+    legend = f"Δ: largest minus smallest, {units}; by chance: as many random candidates"
     return table_of(headings, rows) + f"\n{legend}\n"
 
 

@@ -59,9 +59,11 @@ def test_recorded_families_have_nothing_to_train(project):
 
 
 def test_the_summary_tells_how_candidates_were_trained(project):
-    _, report = project(SPECS, FAMILY).report()
-    (note,) = report["families"][0]["notes"]
-    assert note.startswith("trained 4 ")
+    result, report = project(SPECS, FAMILY).report("-v")
+    (family,) = report["families"]
+    assert sum(family["ways"].values()) == 4
+    assert family["notes"] == []
+    result.stdout.fnmatch_lines(["trained 4 *"])
 
 
 def test_a_plan_says_how_many_samples_would_decide(trained):

@@ -19,7 +19,11 @@ def texts(samples: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, HALVED))
     run = samples.paper_run()
     page = re.sub(r"<[^>]*>", " ", html.render(run))
-    return [terminal.render(run, width=120), markdown.render(run), escaping.unescape(page)]
+    return [
+        terminal.render(run, width=120, level=terminal.Level.SHEETS),
+        markdown.render(run),
+        escaping.unescape(page),
+    ]
 
 
 def test_a_column_that_is_added_stands_in_every_report(texts: list[str]) -> None:

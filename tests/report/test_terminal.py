@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from pytest_multiplicity.findings import CandidateReport, FamilyReport, RunReport, SpecReport
+from pytest_multiplicity.findings import (
+    CandidateReport,
+    ConfigurationReport,
+    FamilyReport,
+    RunReport,
+    SpecReport,
+)
 from pytest_multiplicity.report.terminal import Level, render, summary
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,8 +47,60 @@ def test_the_one_line(samples: ModuleType) -> None:
     )
 
 
-def test_the_summary_s_numbers(samples: ModuleType) -> None:
+@pytest.mark.parametrize("build", ["paper_run", "large_run"])
+def test_the_summary_fits_one_screen(samples: ModuleType, build: str) -> None:
+    assert len(render(getattr(samples, build)(), width=80).splitlines()) <= 46
+
+
+def test_the_summary_shows_who_rejects_most_and_what_spreads_most(samples: ModuleType) -> None:
+    text = render(samples.large_run(), width=80)
+    assert "and 8 that reject no more than these" in text
+    assert len(re.findall(r"test_attack\[\d+\] ", text)) == 12
+    assert "with -v 15 smaller spreads" in text
     text = render(samples.paper_run(), width=120)
+    assert re.search(r"test_minority +36 +9 +5 +36 +━", text)
+    assert (
+        "unforeseen: test_group_age_59_116, test_ood_celeba, test_input_noise_1 and 1 more" in text
+    )
+    spreads = re.findall(r"^accuracy on (.+?)  .* (\d+\.\d\d) +\d+\.\d\d .*81% seed$", text, re.M)
+    assert [float(after) for _, after in spreads] == [24.46, 15.25, 5.46, 2.44, 2.40]
+    assert "range after" not in text
+
+
+def test_the_summary_says_what_is_known_of_configurations(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    found = [
+        ConfigurationReport(
+            name=name, config={}, seeds=5, passed=passed, low=0.1, high=0.9, reliable=reliable
+        )
+        for name, passed, reliable in (
+            ("a", 5, {"0.5": True, "0.8": None}),
+            ("b", 0, {"0.5": False, "0.8": False}),
+            ("c", 3, {"0.5": None, "0.8": None}),
+            ("d", 5, {"0.5": True, "0.8": None}),
+        )
+    ]
+    family = replace(run.families[0], configurations=found)
+    lines = render(replace(run, families=[family]), width=80).splitlines()
+    below = lines.index("survivors  19 of 45 candidates survive")
+    assert lines[below + 1 : below + 4] == [
+        "  reliable at 50%  a 5/5, d 5/5",
+        "  not reliable at 50%  b 0/5",
+        "  undecided  c 3/5",
+    ]
+
+
+def test_a_note_is_cut_between_clauses(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    note = "report: look 2; " + "so much may be too good; " * 3 + "and why"
+    run = replace(run, families=[replace(run.families[0], notes=[note])])
+    short = "report: look 2; so much may be too good; so much may be too good"
+    assert short in render(run, width=80).splitlines()
+    assert note in " ".join(render(run, width=80, level=Level.SHEETS).splitlines())
+
+
+def test_the_sheets_numbers(samples: ModuleType) -> None:
+    text = render(samples.paper_run(), width=120, level=Level.SHEETS)
     assert "45 candidates: 0 trained, 45 from the store" in text
     assert re.search(r"test_minority +36 +9 +5 +36 +━", text)
     assert re.search(r"test_attack +34 +11 +5 +19 +━", text)
@@ -170,9 +228,11 @@ def test_long_families_are_summarised(samples: ModuleType) -> None:
     run = samples.large_run()
     family = run.families[0]
     alive = [replace(each, status="survivor", rejected_by=()) for each in family.candidates]
-    text = render(replace(run, families=[replace(family, candidates=alive)]), width=80)
+    run = replace(run, families=[replace(family, candidates=alive)])
+    text = render(run, width=80, level=Level.SHEETS)
     assert "width16  seed 0-9" in text
     assert "and 8 more configurations" in text
+    assert "width16  seed 0-9" not in render(run, width=80)
 
 
 def test_wide_tables_are_split_and_long_ones_cut(samples: ModuleType) -> None:
@@ -218,7 +278,8 @@ def test_remarks_name_redundant_and_conflicting_specs(samples: ModuleType) -> No
         replace(one, redundant=True, conflicts_with=[two.name], failed=2),
         replace(two, conflicts_with=[one.name]),
     ]
-    text = render(replace(run, families=[replace(family, specs=specs)]), width=120)
+    run = replace(run, families=[replace(family, specs=specs)])
+    text = render(run, width=120, level=Level.SHEETS)
     assert "test_minority: rejects nobody that others don't reject too" in text
     assert text.count("nobody is left") == 1
     assert "errors and skips: test_minority 2" in text

@@ -84,7 +84,7 @@ def test_somebody_ships(survivors, data):
 """
 
 OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-HISTORY = ("trained", "stored", "from_store", "notes")  # what was done in this run is no result
+HISTORY = ("trained", "stored", "from_store", "ways", "notes")  # no results
 WHERE = ("json", "html", "markdown", "store", "engine")
 
 

@@ -97,5 +97,5 @@ def test_through_pytest(pytester):
             assert candidate.accuracy(test) >= 0
         """
     )
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    result = pytester.runpytest_inprocess("-v", "-p", "no:cacheprovider", "-p", "no:randomly")
     result.stdout.fnmatch_lines(["*trained 4 fused*", "*4 passed*"])

@@ -9,7 +9,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, RunReport
+from pytest_multiplicity.report import facts
 from pytest_multiplicity.report.terminal import (
+    brief,
     configurations,
     funnel,
     gates,
@@ -53,8 +55,10 @@ def summary(
     if level is Level.LINE:
         return [parts.line(page, run)]
     blocks = [*parts.opening(page, run)]
-    for family in run.families:
-        blocks += _family(page, run, family, level)
+    if level is Level.SUMMARY:
+        blocks += brief.blocks(page, run)
+    else:
+        blocks += [each for family in run.families for each in _family(page, run, family, level)]
     blocks += gates.block(page, run.gates)
     return [each for block in blocks for each in (block, Text())][:-1]
 
@@ -90,19 +94,18 @@ def render(
 
 def _family(page: Page, run: RunReport, family: FamilyReport, level: Level) -> list[RenderableType]:
     blocks = [
-        parts.header(page, run, family),
+        parts.header(page, run, family, [*family.notes, *facts.trained(family)]),
         funnel.block(page, family),
         parts.survivors(page, family),
         parts.comparisons(page, family),
         parts.regions(page, family),
         configurations.block(page, family),
-        spread.block(page, family, everything=level >= Level.SHEETS),
+        spread.block(page, family),
         spread.sources(page, family),
         reachable.block(page, family),
         individuals.block(page, family),
     ]
-    if level >= Level.SHEETS:
-        blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]
+    blocks += [sheets.block(page, family, i) for i in range(len(family.sheets))]
     if level >= Level.DEFINITIONS:
         blocks += [parts.definitions(page, family)]
     return [block for block in blocks if block is not None]

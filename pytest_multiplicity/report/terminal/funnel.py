@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, SpecReport
@@ -26,10 +27,16 @@ NARROW = 72
 
 
 def block(page: Page, family: FamilyReport) -> RenderableType | None:
-    """Return each spec in order: kept, rejected, rejected alone, and how many are left after it."""
+    """Return each spec in order, and remarks on them; nothing where there is none."""
     steps = facts.funnel(family)
     if not family.specs and not steps:
         return None
+    found = table(page, family, (*steps, *facts.unforeseen(family)))
+    return Group(found, *_redundant(page, family.specs), *remarks(page, family.specs))
+
+
+def table(page: Page, family: FamilyReport, steps: Sequence[facts.Step]) -> Table:
+    """Return a line for each step: kept, rejected, rejected alone, and how many are left."""
     table = calm_table(page, "specification")
     shown = columns(family)
     for column in shown:
@@ -38,11 +45,9 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
     for step in steps:
         cells = [_cell(page, column, step) for column in shown]
         bar = _bar(page, step.left or 0, len(family.candidates))
-        add(table, page.name(step.name), *cells, bar)
-    for step in facts.unforeseen(family):
-        cells = [_cell(page, column, step) for column in shown]
-        add(table, page.name(step.name), *cells, "unforeseen", style=DIM)
-    return Group(table, *_remarks(page, family.specs))
+        last, style = ("unforeseen", DIM) if step.unforeseen else (bar, "")
+        add(table, page.name(step.name), *cells, last, style=style)
+    return table
 
 
 def _cell(page: Page, column: Column, step: facts.Step) -> Text:
@@ -59,20 +64,25 @@ def _bar(page: Page, part: int, whole: int) -> Text:
     return Text.assemble((full * filled, "cyan"), (empty * (length - filled), DIM))
 
 
-def _remarks(page: Page, specs: Sequence[SpecReport]) -> list[RenderableType]:
-    """Return what stands out in the funnel, a sentence each."""
-    remarks = []
-    if redundant := [page.name(spec.name, 40) for spec in specs if spec.redundant]:
-        each = "each rejects" if len(redundant) > 1 else "rejects"
-        remarks.append(f"{listed(redundant)}: {each} nobody that others don't reject too")
+def _redundant(page: Page, specs: Sequence[SpecReport]) -> list[RenderableType]:
+    """Return which specs others make superfluous, in a sentence."""
+    names = [page.name(spec.name, 40) for spec in specs if spec.redundant]
+    each = "each rejects" if len(names) > 1 else "rejects"
+    said = f"{listed(names)}: {each} nobody that others don't reject too"
+    return [indented(Text(said, DIM))] if names else []
+
+
+def remarks(page: Page, specs: Sequence[SpecReport]) -> list[RenderableType]:
+    """Return what a reader must know of the funnel, a sentence each."""
+    said = []
     for spec in specs:
         if others := [page.name(name, 40) for name in spec.conflicts_with if name > spec.name]:
-            remarks.append(f"{page.name(spec.name, 40)} with {listed(others)}: nobody is left")
+            said.append(f"{page.name(spec.name, 40)} with {listed(others)}: nobody is left")
     if any(spec.only_here is None for spec in specs):
-        remarks.append("?: others did not judge them all; screened: not judged, rejected before")
+        said.append("?: others did not judge them all; screened: not judged, rejected before")
     if any(spec.would_reject for spec in specs):
-        remarks.append("(n): would have rejected n, had it been enforced")
+        said.append("(n): would have rejected n, had it been enforced")
     failed = [f"{page.name(spec.name, 40)} {spec.failed}" for spec in specs if spec.failed]
     if failed:
-        remarks.append(f"errors and skips: {listed(failed)}")
-    return [indented(Text(remark, DIM)) for remark in remarks]
+        said.append(f"errors and skips: {listed(failed)}")
+    return [indented(Text(remark, DIM)) for remark in said]

@@ -20,13 +20,20 @@ _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
 
 
 def block(page: Page, gates: Sequence[GateReport]) -> list[RenderableType]:
-    """Return a line for each gate, with the message of one that did not pass."""
+    """Return those that just passed, then a line for each of the others, with its message."""
     if not gates:
         return []
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
+    silent = [gate for gate in gates if gate.outcome == "passed" and not gate.message]
+    if silent:
+        sign, plain, style = _SHOWN["passed"]
+        names = ", ".join(page.name(gate.name) for gate in silent)
+        grid.add_row(Text("  " + page.glyph(sign, plain), style), Text(names))
     for gate in gates:
+        if gate in silent:
+            continue
         sign, plain, style = _SHOWN[gate.outcome]
         text = Text(page.name(gate.name))
         if gate.message:

@@ -16,6 +16,13 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
     return Group(*parts) if parts else None
 
 
+def line(page: Page, report: IndividualsReport) -> RenderableType:
+    """Return whose individuals they are, and how many survivors answered."""
+    return page.title(
+        page.name(individuals.title(report)), page.prose(next(individuals.notes(report)))
+    )
+
+
 def _one(page: Page, report: IndividualsReport) -> list[RenderableType]:
     rows = individuals.groups(report)
     shown = [i for i in range(1, len(individuals.GROUPS)) if any(row[i] for row in rows)]

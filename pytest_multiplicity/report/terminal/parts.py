@@ -43,14 +43,17 @@ def opening(page: Page, run: RunReport) -> list[RenderableType]:
     return [stack(lines)] if lines else []
 
 
-def header(page: Page, run: RunReport, family: FamilyReport) -> RenderableType:
+def header(
+    page: Page, run: RunReport, family: FamilyReport, notes: Sequence[str]
+) -> RenderableType:
     """Return the family in a line, its design in another, then what is to be noted."""
     axes = [f"{page.name(axis, 32)} ({len(of)})" for axis, of in family.axes.items()]
+    design = f"{page.name(family.design)} design, {plural(len(family.seeds), 'seed')}"
+    varied = [", ".join(axes[:12])] if axes else []
     lines = [
         page.title(page.name(family.name), facts.origin(family)),
-        Text(page.dot.join([facts.shape(family), *_device(page, run)]), DIM),
-        *([Text("axes: " + ", ".join(axes[:12]), DIM)] if axes else []),
-        *(Text(page.prose(note), DIM) for note in family.notes),
+        Text(page.dot.join([design, *_device(page, run), *varied]), DIM),
+        *(Text(page.prose(note), DIM) for note in notes),
     ]
     return stack(lines)
 
@@ -60,7 +63,7 @@ def _device(page: Page, run: RunReport) -> list[str]:
     return [] if run.device == "none" else [page.name(run.device)]
 
 
-def survivors(page: Page, family: FamilyReport) -> RenderableType:
+def survivors(page: Page, family: FamilyReport, most: int = SURVIVORS_SHOWN) -> RenderableType:
     """Return who is left, by configuration, in as many columns as the width allows."""
     title = page.title("survivors", facts.survival(family))
     groups = facts.by_configuration(family.survivors)
@@ -68,10 +71,12 @@ def survivors(page: Page, family: FamilyReport) -> RenderableType:
         return Text.assemble(("survivors", BOLD), ("  nobody was judged", DIM))
     if not groups:
         return Text.assemble(("survivors", BOLD), ("  nobody survives", BAD))
+    if not most:
+        return title
     entries = [_configuration(page, name, of) for name, of in groups.items()]
-    rest = len(entries) - SURVIVORS_SHOWN
+    rest = len(entries) - most
     more = [Text(f"and {plural(rest, 'more configuration')}", DIM)] if rest > 0 else []
-    grid = _columns(page, entries[:SURVIVORS_SHOWN])
+    grid = _columns(page, entries[:most])
     return Group(title, indented(grid), *map(indented, more))
 
 
@@ -106,14 +111,15 @@ def comparisons(page: Page, family: FamilyReport) -> RenderableType | None:
     return Group(Text("beside what runs today", BOLD), *map(indented, lines))
 
 
-def regions(page: Page, family: FamilyReport) -> RenderableType | None:
+def regions(page: Page, family: FamilyReport, most: int | None = None) -> RenderableType | None:
     """Return where survivors disagree or flip, each region that other samples confirm."""
     lines = [
-        indented(Text.assemble(f"{what}  ", (page.prose(facts.region(each)), DIM)))
-        for what, of in groupby(family.regions, key=lambda each: each.what)
-        for each in of
+        indented(Text.assemble(f"{each.what}  ", (page.prose(facts.region(each)), DIM)))
+        for each in family.regions[:most]
     ]
-    return Group(Text("where", BOLD), *lines) if lines else None
+    rest = len(family.regions) - len(lines)
+    more = [indented(Text(f"and {rest} more", DIM))] if rest else []
+    return Group(Text("where", BOLD), *lines, *more) if lines else None
 
 
 def definitions(page: Page, family: FamilyReport) -> RenderableType | None:

@@ -22,11 +22,12 @@ from pytest_multiplicity.report.text import DASH
 def block(page: Page, family: FamilyReport) -> RenderableType | None:
     """Return what gates asked; nothing where none did."""
     parts = [part for each in family.reachable for part in _one(page, each)]
-    parts += _extremes(page, family) if family.extremes else []
+    parts += extremes(page, family) if family.extremes else []
     return Group(*parts) if parts else None
 
 
-def _extremes(page: Page, family: FamilyReport) -> list[RenderableType]:
+def extremes(page: Page, family: FamilyReport) -> list[RenderableType]:
+    """Return the worst and the best model as good that gates asked for, as a table."""
     table = calm_table(page, reachable.EXTREMES[0])
     kept = reachable.EXTREMES[1:] if page.width >= WIDE else reachable.EXTREMES[1:4]
     for heading in kept:
@@ -37,14 +38,19 @@ def _extremes(page: Page, family: FamilyReport) -> list[RenderableType]:
     return [page.title("the worst and the best model as good"), indented(table), indented(legend)]
 
 
-def _one(page: Page, reached: ReachedFacts) -> list[RenderableType]:
-    numbers = [
+def numbers(page: Page, reached: ReachedFacts) -> RenderableType:
+    """Return the three numbers beside each other, with their words."""
+    lines = [
         indented(Text.assemble((value.rjust(7), BOLD), f"  {words}"))
         for value, words in reachable.three(reached)
     ]
+    return Group(page.title(page.name(reachable.title(reached))), *lines)
+
+
+def _one(page: Page, reached: ReachedFacts) -> list[RenderableType]:
     told = [*reachable.notes(reached), f"points below the best: {reachable.curve(reached)}"]
     notes = [indented(Text(page.prose(each), DIM)) for each in (*told, reachable.LEGEND)]
-    blocks: list[RenderableType] = [page.title(page.name(reachable.title(reached))), *numbers]
+    blocks: list[RenderableType] = [numbers(page, reached)]
     if rows := reachable.rows(reached):
         wide = page.width >= WIDE
         table = calm_table(page, reachable.HEADINGS[0])
