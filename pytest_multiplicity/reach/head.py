@@ -38,8 +38,8 @@ def head_of(model: Model, data: Data, name: str) -> Head:
     if isinstance(model, nn.Module):
         return _of_module(model, data, name)
     if not isinstance(model, Estimator):
-        held = [key for key, each in _parts(model) if isinstance(each, nn.Module)]
-        own = f" (it holds a network as {held[0]!r}: return that itself)" if held else ""
+        held = _held(model)
+        own = f" (it holds a network as {held!r}: return that itself)" if held else ""
         refuse(f"{name} is a callable, whose weights nobody sees{own}")
     return of_estimator(model.fitted, data, name)
 
@@ -125,6 +125,16 @@ def _seen(watch: _Watch, given: Tensor) -> Tensor | None:
         several and torch.allclose(outputs.log_softmax(1), given, atol=1e-6)
     ):
         return inputs.reshape(n, -1)
+    return None
+
+
+def _held(model: Any, depth: int = 3) -> str | None:
+    """Return under which name a callable, or what it holds, holds a network; None: it doesn't."""
+    for name, each in _parts(model):
+        if isinstance(each, nn.Module):
+            return name
+        if depth and callable(each) and (found := _held(each, depth - 1)):
+            return found
     return None
 
 

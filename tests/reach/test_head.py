@@ -127,12 +127,14 @@ def captured(network: nn.Module) -> Callable[[Tensor], Tensor]:
     [Served, lambda network: Served(network).told, captured],
     ids=["object", "method", "function"],
 )
-def test_a_callable_that_holds_a_network_says_to_return_it(
-    wrap: Callable[[nn.Module], Any],
+def test_a_callable_that_holds_a_network_says_so(
+    bench: Any, wrap: Callable[[nn.Module], Any]
 ) -> None:
     data = pictures("some", 9, 4)
     network = drawn(lambda: nn.Sequential(nn.Flatten(), nn.Linear(48, 3)))
-    with pytest.raises(
-        MeasurementError, match=r"nobody sees \(it holds a network as 'network': return that itself"
-    ):
+    told = r"nobody sees \(it holds a network as 'network': return that itself"
+    with pytest.raises(MeasurementError, match=told):
         head_of(wrap(network), data, "a")
+    population = bench.family(lambda config: wrap(network), default={"a": 0}, vary={}, seeds=1)
+    with pytest.raises(MeasurementError, match=told):
+        Survivors(population, [0]).reachable(data, pictures("other", 9, 4))
