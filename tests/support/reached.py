@@ -10,13 +10,18 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn import datasets
+from sklearn.feature_extraction.text import CountVectorizer
 from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.evaluation.survivors import Survivors
+from specs.credit import applicants
+from specs.reviews import texts
 
 Array = npt.NDArray[Any]
 CASES = ("digits", "cancer", "one logit", "labels", "diabetes")
+SETS = ("digits", "credit", "reviews", "diabetes", "cancer")
+CLASSES = ("digits", "cancer", "credit", "reviews")
 
 
 class Case(NamedTuple):
@@ -31,11 +36,9 @@ class Case(NamedTuple):
 
 
 def case(name: str, size: int = 150) -> Case:
-    """Return what is made of one of scikit-learn's data sets."""
-    load = {"digits": "digits", "labels": "digits", "diabetes": "diabetes"}
-    raw = getattr(datasets, f"load_{load.get(name, 'breast_cancer')}")()
-    inputs = (raw.data - raw.data.mean(0)) / (raw.data.std(0) + 1e-9)
-    targets: Any = raw.target
+    """Return what is made of one of scikit-learn's data sets, or of those of `specs`."""
+    raw, targets = tables(name)
+    inputs = (raw - raw.mean(0)) / (raw.std(0) + 1e-9)
     settings: dict[str, Any] = {}
     if name == "labels":
         targets = np.column_stack([targets % 2, targets > 4, np.isin(targets, [2, 3, 5, 7])])
@@ -43,7 +46,7 @@ def case(name: str, size: int = 150) -> Case:
     if name == "diabetes":
         targets = ((targets - targets.mean()) / targets.std()).astype("float32")
         settings = {"tolerance": 1.0}
-    outputs = {"digits": 10, "cancer": 2, "labels": 3}.get(name, 1)
+    outputs = {"digits": 10, "labels": 3, "one logit": 1, "diabetes": 1}.get(name, 2)
     order = np.random.default_rng(0).permutation(len(inputs))
     if name == "diabetes":
         size = min(size, 140)
@@ -59,6 +62,21 @@ def case(name: str, size: int = 150) -> Case:
 
     loss = "binary_cross_entropy" if name == "one logit" else None
     return Case(part(0), part(1), part(2), network, loss)
+
+
+def tables(name: str) -> tuple[Array, Any]:
+    """Return inputs and targets: of applicants, of words in reviews, or scikit-learn's."""
+    if name == "credit":
+        frame, risk, _ = applicants.read()
+        coded = pd.get_dummies(frame, dummy_na=True).fillna(0).to_numpy(dtype=float)
+        return coded, pd.factorize(risk, sort=True)[0]
+    if name == "reviews":
+        drawn = pd.DataFrame(texts.write(1200))
+        words = CountVectorizer(min_df=10).fit_transform(drawn["text"]).toarray()
+        return words.astype(float), pd.factorize(drawn["opinion"], sort=True)[0]
+    load = {"digits": "digits", "labels": "digits", "diabetes": "diabetes"}
+    raw = getattr(datasets, f"load_{load.get(name, 'breast_cancer')}")()
+    return raw.data, raw.target
 
 
 def survivors(bench: Any, case: Case, seeds: int = 3, **settings: Any) -> Survivors:
@@ -83,7 +101,7 @@ def probabilities(outputs: Array) -> Array:
 def curvatures(name: str, outputs: Array, targets: Array) -> Array:
     """Return the second derivatives of each sample's loss, `[n, k, k]`, by hand."""
     n, k = outputs.shape
-    if name in ("digits", "cancer"):
+    if name in CLASSES:
         sure = probabilities(outputs)
         return np.stack([np.diag(p) - np.outer(p, p) for p in sure])
     if name == "diabetes":
