@@ -1,5 +1,9 @@
+from .allocated import AllocationFacts as AllocationFacts
+from .allocated import AllocationOf as AllocationOf
 from .candidate import Candidate as Candidate
 from .cascade import cascade as cascade
+from .cascaded import CascadeFacts as CascadeFacts
+from .cascaded import CascadeOf as CascadeOf
 from .doubts import JUDGE as JUDGE
 from .facts import Facts as Facts
 from .facts import MetricRecord as MetricRecord

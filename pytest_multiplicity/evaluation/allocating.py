@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pytest_multiplicity.errors import DataError
+from pytest_multiplicity.evaluation.allocated import allocation_facts
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.chosen import Chosen, chosen
 from pytest_multiplicity.statistics import allocations as formulas
@@ -67,7 +68,12 @@ class Allocating(Sequence[Candidate]):
                 are labels, or data have no classes.
             DataError: no such attribute.
         """
-        return _frame([each.id for each in self], self._chosen(data, k, by, under), groups)
+        found = self._chosen(data, k, by, under)
+        frame = _frame([each.id for each in self], found, groups)
+        asked = f"{k} of {found.asked.name} by {by!r}, {groups!r}"
+        facts = allocation_facts(found.asked.name, frame)
+        self._population.beside.allocations[asked] = facts
+        return frame
 
     def lottery(self, seed: int = 0) -> Lottery:
         """Return the survivors as one candidate: a survivor drawn for each sample answers it.

@@ -12,7 +12,8 @@ import pandas as pd
 
 from pytest_multiplicity.errors import DataError, MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
-from pytest_multiplicity.evaluation.leakage import TRAINING
+from pytest_multiplicity.evaluation.cascaded import cascade_facts
+from pytest_multiplicity.evaluation.leakage import GATE, TRAINING
 from pytest_multiplicity.evaluation.membership import called, privacy
 from pytest_multiplicity.statistics import clusters, combined, doubt
 
@@ -112,7 +113,12 @@ def cascade(
     index = ["candidate", "group", "under"][not several :]
     found = frame.set_index(index).drop(columns=[] if several else ["candidate"])
     behind, for_some = _named(rows, known.names, ids)
-    found.attrs.update(data=data.name, groups=by, behind=behind, behind_for_some=for_some)
+    told = {"data": data.name, "groups": by, "behind": behind, "behind_for_some": for_some}
+    found.attrs.update(told)
+    population = asked[0]._population
+    if population.role == GATE:  # a spec asks it of every candidate by itself
+        key = f"{ids} on {data.name} by {by}: {titles}"
+        population.beside.cascades[key] = cascade_facts(told, rows)
     return found
 
 

@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_multiplicity.evaluation.allocated import AllocationFacts
 from pytest_multiplicity.evaluation.candidate import Candidate, Measurer
+from pytest_multiplicity.evaluation.cascaded import CascadeFacts
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.reached import ExtremeFacts, ReachedFacts
@@ -37,6 +39,10 @@ class Beside:
     """What was asked, by what was asked."""
     extremes: dict[str, ExtremeFacts] = field(default_factory=dict)
     """The worst and the best models, by what was asked."""
+    allocations: dict[str, AllocationFacts] = field(default_factory=dict)
+    """Who gets what only some can have, by what was asked."""
+    cascades: dict[str, CascadeFacts] = field(default_factory=dict)
+    """Who is behind in several respects, by what was asked."""
     twins: dict[str, BuiltModel] = field(default_factory=dict)
     """Models, by what was asked."""
 

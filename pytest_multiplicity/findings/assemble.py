@@ -83,6 +83,8 @@ def _family(family: FamilyFindings) -> FamilyReport:
         configurations=configurations.reports(family),
         reachable=family.seen.reached,
         extremes=family.seen.extremes,
+        allocations=family.seen.allocations,
+        cascades=family.seen.cascades,
         agreement=predictive.agreement(family, on),
         conflicts=predictive.conflicts(family, on),
         pick=pick(family),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pytest_multiplicity.findings import drawn
 from pytest_multiplicity.findings.examples import Example, examples
-from pytest_multiplicity.findings.model import Conflict, Conflicts
+from pytest_multiplicity.findings.pictured import Conflict, Conflicts
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data

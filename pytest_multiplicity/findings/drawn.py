@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_multiplicity.findings.model import SaidValues, Thumbnail
+from pytest_multiplicity.findings.pictured import SaidValues, Thumbnail
 
 if TYPE_CHECKING:
     from pytest_multiplicity.tasks import Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_multiplicity.findings.model import Thumbnail
+from pytest_multiplicity.findings.pictured import Thumbnail
 
 if TYPE_CHECKING:
     from torch import Tensor

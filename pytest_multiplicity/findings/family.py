@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
 from pytest_multiplicity.evaluation import (
+    AllocationFacts,
+    CascadeFacts,
     ExtremeFacts,
     Facts,
     Look,
@@ -73,6 +75,8 @@ class Seen:
     """What gates asked of models that nobody trained."""
     extremes: Sequence[ExtremeFacts] = ()
     """The worst and the best of these that gates asked for."""
+    allocations: Sequence[AllocationFacts] = ()
+    cascades: Sequence[CascadeFacts] = ()
     looks: Sequence[LookReport] = ()
     """At the data sets that were measured on."""
     ladder: Mapping[str, Rung] = field(default_factory=dict)

@@ -16,11 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from pytest_multiplicity.evaluation import AllocationFacts as AllocationFacts
+from pytest_multiplicity.evaluation import CascadeFacts as CascadeFacts
 from pytest_multiplicity.evaluation import ExtremeFacts as ExtremeFacts
 from pytest_multiplicity.evaluation import ReachedFacts as ReachedFacts
 from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, RegionReport
 from pytest_multiplicity.findings.lasting import ConfigurationReport
 from pytest_multiplicity.findings.people import IndividualsReport, Pick
+from pytest_multiplicity.findings.pictured import Agreement, Conflicts
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -195,64 +198,6 @@ class Predictive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How often survivors predict the same, pair by pair (HTML)."""
-
-    data: str
-    ids: Sequence[str]
-    values: Sequence[Sequence[float]]
-    """Symmetric, `len(ids)` squared: shares of samples; 1 on the diagonal."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """A small picture of one sample."""
-
-    width: int
-    height: int
-    pixels: bytes
-    """8 bits a channel, row by row: `height * width` bytes (grey), or three times that (RGB)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SaidValues:
-    """The values that survivors gave one sample, in the unit of the target."""
-
-    values: Sequence[Sequence[float]]
-    """Of each survivor one, or several."""
-    target: Sequence[float] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conflict:
-    """One sample on which survivors disagree."""
-
-    row: int
-    """Position in the data set."""
-    target: str
-    votes: Mapping[str, Sequence[str]]
-    """Predicted class -> ids of the survivors that say so."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    example: str = ""
-    """What it is, in words: a text, the columns that matter; "" for what has a picture."""
-    thumbnail: Thumbnail | None = None
-    divided: Thumbnail | None = None
-    """The same, with the positions coloured on which survivors differ."""
-    scale: SaidValues | None = None
-    """Values that they gave it, to be drawn on one scale."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conflicts:
-    """The samples of one data set on which survivors disagree, the most divided first (HTML)."""
-
-    data: str
-    total: int
-    """How many there are; `rows` may hold only the first."""
-    rows: Sequence[Conflict] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class FamilyReport:
     """One family: its design, its candidates, and everything measured on them."""
 
@@ -275,6 +220,10 @@ class FamilyReport:
     reachable: Sequence[ReachedFacts] = ()
     """What gates asked of models that nobody trained."""
     extremes: Sequence[ExtremeFacts] = ()
+    allocations: Sequence[AllocationFacts] = ()
+    """Who gets what only some can have, as gates asked."""
+    cascades: Sequence[CascadeFacts] = ()
+    """Who is behind in several respects, as gates asked."""
     """The worst and the best of these that gates asked for."""
     trained: int = 0
     ways: Mapping[str, int] = field(default_factory=dict)

@@ -14,7 +14,8 @@ from pytest_multiplicity.evaluation import Metric
 from pytest_multiplicity.findings.conflicts import divided
 from pytest_multiplicity.findings.copies import Firsts, once
 from pytest_multiplicity.findings.family import Bools, FamilyFindings
-from pytest_multiplicity.findings.model import Agreement, Conflicts, Predictive
+from pytest_multiplicity.findings.model import Predictive
+from pytest_multiplicity.findings.pictured import Agreement, Conflicts
 from pytest_multiplicity.statistics import DEFINITIONS, Said
 
 if TYPE_CHECKING:

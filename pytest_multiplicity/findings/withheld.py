@@ -16,7 +16,9 @@ def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
         return report
     metrics = {name for name, metric in family.metrics.items() if _on(ladder, metric.data)}
     unforeseen = {spec.name for spec in report.specs if spec.kind == "unforeseen"}
-    agreement = report.agreement
+    agreement, pick = report.agreement, report.pick
+    if pick is not None and pick.by in metrics:
+        pick = replace(pick, margin=None, next=None)
     return replace(
         report,
         candidates=[_candidate(each, metrics, unforeseen) for each in report.candidates],
@@ -24,8 +26,11 @@ def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
         predictive=[row for row in report.predictive if not _on(ladder, row.data)],
         conflicts=[each for each in report.conflicts if not _on(ladder, each.data)],
         agreement=None if agreement and _on(ladder, agreement.data) else agreement,
+        pick=pick,
         reachable=[each for each in report.reachable if not _on(ladder, each.data)],
         extremes=[each for each in report.extremes if not _on(ladder, each.data)],
+        allocations=[each for each in report.allocations if not _on(ladder, each.data)],
+        cascades=[each for each in report.cascades if not _on(ladder, each.data)],
         comparisons=[each for each in report.comparisons if not _on(ladder, each.data)],
         regions=[each for each in report.regions if not _on(ladder, each.data)],
         individuals=[each for each in report.individuals if not _on(ladder, each.data)],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_multiplicity.plugin.completeness import doubt, partial
 
 if TYPE_CHECKING:
+    from pytest_multiplicity.evaluation import Population
     from pytest_multiplicity.findings import FamilyFindings, FurtherSeen, GateReport, RunReport
     from pytest_multiplicity.plugin.families import Family
     from pytest_multiplicity.plugin.state import State
@@ -74,8 +75,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         gated={} if population is None else population.metrics,
         data={} if population is None else population.data_by_name,
         people=people if options.individuals else None,
-        reached=() if population is None else tuple(population.beside.reached.values()),
-        extremes=() if population is None else tuple(population.beside.extremes.values()),
+        **({} if population is None else _beside(population)),
     )
     looks = state.looks.get(family.key, ())
     ladder = state.ladder.get(family.key, {})
@@ -83,6 +83,12 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
     )
+
+
+def _beside(population: Population) -> dict[str, Any]:
+    """Return what gates asked of a family that is no metric."""
+    names = ("reached", "extremes", "allocations", "cascades")
+    return {name: tuple(getattr(population.beside, name).values()) for name in names}
 
 
 def _further(state: State, family: Family) -> FurtherSeen | None:

@@ -146,11 +146,26 @@ def people(family: FamilyReport) -> Iterator[Line]:
     for each in family.regions[:1]:
         inside = Number(each.inside, "regions/0/inside")
         yield Line(f"{each.what}, most where {each.query}:", inside, "%", f"of {each.data}", True)
+    yield from _shared_out(family)
     for reached in family.reachable[:1]:
         share = Number(reached.share, "reachable/0/share")
         yield Line(
             "", share, "%", f"of {reached.data}: a model as good that nobody trained differs"
         )
+
+
+def _shared_out(family: FamilyReport) -> Iterator[Line]:
+    """Yield whom nobody chooses, and who is behind in several respects."""
+    for given in family.allocations[:1]:
+        alone = Number(given.unchosen, "allocations/0/unchosen", percent=False)
+        words = f"qualified are chosen by no survivor, where {given.k} of {given.people} can be"
+        yield Line("", alone, "", words, warns=given.unchosen > given.unchosen_expected)
+    for each in family.cascades[:1]:
+        if behind := each.behind or each.behind_for_some:
+            who = "whichever survivor ships" if each.behind else "for some of the survivors"
+            count = Number(len(behind), "cascades/0/behind", percent=False)
+            words = f"of the groups of {each.data} behind in several respects, {who}"
+            yield Line("", count, "", words, warns=True)
 
 
 def _ambiguous(family: FamilyReport) -> Iterator[Line]:

@@ -96,6 +96,8 @@ def brief(value: float | None, *, percent: bool = True, least: int = 0, unknown:
     """
     if not known(value):
         return unknown
+    if isinstance(value, int) and not percent:
+        return str(value)
     shown = 100 * value if percent else value
     size = abs(shown)
     if percent and 50 < size <= 100:

@@ -27,6 +27,8 @@ AGREEMENT = 80
 CONFLICTS = 24
 """Samples on which survivors disagree, per data set."""
 CONFLICT_SETS = 4
+RESPECTS = 12
+"""Columns of a cascade."""
 SIDE = 48
 """Pixels of a thumbnail's longer side."""
 EPOCHS = 40

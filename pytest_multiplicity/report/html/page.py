@@ -13,7 +13,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_multiplicity.findings import GateReport, RunReport, known
-from pytest_multiplicity.report import answer, configurations, facts, individuals, reachable
+from pytest_multiplicity.report import (
+    allocations,
+    answer,
+    cascades,
+    configurations,
+    facts,
+    individuals,
+    reachable,
+)
 from pytest_multiplicity.report.colours import GOLD, css
 from pytest_multiplicity.report.html import limits, pictures
 from pytest_multiplicity.report.html.view import ACT, name, view_of
@@ -97,7 +105,9 @@ def _environment() -> Environment:
         image=pictures.data_uri, scale=pictures.scale,
     )  # fmt: skip
     environment.globals.update(
+        allocations=allocations,
         answer=answer,
+        cascades=cascades,
         facts=facts,
         configurations=configurations,
         individuals=individuals,

@@ -84,7 +84,7 @@ class FamilyView:
         """Whether there is anything about single samples, or groups of them."""
         family = self.family
         told = (self.conflicts, family.individuals, family.regions, family.reachable)
-        return any(map(bool, (*told, family.extremes)))
+        return any(map(bool, (*told, family.extremes, family.allocations, family.cascades)))
 
     @property
     def strictest(self) -> facts.Step | None:
