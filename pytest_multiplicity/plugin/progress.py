@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -20,6 +21,8 @@ Outside = Callable[[], AbstractContextManager[Any]]
 """Leaves pytest's capture for a moment."""
 
 LINE_SECONDS = 15.0  # between plain lines
+WINDOW_SECONDS = 30.0  # of work that tells how fast it is
+APART_SECONDS = 0.1  # moments that are remembered
 QUIET_SECONDS = 2.0  # work shorter than this is not worth a word
 
 
@@ -75,6 +78,29 @@ class Shown:
             shown.close()
 
 
+class Pace:
+    """Tells how long the rest takes, from what was done in the last seconds.
+
+    What comes before the first step (workers that start, a jump to where a killed run was) says
+    nothing of the others: time counts from when it is over.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def left(self, now: float, done: int) -> float | None:
+        """Return the seconds that are left; None while only one moment is known."""
+        if not self._seen or now - self._seen[-1][0] >= APART_SECONDS:
+            self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - WINDOW_SECONDS:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        if now <= since or done <= before:
+            return None
+        return (self._total - done) * (now - since) / (done - before)
+
+
 class _Lines:
     """A line at the start of long work, then one now and then."""
 
@@ -83,23 +109,20 @@ class _Lines:
     ) -> None:
         self._stream, self._outside, self._break_line = stream, outside, break_line
         self._description, self._total, self._done = description, total, 0
-        self._start = time.monotonic()
-        self._next = self._start + QUIET_SECONDS
+        self._pace = Pace(total)
+        self._next = time.monotonic() + QUIET_SECONDS
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
+        left = self._pace.left(now, self._done)
         if now >= self._next and 0 < self._done < self._total:
             self._next = now + LINE_SECONDS
-            left = (now - self._start) * (self._total - self._done) / self._done
-            share = self._done / self._total
+            rest = "" if left is None else f", {clock(left)} left"
             with self._outside():
                 self._break_line()
-                print(
-                    f"{self._description}: {share:.0%}, {clock(left)} left",
-                    file=self._stream,
-                    flush=True,
-                )
+                share = f"{self._done / self._total:.0%}"
+                print(f"{self._description}: {share}{rest}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing is left on the screen to clean up."""
