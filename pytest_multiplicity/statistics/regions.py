@@ -95,7 +95,7 @@ def confirmed(
     values = [_p_value(tested_on, rows) for _, rows in inside]
     found = [
         Region(
-            query=" and ".join(map(str, leaf)),
+            query=" and ".join(map(str, _plainly(leaf))),
             inside=float(tested_on[rows].mean()),
             elsewhere=float(tested_on[~rows].mean()),
             samples=int(rows.sum()),
@@ -164,6 +164,12 @@ def _splits(rows: Bools, columns: Columns) -> Iterator[tuple[Condition, Conditio
         elif 1 < len(kinds) <= MOST_VALUES:
             for kind in kinds[: 1 if len(kinds) == 2 else None]:
                 yield Condition(name, "==", kind), Condition(name, "!=", kind)
+
+
+def _plainly(leaf: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions without those that a narrower one of the same number implies."""
+    last = {(each.column, each.sign): each for each in leaf if each.sign in (">=", "<")}
+    return [each for each in leaf if last.get((each.column, each.sign), each) is each]
 
 
 def _within(leaf: Sequence[Condition], columns: Columns, count: int) -> Bools:

@@ -28,6 +28,12 @@ def test_amounts_in_another_currency(pipeline, people):
     pipeline.accuracy(people.report, under=pm.Corrupt(raised, by=1.1))
 
 
+@pytest.mark.unforeseen
+def test_who_gets_another_answer(pipeline, bank, people):
+    """Of all applicants those whom today's model judges right and this one wrong."""
+    pipeline.flips(bank, people.report)
+
+
 def raised(frame, by=1.0):
     """The frame with other amounts."""
     return frame.assign(credit_amount=frame["credit_amount"] * by)

@@ -54,6 +54,12 @@ def test_noisy_camera(candidate, digits):
     candidate.accuracy(digits.report, under=pm.InputNoise(0.1))
 
 
+@pytest.mark.unforeseen
+def test_beside_what_runs_today(candidate, production, digits):
+    """How many digits that are read well today would be misread."""
+    candidate.flips(production, digits.report)
+
+
 @pytest.mark.family("candidate")
 def test_somebody_ships(survivors):
     """There is a network to ship."""

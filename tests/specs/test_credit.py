@@ -128,8 +128,15 @@ def test_the_study_runs_small_and_trains_once(
         assert report["complete"]
         found = {each["name"]: each["trained"] for each in report["families"]}
         assert (found["network"], found["pipeline"]) == trained
-        assert [gate["outcome"] for gate in report["gates"]] == ["passed"] * 3
-    network = report["families"][0]
+        outcomes = {gate["name"]: gate["outcome"] for gate in report["gates"]}
+        assert outcomes.pop("test_reweighing_would_pass_again") == "not evaluated"
+        assert list(outcomes.values()) == ["passed"] * 4
+    network, pipeline = report["families"][:2]
+    contested = [each for each in pipeline["regions"] if each["what"] == "survivors disagree"]
+    assert contested
+    for region in contested:
+        assert (region["found_on"], region["data"]) == ("people-select", "people-report")
+        assert region["inside"] > 1.5 * region["elsewhere"]
     assert network["axes"]["mitigation"] == ["none", "reweighing", "parity", "odds", "thresholds"]
     sheets = {each["metric"]: each["before"] for each in network["sheets"]}
     rates = np.array(

@@ -53,6 +53,13 @@ def test_yes_and_no_are_said_as_they_are(new):
     assert (found.inside, found.elsewhere) == (1, 0)
 
 
+def test_a_number_that_is_split_twice_is_said_once():
+    steps = {"age": np.arange(900) % 90.0}
+    happened = np.select([steps["age"] >= 60, steps["age"] >= 30], [1.0, 0.5])
+    found = regions.confirmed(happened, steps, happened, steps)
+    assert [each.query for each in found] == ["age >= 61"]
+
+
 def test_shares_are_tested_too():
     here, there = people(2000, 4), people(2000, 5)
     share = [(happens(each, s) + happens(each, s + 9)) / 2 for each, s in ((here, 6), (there, 7))]
