@@ -145,8 +145,8 @@ def _image(sample: Tensor, bounds: tuple[float, float] | None) -> Thumbnail | No
 
 
 def _strip(sample: Tensor) -> Thumbnail | None:
-    """Return the values of a vector of floats side by side, from its least to its largest."""
-    if sample.ndim != 1 or not sample.is_floating_point() or len(sample) < 2:
+    """Return the values of a vector of floats side by side; few of them are read as numbers."""
+    if sample.ndim != 1 or not sample.is_floating_point() or len(sample) <= VALUES:
         return None
     values = sample.numpy()
     if len(values) > LARGEST:

@@ -9,6 +9,12 @@ from pytest_multiplicity.report.text import plural
 
 GROUPS = ("who", "samples", "contested", "conflict", "consistency", "rejected by all", "by pick")
 MOST = ("sample", "target", "answer", "conflict", "consistency", "turned by", "loss it takes")
+GROUP_KEYS = (
+    "samples", "contested", "conflict", "consistency", "rejected_by_everybody",
+    "rejected_by_pick_only",
+)  # fmt: skip
+MOST_KEYS = ("", "", "conflict", "consistency", "", "reachable_cost")
+"""What these columns but the first are called in the JSON report; "" for texts."""
 LEGEND = (
     "contested: survivors differ; conflict: the share of survivors that answer otherwise; "
     "consistency: the share of pairs that agree; by pick: by no other survivor"

@@ -25,6 +25,8 @@ EXTREMES_LEGEND = (
     "asked that keep its score, and was measured. They are found, so worse and better ones may be "
     "there. Each is aimed at the data that it is about: measure it on others, too"
 )
+THREE = ("arbitrary", "share", "as_good")
+"""What the three numbers are called in the JSON report."""
 SHOWN = 8
 """Samples listed before the rest is only counted."""
 

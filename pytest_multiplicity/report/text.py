@@ -125,6 +125,11 @@ def shortened(line: str) -> str:
     return line
 
 
+def rounded(text: str, digits: int = 3) -> str:
+    """Return a text in which long decimal fractions have so many digits that mean something."""
+    return _with_digits(text, digits)
+
+
 def _with_digits(line: str, digits: int) -> str:
     return FRACTION.sub(lambda found: _to(found.group(), digits), line)
 

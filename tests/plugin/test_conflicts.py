@@ -41,9 +41,9 @@ def test_pictures_and_attributes_come_from_data_that_this_process_knows():
 
 def test_large_pictures_are_made_small_and_vectors_are_strips():
     large = pm.Data(torch.rand(1, 3, 2 * LARGEST, LARGEST), torch.tensor([0]), name="large")
-    table = pm.Data(torch.rand(1, 5), torch.tensor([0]), name="table", bounds=None)
+    table = pm.Data(torch.rand(1, 20), torch.tensor([0]), name="table", bounds=None)
     known = {"large": large, "table": table}
-    for name, expected in (("large", (LARGEST // 2, LARGEST)), ("table", (5, STRIP))):
+    for name, expected in (("large", (LARGEST // 2, LARGEST)), ("table", (20, STRIP))):
         predictions, targets = np.array([[0], [1], [1]]), np.array([0])
         (row,) = divided(predictions, IDS, targets, name, known[name], TASK).rows
         shown = row.thumbnail and (row.thumbnail.width, row.thumbnail.height)
@@ -68,7 +68,7 @@ def test_positions_that_divide_are_coloured_on_the_picture():
     tags = pm.Data(torch.rand(1, 5), [[0, 1, 2, 0, 1]], name="tags")
     said = np.array([[[0, 1, 2, 0, 1]], [[0, 1, 2, 2, 1]]])
     (row,) = divided(said, IDS[:2], tags.targets.numpy(), "tags", tags, tags.task).rows
-    assert (row.divided.width, row.divided.height) == (5, STRIP)
+    assert (row.divided.width, row.divided.height) == (8, 8)
 
 
 def test_values_stand_on_one_scale_with_the_target():

@@ -221,7 +221,7 @@ def test_conflicts_show_pictures_and_who_said_what(samples: ModuleType) -> None:
     pictures_ = [attributes for tag, attributes in page.tags if tag == "img"]
     assert len(pictures_) == limits.CONFLICTS
     assert all(each["alt"] for each in pictures_)
-    assert "500 samples, of which the most divided here" in page.words()
+    assert "500 samples, of which 24 here." in page.words()
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, samples: ModuleType) -> None:

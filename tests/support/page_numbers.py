@@ -68,6 +68,7 @@ def says(text: str, value: float | None) -> bool:
     """Whether a text is the value as it is or in percent, to as many digits as it has."""
     if value is None:
         return text == "\N{EN DASH}"
+    text = text.removesuffix("%")
     found = NUMBER.fullmatch(text)
     if found is None:
         return False

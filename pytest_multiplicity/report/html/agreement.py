@@ -39,7 +39,7 @@ def drawn(agreement: Agreement) -> AgreementMap | None:
     least, most = min(pairs), max(pairs)
     ids = [agreement.ids[place] for place in order]
     pixels = bytes(
-        channel for a in order for b in order for channel in _shade(values[a][b], least[0])
+        channel for a in order for b in order for channel in shade(values[a][b], least[0])
     )
     sees = (
         f"all pairs agree on {brief(least[0])}% of the samples"
@@ -65,7 +65,7 @@ def clustered(values: Sequence[Sequence[float]]) -> list[int]:
     return [int(each) for each in leaves_list(linkage(apart, "average", optimal_ordering=True))]
 
 
-def _shade(value: float, least: float) -> tuple[int, ...]:
+def shade(value: float, least: float) -> tuple[int, ...]:
     """Return the colour of an agreement: light at 1, dark at the least."""
     share = (1 - value) / (1 - least) if least < 1 else 0.0
     share = min(1.0, max(0.0, share))

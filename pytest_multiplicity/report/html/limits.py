@@ -27,6 +27,15 @@ AGREEMENT = 80
 CONFLICTS = 24
 """Samples on which survivors disagree, per data set."""
 CONFLICT_SETS = 4
+GLYPHS = 50
+"""Samples whose models are drawn one by one, per data set."""
+GLYPH_SETS = 2
+GLYPH_MODELS = 40
+"""Drawings of one answer."""
+ANSWERS = 6
+"""Answers to one sample."""
+TRADE_OFFS = 6
+"""Metrics that are drawn against the first."""
 RESPECTS = 12
 """Columns of a cascade."""
 SIDE = 48

@@ -23,7 +23,7 @@ from pytest_multiplicity.report import (
     reachable,
 )
 from pytest_multiplicity.report.colours import GOLD, css
-from pytest_multiplicity.report.html import limits, pictures
+from pytest_multiplicity.report.html import glyphs, limits, pictures
 from pytest_multiplicity.report.html.view import ACT, name, view_of
 from pytest_multiplicity.report.text import (
     assignment,
@@ -34,6 +34,7 @@ from pytest_multiplicity.report.text import (
     number,
     option,
     plural,
+    rounded,
     shortened,
 )
 
@@ -101,7 +102,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         name=name, prose=_prose, sentence=_sentence, message=_message, number=number,
-        option=_option, assignment=_assignment, slug=_slug,
+        option=_option, few=_few, assignment=_assignment, slug=_slug,
         image=pictures.data_uri, scale=pictures.scale,
     )  # fmt: skip
     environment.globals.update(
@@ -109,6 +110,7 @@ def _environment() -> Environment:
         answer=answer,
         cascades=cascades,
         facts=facts,
+        glyphs=glyphs,
         configurations=configurations,
         individuals=individuals,
         reachable=reachable,
@@ -138,6 +140,11 @@ def _sentence(text: str) -> str:
 
 def _message(text: str) -> str:
     return _prose(shortened(text))
+
+
+def _few(text: str, limit: int = limits.NAME) -> str:
+    """Return a name whose long numbers are short."""
+    return name(rounded(inert(text, 4 * limit)), limit)
 
 
 def _option(value: Any) -> str:

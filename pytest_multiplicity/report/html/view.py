@@ -20,7 +20,7 @@ from pytest_multiplicity.findings import (
 from pytest_multiplicity.report import answer, facts
 from pytest_multiplicity.report.colours import css, of_metric
 from pytest_multiplicity.report.columns import Column, columns
-from pytest_multiplicity.report.html import agreement, limits, pictures, plots
+from pytest_multiplicity.report.html import agreement, glyphs, limits, pictures, plots, tradeoffs
 from pytest_multiplicity.report.text import assignment, inert, isolated
 
 ACT = ("failed", "not evaluated", "passed")
@@ -67,6 +67,8 @@ class FamilyView:
     plots: Sequence[tuple[str, Markup]]
     agreement: agreement.AgreementMap | None
     conflicts: Sequence[Conflicts]
+    glyphs: Sequence[glyphs.Glyphs]
+    tradeoffs: tradeoffs.TradeOffs | None
     predictive: Sequence[Predictive]
     definitions: Mapping[str, Sequence[str]]
     places: Mapping[str, int]
@@ -78,6 +80,11 @@ class FamilyView:
     def screened(self) -> bool:
         """Whether any pair was not judged, since the candidate had been rejected."""
         return any(spec.screened for spec in self.family.specs)
+
+    @property
+    def marks(self) -> Sequence[str]:
+        """The forms of the marks in pictures of trade-offs."""
+        return tradeoffs.MARKS
 
     @property
     def people(self) -> bool:
@@ -109,6 +116,8 @@ def view_of(index: int, family: FamilyReport, gates: Sequence[GateReport]) -> Fa
         plots=list(_plots(index, family)),
         agreement=agreement.drawn(family.agreement) if family.agreement else None,
         conflicts=family.conflicts[: limits.CONFLICT_SETS],
+        glyphs=list(_glyphs(family)),
+        tradeoffs=tradeoffs.drawn(family, answer.selecting(family)),
         predictive=family.predictive[: limits.ROWS],
         definitions=facts.definitions(family),
         places={each.id: place for place, each in enumerate(family.candidates)},
@@ -117,6 +126,13 @@ def view_of(index: int, family: FamilyReport, gates: Sequence[GateReport]) -> Fa
             **{each.name: place for place, each in enumerate(family.specs)},
         },
     )
+
+
+def _glyphs(family: FamilyReport) -> Iterator[glyphs.Glyphs]:
+    for each in family.conflicts[: limits.GLYPH_SETS]:
+        found = glyphs.drawn(family, each.data, each.rows)
+        if found is not None:
+            yield found
 
 
 def _sheets(family: FamilyReport) -> Iterator[SheetView]:

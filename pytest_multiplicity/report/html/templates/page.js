@@ -100,6 +100,20 @@
     }
   });
 
+  for (const marked of document.querySelectorAll("[data-marks]")) {
+    const axis = marked.querySelector("[data-axis]");
+    if (!axis) continue;
+    axis.parentElement.parentElement.hidden = false;
+    axis.addEventListener("input", () => {
+      for (const key of marked.querySelectorAll("[data-key]")) key.hidden = key.dataset.key !== axis.value;
+      for (const point of marked.querySelectorAll("[data-o]")) {
+        const option = point.dataset.o.split(" ")[axis.value];
+        point.setAttribute("href", `#k${marked.dataset.marks}-${option}`);
+        point.setAttribute("class", `o${option}${point.classList.contains("gone") ? " gone" : ""}`);
+      }
+    });
+  }
+
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
