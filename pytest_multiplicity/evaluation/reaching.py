@@ -29,7 +29,7 @@ from pytest_multiplicity.reach import Base, Found, Inverses, Reach, drawn, polis
 from pytest_multiplicity.store import Aside, Entry, fingerprint
 from pytest_multiplicity.tasks import Task
 
-VERSION = "reachable 1"  # of what is found, beside RESULTS_VERSION
+VERSION = "reachable 2"  # of what is found, beside RESULTS_VERSION
 LAST_LAYER = "last layer"
 HOW = (LAST_LAYER, *drawn.WAYS)
 MANY = 2_000  # weights of a last layer
@@ -152,7 +152,8 @@ class Reaching:
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
         bases = [self.bases.base(index) for index in self.indices]
         kept = None if self.judge is None else partial(self._kept, bases, self.judge)
-        search = Reach(self._task, torch.from_numpy(self.said), threshold, kept)
+        best = threshold + self.within
+        search = Reach(self._task, torch.from_numpy(self.said), threshold, kept, best=best)
         if self.how != LAST_LAYER:
             found, by = drawn.search(self.how, search, self._sources(bases), self._asked())
             return found, {"loss": self._said_of_loss(), "solved by": by}
@@ -204,14 +205,11 @@ class Reaching:
         judged = list(self._task.judgement)
         return fingerprint([VERSION, self.how, known, *on, train, self.within, judged])
 
-    def facts(self, frame: pd.DataFrame) -> ReachedFacts:
+    def facts(self, frame: pd.DataFrame, found: Found) -> ReachedFacts:
         """Return what reports are told."""
         best = int(np.nanargmax(self.scores))
         said, score = self.said[best], float(self.scores[best])
-        as_good = float((frame.score >= score - 1e-9).mean())
-        if self.within and self.judge is None:  # models that are better may take more loss
-            strict = replace(self, within=0.0).reached().found
-            as_good = float((strict.base >= 0).double().mean())
+        as_good = float(found.as_good.double().mean())
         right = self._task.right(torch.from_numpy(said), self.data.targets)
         return ReachedFacts(
             data=self.data.name,
@@ -251,7 +249,7 @@ class Reaching:
             rows, amounts = torch.tensor([row]), found.amount[[row]]
             with self._solving(base):
                 inverse = Inverses([base]).of(0)
-                turned = base.turned(inverse, rows, found.turn[row, :k], amounts)
+                turned = base.turned(inverse, rows, found.turn[[row], :k], amounts)
                 if int(found.steps[row]):
                     turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             return Entry({"weights": turned[0]}, {})
@@ -303,7 +301,7 @@ class Reaching:
             **reached.notes,
         )
         asked = f"{self._key()} {self.judge is not None}"
-        self.family.beside.reached[asked] = self.facts(frame)
+        self.family.beside.reached[asked] = self.facts(frame, found)
         return frame
 
 

@@ -22,6 +22,7 @@ from pytest_multiplicity.reach.parts import Head
 
 MEASURED_BYTES = 1 << 26  # outputs of as many models as are measured at once
 MOST_EXACT = 1 << 24  # models times training samples whose losses are computed in float64
+FEW = 2_000  # weights for which one product with all of an inverse is quicker than several
 HELD_BYTES = 1 << 30  # inverses that are kept from round to round
 
 
@@ -99,15 +100,23 @@ class Base:
             found.append(self.losses(outputs_of(each, features), many).double() + size)
         return torch.cat(found)
 
-    def turned(self, inverse: Inverse, row: Tensor, direction: Tensor, amounts: Tensor) -> Tensor:
+    def turned(self, inverse: Inverse, rows: Tensor, turns: Tensor, amounts: Tensor) -> Tensor:
         """Return weights `[b, k, F]`, as the model holds them, that move rows by amounts `[b]`.
 
-        `direction` `[k]` is of outputs. W' = W + amount / (v'u) u, where v = direction (x) phi and
-        u = H^-1 v: of all weights that do it, those of the least loss, to second order.
+        `turns` `[b, k]` are directions of outputs. W' = W + amount / (v'u) u, where v = turn (x)
+        phi and u = H^-1 v: of all weights that do it, those of the least loss, to second order.
         """
-        features = self.data.features[row].double()
-        steps = inverse.steps(features, direction)
-        reach = torch.einsum("bkf,k,bf->b", steps, direction, features)
+        features = self.data.features[rows].double()
+        turns, amounts = turns.to(features.device), amounts.to(features.device)
+        if self.head.weights.numel() <= FEW:
+            steps = inverse.apply(turns[:, :, None] * features[:, None, :])
+        else:
+            steps = features.new_empty(len(rows), *self.head.weights.shape)
+            directions, which = torch.unique(turns, dim=0, return_inverse=True)
+            for number, direction in enumerate(directions):
+                own = (which == number).nonzero().flatten()
+                steps[own] = inverse.steps(features[own], direction)
+        reach = (torch.bmm(steps, features[:, :, None])[:, :, 0] * turns).sum(1)
         moved = self.head.weights + (amounts / reach)[:, None, None] * steps
         return self.head.rounded(moved)
 

@@ -19,6 +19,7 @@ from pytest_multiplicity.errors import MeasurementError
 DAMPING = 1e-4  # added to the decay: without, the softmax's Hessian is singular always
 MOST_UNKNOWNS = 6_000  # of a Hessian that is held as a whole: 288 MB
 MOST_CURVATURE = 1 << 27  # numbers of the A_i of conjugate gradients: 1 GiB
+MOST_SQUARES = 1 << 22  # numbers on the way to the leverages of all directions: 32 MB
 MOST_AT_ONCE = 64  # right-hand sides of these
 PRECISE, MOST_STEPS = 1e-8, 500  # of conjugate gradients
 
@@ -67,10 +68,10 @@ def hessian(curvature: Tensor, features: Tensor, decay: float) -> Tensor:
     n, k, width = len(features), curvature.shape[1], features.shape[1]
     whole = features.new_zeros(k, width, k, width)
     for c in range(k):
-        for e in range(c, k):
-            block = features.T @ (features * curvature[:, c, e, None]) / n
-            whole[c, :, e] = block
-            whole[e, :, c] = block.T
+        bent = curvature[:, c, c:, None] * features[:, None, :]
+        rows = (features.T @ bent.reshape(n, -1) / n).reshape(width, k - c, width)
+        whole[c, :, c:] = rows
+        whole[c:, :, c] = rows.permute(1, 2, 0)
     square = whole.reshape(k * width, k * width)
     square.diagonal().add_(decay + DAMPING)
     return square
@@ -89,6 +90,12 @@ class Inverse(Protocol):
 
     def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
         """Return `v' H^-1 v` for features `[b, F]` and one direction `[k]`: `[b]`."""
+
+    def squares(self, features: Tensor) -> Tensor | None:
+        """Return, for features `[b, F]`, `Q` `[b, k, k]` with `v' H^-1 v = d' Q d`.
+
+        None: it takes more than `leverages` of single directions.
+        """
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """Return `H^-1 v`, `[b, k, F]`."""
@@ -117,6 +124,19 @@ class Whole:
             for e in used:
                 middle += direction[c] * direction[e] * self.inverse[c, :, e]
         return ((features @ middle) * features).sum(1)
+
+    def squares(self, features: Tensor) -> Tensor | None:
+        """See `Inverse`."""
+        k, width = self.inverse.shape[:2]
+        if len(features) * k * width > MOST_SQUARES:
+            return None
+        found = features.new_empty(len(features), k, k)
+        for c in range(k):
+            side = features @ self.inverse[c, :, c:].reshape(width, -1)
+            row = (side.reshape(-1, k - c, width) @ features[:, :, None])[:, :, 0]
+            found[:, c, c:] = row
+            found[:, c:, c] = row
+        return found
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
@@ -149,6 +169,10 @@ class Blocks:
         middle = torch.einsum("c,cfg->fg", direction**2, self.inverse)
         return ((features @ middle) * features).sum(1)
 
+    def squares(self, features: Tensor) -> Tensor | None:
+        """See `Inverse`."""
+        return None
+
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
         return torch.einsum("bf,c,cfg->bcg", features, direction, self.inverse)
@@ -179,6 +203,10 @@ class Gradients:
             for each in torch.split(features, MOST_AT_ONCE)
         ]
         return torch.cat(found)
+
+    def squares(self, features: Tensor) -> Tensor | None:
+        """See `Inverse`."""
+        return None
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""

@@ -267,6 +267,8 @@ def enter(
     score = reach.share_right(chosen, asked.select.targets)
     if score < reach.threshold - EQUAL:
         return
+    if score >= reach.best - EQUAL:
+        found.as_good[turned] = True
     cost = rise(drawn)
     cheaper = turned[~(found.cost[turned] <= cost)]
     one = torch.ones(len(cheaper), dtype=torch.float64)
@@ -281,6 +283,7 @@ def enter(
             turn=torch.zeros(len(cheaper), found.turn.shape[1]),
             amount=0 * one,
             steps=torch.full((len(cheaper),), drawn.number),
+            as_good=found.as_good[cheaper],
         ),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class Found:
     turn: Tensor
     amount: Tensor
     steps: Tensor
+    as_good: Tensor
+    """Whether models were met that turn it and score what the best survivor does."""
 
     @classmethod
     def nothing(cls, n: int, k: int, to: Tensor) -> Found:
@@ -53,7 +56,8 @@ class Found:
         turn = torch.zeros(n, k, dtype=torch.float64)
         base = torch.full((n,), -1, dtype=torch.int64)
         steps = torch.zeros(n, dtype=torch.int64)
-        return cls(base, torch.zeros_like(to), cost, score, fresh, turn, amount, steps)
+        good = torch.zeros(n, dtype=torch.bool)
+        return cls(base, torch.zeros_like(to), cost, score, fresh, turn, amount, steps, good)
 
     def note(self, rows: Tensor, other: Found) -> None:
         """Enter what was found of some rows."""
@@ -71,6 +75,14 @@ class Costed:
     amounts: Tensor
     costs: Tensor
     polish: bool
+
+
+class Tries(NamedTuple):
+    """Models to be built: for which rows, by which ways of all bases, at which place of each."""
+
+    rows: Tensor
+    ways: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +105,7 @@ class Turned:
 class Reach:
     """Looks for models that score `threshold` or more on the selecting data.
 
+    Beside, it looks which samples are turned by models that score `best`, if that is given.
     `said` is what the survivors predict of the data, `[S, n, ...]`: none of them is to be agreed
     with.
     """
@@ -105,10 +118,12 @@ class Reach:
         judge: Judge | None = None,
         *,
         polish: bool = True,
+        best: float | None = None,
     ) -> None:
         assert task.turning is not None  # as was asked before
         self._task, self.turning, self.said = task, task.turning, said
         self.threshold, self._judge = threshold, judge
+        self.best = threshold if best is None else best
         self._polish = polish and judge is None
         self.by: list[str] = []  # how Hessians were inverted, in words
 
@@ -118,22 +133,67 @@ class Reach:
         return len(bases) * MOST_WAYS
 
     def of(self, bases: Sequence[Base], advance: Advance = lambda steps: None) -> Found:
-        """Return what is reached of each sample; the ways are tried in the order of their cost."""
+        """Return what is reached of each sample; the ways are tried in the order of their cost.
+
+        First the cheapest of each, then, while models are few, twice as many at once: of those that
+        are good enough the first counts.
+        """
         inverses = Inverses(bases)
         plans = [self._plan(base, inverses.of(i)) for i, base in enumerate(bases)]
         n, k = len(bases[0].outputs), max(len(base.head.weights) for base in bases)
+        room = CHUNK_BYTES // (8 * max(base.head.weights.numel() for base in bases))
         found = Found.nothing(n, k, self.said[0])
         costs = torch.cat([plan.costs for plan in plans], dim=1)  # [n, S * MOST_WAYS]
-        for column in costs.argsort(dim=1, stable=True).T:
-            open_ = (found.base < 0) & costs.gather(1, column[:, None])[:, 0].isfinite()
-            rows = open_.nonzero().flatten()
-            for i, base in enumerate(bases):
-                own = rows[column[rows] // MOST_WAYS == i]
-                if len(own):
-                    ways = column[own] % MOST_WAYS
-                    self._try(i, base, inverses.of(i), plans[i], own, ways, found)
-            advance(1)
+        order = costs.argsort(dim=1, stable=True)
+        there = costs.gather(1, order).isfinite()
+        at, width = 0, 1
+        while at < order.shape[1]:
+            rows = self._open(found).nonzero().flatten()
+            width = width if len(rows) * width <= room else 1
+            for part in torch.split(rows, max(1, room // width)):
+                some, places = there[part, at : at + width].nonzero(as_tuple=True)
+                tries = Tries(part[some], order[part[some], at + places], places)
+                self._round(bases, inverses, plans, tries, found)
+            advance(min(width, order.shape[1] - at))
+            at, width = at + width, 2 * width
         return found
+
+    def _open(self, found: Found) -> Tensor:
+        """Return of which samples more is to be known."""
+        unknown = found.base < 0
+        return unknown if self._judge is not None else unknown | ~found.as_good
+
+    def _round(
+        self,
+        bases: Sequence[Base],
+        inverses: Inverses,
+        plans: Sequence[Costed],
+        tries: Tries,
+        found: Found,
+    ) -> None:
+        """Build and measure some models, and enter the first of each row that is good enough."""
+        measured = []
+        first = torch.full(found.base.shape, MOST_WAYS * len(bases))
+        for i, (base, plan) in enumerate(zip(bases, plans, strict=True)):
+            own = (tries.ways // MOST_WAYS == i).nonzero().flatten()
+            if not len(own):
+                continue
+            rows, ways = tries.rows[own], tries.ways[own] % MOST_WAYS
+            turns, amounts = plan.directions[plan.which[rows, ways]], plan.amounts[rows, ways]
+            weights = base.turned(inverses.of(i), rows, turns, amounts)
+            built = Turned(i, base, rows, turns, amounts, weights)
+            to, score = self._measured(built)
+            good = (score >= self.threshold - EQUAL).nonzero().flatten()
+            places = tries.places[own][good]
+            if self._judge is None:
+                found.as_good[rows[score >= self.best - EQUAL]] = True
+            first.scatter_reduce_(0, rows[good], places, "amin")
+            measured.append((built.some(good), to[good], score[good], places))
+        for built, to, score, places in measured:
+            kept = (places == first[built.rows]) & (found.base[built.rows] < 0)
+            polish = plans[built.position].polish
+            inverse = inverses.of(built.position) if polish else None
+            self._enter(built.some(kept), to[kept], score[kept], inverse, found)
 
     def _plan(self, base: Base, inverse: Inverse) -> Costed:
         """Return the ways from a base, with what each costs to second order."""
@@ -143,66 +203,51 @@ class Reach:
         amounts = F.pad(ways.amounts, (0, missing), value=torch.inf)
         size = base.outputs.cpu().abs().amax(1, keepdim=True)
         amounts = amounts * (1 + FARTHER) + ROUNDING * (1 + size)
-        costs = torch.full_like(amounts, torch.inf)
-        features = base.data.features.double()
-        for number, direction in enumerate(ways.directions.to(features.device)):
-            rows, columns = ((which == number) & amounts.isfinite()).nonzero(as_tuple=True)
-            if len(rows):
-                own = features[rows]
-                reach = inverse.leverages(own, direction).cpu()
-                moved = amounts[rows, columns]
-                costs[rows, columns] = moved**2 / (2 * reach)
+        costs = amounts**2 / (2 * self._leverages(base, inverse, ways.directions, which, amounts))
+        costs = costs.nan_to_num(torch.inf, torch.inf)
         polish = self._polish and worth_it(base, inverse, costs)
         said = inverse.said + (f", then {STEPS} steps of conjugate gradients" if polish else "")
         if said not in self.by:
             self.by.append(said)
         return Costed(ways.directions, which, amounts, costs, polish)
 
-    def _try(
-        self,
-        position: int,
-        base: Base,
-        inverse: Inverse,
-        plan: Costed,
-        rows: Tensor,
-        ways: Tensor,
-        found: Found,
-    ) -> None:
-        size = max(1, CHUNK_BYTES // (8 * base.head.weights.numel()))
-        order = plan.which[rows, ways].argsort(stable=True)
-        for chosen in torch.split(order, size):
-            part, numbers = rows[chosen], plan.which[rows[chosen], ways[chosen]]
-            amounts = plan.amounts[part, ways[chosen]]
-            built = torch.cat(
-                [
-                    base.turned(inverse, part[own], plan.directions[number], amounts[own])
-                    for number in torch.unique(numbers).tolist()
-                    for own in [(numbers == number).nonzero().flatten()]
-                ]
-            )
-            turns = plan.directions[numbers]
-            models = Turned(position, base, part, turns, amounts, built)
-            self._enter(models, inverse if plan.polish else None, found)
+    def _leverages(
+        self, base: Base, inverse: Inverse, directions: Tensor, which: Tensor, amounts: Tensor
+    ) -> Tensor:
+        """Return `v' H^-1 v` of each way `[n, MOST_WAYS]`; nan where there is none."""
+        features = base.data.features.double()
+        found = torch.full_like(amounts, torch.nan)
+        squares = inverse.squares(features)
+        if squares is not None:
+            turns = directions[which]
+            found = ((turns @ squares.cpu()) * turns).sum(2)
+            return found.masked_fill(amounts.isinf(), torch.nan)
+        for number, direction in enumerate(directions.to(features.device)):
+            rows, columns = ((which == number) & amounts.isfinite()).nonzero(as_tuple=True)
+            if len(rows):
+                found[rows, columns] = inverse.leverages(features[rows], direction).cpu()
+        return found
 
-    def _enter(self, built: Turned, inverse: Inverse | None, found: Found) -> None:
-        """Enter those of the built models that are what they are built for."""
-        to, score = self._measured(built)
-        kept = (score >= self.threshold - EQUAL).nonzero().flatten()
+    def _enter(
+        self, built: Turned, to: Tensor, score: Tensor, inverse: Inverse | None, found: Found
+    ) -> None:
+        """Enter built models that are good enough, polished by an inverse if there is one."""
         if self._judge is not None:
-            fine = [self._judge(built.position, built.weights[i]) for i in kept.tolist()]
-            kept = kept[torch.tensor(fine, dtype=torch.bool)]
-        if not len(kept):
+            fine = [self._judge(built.position, weights) for weights in built.weights]
+            kept = torch.tensor(fine, dtype=torch.bool)
+            built, to, score = built.some(kept), to[kept], score[kept]
+        if not len(built.rows):
             return
-        built, to, score = built.some(kept), to[kept], score[kept]
         cost = built.base.losses_of(built.weights) - built.base.lost
-        steps = torch.zeros(len(kept), dtype=torch.int64)
-        if inverse is not None:  # to be polished by it
+        steps = torch.zeros(len(built.rows), dtype=torch.int64)
+        if inverse is not None:
             steps = self._lower(built, inverse, to, score, cost)
         fresh = self.scores(built.base.data, built.weights)
         turned = F.pad(built.turns, (0, found.turn.shape[1] - built.turns.shape[1]))
-        where = torch.full((len(kept),), built.position)
+        where = torch.full((len(built.rows),), built.position)
+        good = found.as_good[built.rows] | (score >= self.best - EQUAL)
         numbers = cost, score, fresh
-        found.note(built.rows, Found(where, to, *numbers, turned, built.amounts, steps))
+        found.note(built.rows, Found(where, to, *numbers, turned, built.amounts, steps, good))
 
     def _lower(
         self, built: Turned, inverse: Inverse, to: Tensor, score: Tensor, cost: Tensor
