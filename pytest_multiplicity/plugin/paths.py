@@ -22,6 +22,10 @@ def check(options: Options) -> None:
             _check_installed(each, option)
             if not is_step_summary(path):
                 _check_writable(option, path)
+    if options.card is not None and "individuals" in options.card_needs and not options.individuals:
+        raise pytest.UsageError(
+            "multiplicity_card_needs: 'individuals' takes --multiplicity-individuals PATH"
+        )
     if options.update_lock and options.lock is None:
         raise pytest.UsageError("--multiplicity-update-lock: say which, with --multiplicity-lock")
     if options.lock is not None and options.update_lock:
@@ -79,4 +83,8 @@ def _check_writable(option: str, path: Path) -> None:
             path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise pytest.UsageError(f"{option}: can't write {str(path)!r}: {reason}") from None
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            reason = "what should be its folder is a file"
+        raise pytest.UsageError(
+            f"{option}: can't write {str(path)!r}: {reason}; give another path"
+        ) from None

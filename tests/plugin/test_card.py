@@ -129,8 +129,12 @@ def test_bad_options_are_known_before_training(pytester: pytest.Pytester) -> Non
     result = pytester.runpytest_inprocess(*OPTIONS)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*multiplicity_card_needs: 'beauty' is not one of gaps, *"])
+    result = run(pytester, needs="individuals")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*'individuals' takes --multiplicity-individuals PATH"])
     pytester.makeini("[pytest]\n")
     (pytester.path / "file").write_text("")
     result = pytester.runpytest_inprocess("--multiplicity-card=file/card.md")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--multiplicity-card: can't write *"])
+    said = "*--multiplicity-card: can't write *: what should be its folder is a file; give another*"
+    result.stderr.fnmatch_lines([said])
