@@ -24,7 +24,7 @@ class ToldAnswers:
         self._places = {each: place for place, each in enumerate(told.ids)}
         said = [told.said[name].tolist() for name in told.said]
         what = [list(told.ids), said, told.probabilities, list(told.classes or ())]
-        self.fingerprint = fingerprint(["told", repr(what)])
+        self.fingerprint = fingerprint(["told, checked", repr(what)])
 
     def __call__(self, batch: object) -> NoReturn:
         """Raise MeasurementError: there is no model."""
@@ -88,7 +88,13 @@ class ToldAnswers:
 def _named(columns: list[str], data: Data) -> tuple[str, ...] | None:
     """Return the classes that columns are named after; None where they are others' names."""
     names = [str(each) for each in getattr(data.task, "names", None) or ()]
-    return tuple(columns) if len(columns) > 1 and set(columns) <= set(names) else None
+    unknown = [each for each in columns if str(each) not in names]
+    if len(columns) > 1 and len(unknown) < len(columns) and unknown:
+        raise DataError(
+            f"the table has a column {unknown[0]!r} among those of probabilities, and the classes "
+            f"of {data.name!r} are {', '.join(map(repr, names))}: drop it, or name it after one"
+        )
+    return None if unknown or len(columns) < 2 else tuple(columns)
 
 
 def _plain(said: Any, data: Data) -> Tensor:
@@ -96,6 +102,13 @@ def _plain(said: Any, data: Data) -> Tensor:
     if said.dtype.kind not in "fiub":
         return data.task.codes(said.tolist(), data.name)
     values = torch.tensor(said.to_numpy())
+    classes = data.task.losses and not data.targets.is_floating_point()
+    if classes and values.is_floating_point() and not torch.equal(values, values.round()):
+        row = int((values != values.round()).nonzero()[0])
+        raise DataError(
+            f"column {said.name!r} says {float(values[row])!r} of a sample of {data.name!r}, which "
+            "is no class: give labels, or a column of probabilities for each class"
+        )
     if values.is_floating_point() and not data.targets.is_floating_point():
         whole = values.to(torch.int64)
         values = whole if torch.equal(whole.to(values), values) else values

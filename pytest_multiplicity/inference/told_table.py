@@ -41,7 +41,7 @@ class ToldTable(ToldAnswers):
         if self._frame.empty:
             raise DataError("the table of the incumbent's answers has no rows")
         columns = {str(name): self._frame[name].tolist() for name in self._frame}
-        self.fingerprint = fingerprint(["told table", repr(columns), id_name])
+        self.fingerprint = fingerprint(["told table, checked", repr(columns), id_name])
 
     def about(self, data: Data, under: Chain) -> Tensor:
         """Return the answers `[n, ...]` about a data set.

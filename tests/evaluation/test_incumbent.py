@@ -145,6 +145,23 @@ def table(candidate, data):
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"yes": 0.3}, "column 'yes' says 0.3 of a sample of 'people', which is no class"),
+        ({"yes": 0.3, "no": 0.7, "perhaps": 0.0}, "a column 'perhaps' among those of probabil"),
+        ({"yes": 0.3, "No": 0.7}, "a column 'No' among those of probabilities"),
+    ],
+    ids=["one", "unknown", "misspelt"],
+)
+def test_probabilities_are_never_taken_for_another_class(bench, people, columns, message):
+    named = np.where(people.targets.numpy() == 1, "yes", "no")
+    data = pm.Data(people.inputs, named, people.attributes, name="people")
+    told_by = told(bench, pd.DataFrame({"row": data.attributes["row"]}).assign(**columns))
+    with pytest.raises(DataError, match=message):
+        trained(bench).candidates[0].churn(told_by, data)
+
+
 def test_a_table_is_matched_whatever_its_order(bench, people):
     family = trained(bench, 2)
     first, second = family.candidates[:2]
