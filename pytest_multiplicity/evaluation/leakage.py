@@ -6,7 +6,7 @@ that are all one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -23,26 +23,31 @@ REPORTING = (UNFORESEEN, GATE)
 
 
 class Leakage:
-    """Knows which data sets were used for what, and tells of shared samples once per pair."""
+    """Knows which data sets were used for what, and tells of shared samples once per pair.
+
+    What a family was trained on says nothing of the scores of another.
+    """
 
     def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
         self._store, self._tell = store, tell
-        self._used: dict[str, dict[str, str]] = {}  # role -> data set name -> fingerprint
+        # role and whose it is -> data set name -> fingerprint
+        self._used: dict[tuple[str, object], dict[str, str]] = {}
+        self._told: set[str] = set()
         self._known: dict[str, Digests] = {}
 
-    def use(self, role: str, data: Data) -> None:
+    def use(self, role: str, data: Data, whose: object = None) -> None:
         """Note that a role uses a data set. One that is too big to be read is not looked into."""
-        names = self._used.setdefault(role, {})
+        names = self._used.setdefault((role, whose), {})
         if data.name in names or not data.source.readable:
             return
         names[data.name] = data.fingerprint
         self._digests(data)
-        self._compare(role, data.name)
+        self._compare(role, data, whose)
 
     @property
     def gated(self) -> Collection[str]:
         """Names of the data sets that gates looked at in this process."""
-        return self._used.get(GATE, {}).keys()
+        return {name for (role, _), names in self._used.items() if role == GATE for name in names}
 
     def known(self, data: str) -> Digests | None:
         """Return the digests of the samples of a data set, by its fingerprint, where they are."""
@@ -55,20 +60,27 @@ class Leakage:
 
     def selected(self, used: Mapping[str, str]) -> None:
         """Enforced specs used these data sets (name -> fingerprint) in another process."""
-        self._used.setdefault(ENFORCED, {}).update(used)
+        self._used.setdefault((ENFORCED, None), {}).update(used)
 
-    def _compare(self, role: str, name: str) -> None:
+    def _compare(self, role: str, data: Data, whose: object) -> None:
+        mine = self.known(data.fingerprint)
+        for other, name, its in self._opposed(role, whose):
+            if mine is None or its is None:
+                continue
+            if count := int(np.isin(mine, its).sum()):
+                self._tell_once(_sentence(role, data.name, other, name, count, len(mine)))
+
+    def _opposed(self, role: str, whose: object) -> Iterator[tuple[str, str, Digests | None]]:
+        """Yield roles and data sets, with their samples, that shouldn't share any with a role."""
         for other in _OPPOSED[role]:
-            for other_name in self._used.get(other, {}):
-                mine, its = self._of(role, name), self._of(other, other_name)
-                if mine is None or its is None:
-                    continue
-                if count := int(np.isin(mine, its).sum()):
-                    pair = (role, name, other, other_name)
-                    self._tell(_sentence(*pair, count, len(mine)))
+            for (its_role, owner), names in self._used.items():
+                if its_role == other and (other != TRAINING or owner is whose):
+                    yield from ((other, name, self.known(data)) for name, data in names.items())
 
-    def _of(self, role: str, name: str) -> Digests | None:
-        return self.known(self._used[role][name])
+    def _tell_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(message)
 
     def _digests(self, data: Data) -> None:
         """Compute, and keep where other processes find them."""
@@ -87,11 +99,11 @@ class Watched(Leakage):
     def __init__(self, leakage: Leakage, looked: Callable[[Data], None]) -> None:
         self._leakage, self._looked = leakage, looked
 
-    def use(self, role: str, data: Data) -> None:
+    def use(self, role: str, data: Data, whose: object = None) -> None:
         """Note that a role uses a data set."""
         if role != TRAINING:
             self._looked(data)
-        self._leakage.use(role, data)
+        self._leakage.use(role, data, self)
 
     def selected(self, used: Mapping[str, str]) -> None:
         """Enforced specs used these data sets (name -> fingerprint) in another process."""

@@ -110,6 +110,44 @@ def test_what_was_trained_on_is_told_of(project):
     assert warning.startswith("3 of the 10 samples of 'select' were trained on ('overlap')")
 
 
+def test_what_another_family_was_trained_on_says_nothing(project):
+    family = (
+        FAMILY
+        + """
+    def recipe(config, data):
+        return pm.Recipe(lambda: torch.nn.Linear(2, 2), data, epochs=1, batch_size=4)
+
+    @pm.family(default={"lr": 0.1}, seeds=1)
+    def first(config, select):
+        return recipe(config, select)
+
+    @pm.family(default={"lr": 0.1}, seeds=1)
+    def second(config, report):
+        return recipe(config, report)
+    """
+    )
+    crossed = """
+    def test_first(first, report):
+        assert first.accuracy(report) >= 0
+
+    def test_second(second, select):
+        assert second.accuracy(select) >= 0
+    """
+    _, told = project(crossed, family).report()
+    assert told["warnings"] == []
+    own = (
+        crossed
+        + """
+    def test_own(second, report):
+        assert second.accuracy(report) >= 0
+    """
+    )
+    _, told = project(own, family).report()
+    assert [each[:54] for each in told["warnings"]] == [
+        "10 of the 10 samples of 'report' were trained on ('rep"
+    ]
+
+
 def test_gates_report_the_ambiguity_of_the_data_they_look_at(project):
     specs = """
     def test_gate(survivors, report):
