@@ -22,7 +22,8 @@ def check(options: Options) -> None:
             _check_installed(each, option)
             if not is_step_summary(path):
                 _check_writable(option, path)
-    if options.card is not None and "individuals" in options.card_needs and not options.individuals:
+    needs = options.card_needs or ()
+    if options.card is not None and "individuals" in needs and options.individuals is None:
         raise pytest.UsageError(
             "multiplicity_card_needs: 'individuals' takes --multiplicity-individuals PATH"
         )
