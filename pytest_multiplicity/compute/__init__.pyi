@@ -8,10 +8,13 @@ from .arithmetic import of_inference as of_inference
 from .arithmetic import of_training as of_training
 from .copies import copied as copied
 from .cores import available_cores as available_cores
-from .devices import GPU as GPU
+from .devices import KINDS as KINDS
 from .devices import automatic as automatic
+from .devices import compile_mode as compile_mode
 from .devices import device_class as device_class
 from .devices import gpu_of as gpu_of
+from .devices import is_gpu as is_gpu
+from .devices import let_go as let_go
 from .devices import out_of_memory as out_of_memory
 from .devices import precision as precision
 from .devices import preserved_rng as preserved_rng
@@ -25,6 +28,7 @@ from .fused import FEWEST_LANES as FEWEST_LANES
 from .fused import MOST_LANES as MOST_LANES
 from .fused import FusedModule as FusedModule
 from .fused import drawing_nothing as drawing_nothing
+from .fused import fewest_lanes as fewest_lanes
 from .fused import stack as stack
 from .fused import structure as structure
 from .lanes import Lanes as Lanes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_multiplicity.compute.devices import GPU
+from pytest_multiplicity.compute.devices import KINDS
 
 _mkldnn: Any = torch.backends.mkldnn
 
@@ -31,7 +31,7 @@ def as_new() -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(np.errstate(**ERRORS))
-        for kind in ("cpu", GPU):
+        for kind in KINDS:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":  # as a mode it slows every call down

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute.cores import available_cores
-from pytest_multiplicity.compute.devices import GPU, device_class
+from pytest_multiplicity.compute.devices import device_class, is_gpu
 from pytest_multiplicity.compute.operations import operations
 from pytest_multiplicity.data import kinds
 
@@ -168,7 +168,7 @@ def of_training(
     channels_last = shape.convolves and shape.images
     step = BACKWARD * shape.flops * batch_size
     if machine.device != "cpu":
-        compiled = machine.device == GPU and shape.convolves and alike * steps >= COMPILED_STEPS
+        compiled = is_gpu(machine.device) and shape.convolves and alike * steps >= COMPILED_STEPS
         fused = alike >= FEWEST_FUSED and step <= SMALL_STEP
         return Arithmetic(fused, channels_last, compiled=compiled and not fused)
     if declared < machine.cores and step > SMALL_STEP:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,19 +18,40 @@ from threadpoolctl import ThreadpoolController
 # MKL's products, whose bits then don't depend on where a matrix lies in memory. It reads this when
 # it multiplies for the first time, so the plugin sets it when it is loaded.
 STRICT = {"MKL_CBWR": "AUTO,STRICT"}
-
-
 GPU = "cuda"  # the type of devices that torch reaches through CUDA, or through ROCm under its name
+KINDS = ("cpu", GPU)  # whose generators, precision and memory are known here
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# How allocators, cuBLAS, cuDNN and drivers say it; on a CPU it is a plain error, too:
+# pytorch/pytorch#43172
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|alloc(ation)?_failed", re.IGNORECASE)
+
+
+def is_gpu(device: torch.device | str) -> bool:
+    """Say whether a device, or a type of devices, is one that torch reaches through CUDA."""
+    return torch.device(device).type == GPU
 
 
 def device_class(device: torch.device) -> str:
     """Return what is the same for devices that compute alike: a GPU's model, else the type."""
-    return torch.cuda.get_device_name(device) if device.type == GPU else device.type
+    return torch.cuda.get_device_name(device) if is_gpu(device) else device.type
 
 
-def gpu_count() -> int:
-    """Return how many GPUs this process sees."""
-    return torch.cuda.device_count()
+def gpus() -> list[int]:
+    """Return the numbers of the GPUs of the first one's model: others would give other bits."""
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [index for index, name in enumerate(names) if name == names[0]]
+
+
+def gpu_places(numbers: list[int], visible: str | None = None) -> list[dict[str, str]]:
+    """Return for each of the GPUs of these numbers what shows a process that one alone.
+
+    `visible` is `CUDA_VISIBLE_DEVICES`: numbers or names of all GPUs that this process sees.
+    """
+    visible = os.environ.get(VISIBLE) if visible is None else visible
+    count = max(numbers) + 1
+    names = [name.strip() for name in visible.split(",")] if visible else map(str, range(count))
+    shown = list(islice(names, count))
+    return [{VISIBLE: shown[number]} for number in numbers]
 
 
 def automatic() -> str:
@@ -37,9 +61,9 @@ def automatic() -> str:
 
 def gpu_of(process: int | None) -> torch.device | None:
     """Return the GPU of one of several processes; None where there are not several of either."""
-    if process is None or (count := torch.cuda.device_count()) < 2:
+    if process is None or len(found := gpus()) < 2:
         return None
-    return torch.device(GPU, process % count)
+    return torch.device(GPU, found[process % len(found)])
 
 
 def gpu_name() -> str:
@@ -48,15 +72,22 @@ def gpu_name() -> str:
 
 
 def free_gpu_bytes(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU."""
-    return int(torch.cuda.mem_get_info(device)[0])
+    """Return the bytes that are free on a GPU, what torch keeps for later use among them."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + max(0, kept)
+
+
+def let_go() -> None:
+    """Give back the memory that torch keeps for later use, after there was too little."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Say whether an error is one of too little memory, on any device."""
-    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    # on a CPU torch raises a plain RuntimeError: pytorch/pytorch#43172
-    return told or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
 @contextmanager
@@ -83,25 +114,49 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
     On CUDA TF32 is used only where it is asked for, and cuDNN neither tries kernels against each
     other nor takes those whose bits differ from run to run.
     """
-    if device.type != GPU:
+    if not is_gpu(device):
         yield
         return
-    wanted = "tf32" if name == "tf32" else "ieee"
-    cudnn: Any = torch.backends.cudnn
+    cudnn, matmul, fast = torch.backends.cudnn, torch.backends.cuda.matmul, name == "tf32"
     settings: list[tuple[Any, str, object]] = [
-        (torch.backends.cuda.matmul, "fp32_precision", wanted),
-        (cudnn.conv, "fp32_precision", wanted),
+        # The older names first: reading them fails, in the compiler too, where they disagree with
+        # the newer ones, which they set. pytorch/pytorch#166387
+        *((where, "allow_tf32", fast) for where in (matmul, cudnn)),
+        *(
+            (where, "fp32_precision", "tf32" if fast else "ieee")
+            for where in (matmul, _part(cudnn, "conv"), _part(cudnn, "rnn"))
+        ),
         (cudnn, "deterministic", True),
         (cudnn, "benchmark", False),
     ]
-    before = [getattr(where, setting) for where, setting, _ in settings]
+    before = [(where, setting, _now(where, setting)) for where, setting, _ in settings]
     try:
-        for where, setting, value in settings:
-            setattr(where, setting, value)
+        _set(settings)
         yield
     finally:
-        for (where, setting, _), value in zip(settings, before, strict=True):
-            setattr(where, setting, value)
+        _set([each for each in before if each[2] is not None])
+
+
+def _part(cudnn: Any, name: str) -> Any:
+    return getattr(cudnn, name)
+
+
+def _now(where: Any, setting: str) -> object:
+    """Return a setting; None where somebody set it by an older and a newer name that disagree."""
+    try:
+        return getattr(where, setting)
+    except RuntimeError:
+        return None
+
+
+def _set(settings: list[tuple[Any, str, object]]) -> None:
+    for where, setting, value in settings:
+        setattr(where, setting, value)
+
+
+def compile_mode(device: torch.device) -> str | None:
+    """Return how torch compiles best: on a GPU launches are recorded and replayed as graphs."""
+    return "reduce-overhead" if is_gpu(device) else None
 
 
 def seed_everything(seed: int) -> None:
@@ -117,8 +172,9 @@ def seed_everything(seed: int) -> None:
 def seed_step(seed: int, device: torch.device) -> None:
     """Seed only what a forward pass draws from, which takes microseconds."""
     torch.default_generator.manual_seed(seed)
-    if device.type == GPU:
-        torch.cuda.manual_seed(seed)
+    if is_gpu(device):
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 @contextmanager

@@ -28,6 +28,14 @@ FEWEST_LANES = 4
 MOST_LANES = 16  # from which on a step of each is no quicker
 
 
+def fewest_lanes(device: torch.device) -> int:
+    """Return how many lanes there are at the least: fewer are filled up, for the same bits.
+
+    Off the CPU kernels are picked by the number of products in a batch: it is always the same.
+    """
+    return FEWEST_LANES if device.type == "cpu" else MOST_LANES
+
+
 class FusedModule:
     """K modules that compute at once.
 

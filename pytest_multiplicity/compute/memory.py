@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from pytest_multiplicity.compute.devices import GPU, free_gpu_bytes
+from pytest_multiplicity.compute.devices import free_gpu_bytes, is_gpu
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 KEPT = 1 << 30  # bytes: what is smaller is kept when freed, and used again
@@ -25,7 +25,7 @@ def free_bytes(
     cgroup: Path = Path("/sys/fs/cgroup"),
 ) -> int:
     """Return the bytes that are free on a device; on a CPU within the container's limit."""
-    if device.type == GPU:
+    if is_gpu(device):
         return free_gpu_bytes(device)
     limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
     machine = _available(proc)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_multiplicity.compute.devices import GPU, gpu_count
+from pytest_multiplicity.compute.devices import gpu_places, gpus, is_gpu
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.pools import Pool
@@ -18,14 +17,12 @@ from pytest_multiplicity.compute.workers import Workers
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-
 
 class WorkerPool:
     """The workers for one device, a process on each of this machine's cores or a cluster's.
 
-    `cuda` without a number is all GPUs of this machine: where there are several, each has a
-    worker, and with `one_a_device` so it is where there is one.
+    `cuda` without a number is all GPUs of this machine that are like the first: where there are
+    several, each has a worker, and with `one_a_device` so it is where there is one.
     No process exists before `workers` is asked to perform.
     """
 
@@ -39,14 +36,14 @@ class WorkerPool:
         device, patience = self.machine.device, self.machine.patience
         if self.machine.cluster is not None:
             return self.machine.cluster.pool(device, patience)
-        return Workers(self.count, patience, gpu_places(self.gpus) if self.gpus > 1 else ())
+        return Workers(self.count, patience, gpu_places(gpus()) if self.gpus > 1 else ())
 
     @cached_property
     def gpus(self) -> int:
         """How many GPUs of this machine train."""
-        if self.machine.device.type != GPU:
+        if not is_gpu(self.machine.device):
             return 0
-        return gpu_count() if self.machine.device.index is None else 1
+        return len(gpus()) if self.machine.device.index is None else 1
 
     @property
     def count(self) -> int:
@@ -98,13 +95,3 @@ class WorkerPool:
             made = Samples(data.inputs, data.targets, task=data.task, attribute_tensors=beside)
             self._samples[known] = made
         return self._samples[known]
-
-
-def gpu_places(count: int, visible: str | None = None) -> list[dict[str, str]]:
-    """Return for each of the first GPUs that are visible here what shows a process that one alone.
-
-    `visible` is `CUDA_VISIBLE_DEVICES`: numbers or names of GPUs, of which ours are the first.
-    """
-    visible = os.environ.get(VISIBLE) if visible is None else visible
-    names = [name.strip() for name in visible.split(",")] if visible else map(str, range(count))
-    return [{VISIBLE: name} for name in islice(names, count)]

@@ -24,6 +24,7 @@ from pytest_multiplicity.compute import (
     drawing_nothing,
     machine_class,
     of_inference,
+    out_of_memory,
     preserved_rng,
     structure,
     threads,
@@ -111,7 +112,9 @@ class Forms:
             shape = Shape.of(modules[0], kinds.copied(kinds.slices(inputs, SIZES[-1])))
         except StalledError:  # the measurement itself will say which model hangs
             raise
-        except Exception:  # it draws, can't be copied, or minds what only resembles its inputs
+        except Exception as error:  # it draws, can't be copied, or minds what resembles its inputs
+            if out_of_memory(error):  # what happens to be free decides no bits
+                raise
             return _in_turn(module, batch.inputs, demand)
         machine = machine_class(self._device)
         chosen = of_inference(shape, alike=self._alike(known), machine=machine)
@@ -133,7 +136,9 @@ def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
             return replace(IN_TURN, whole=_samples_interact(model, inputs))
     except StalledError:
         raise
-    except Exception:  # the measurement itself will tell
+    except Exception as error:  # the measurement itself will tell
+        if out_of_memory(error):
+            raise
         return IN_TURN
 
 
@@ -191,7 +196,9 @@ class _Check:
             return (*(n for n in LANES[:-1] if _same(self._all(arithmetic, n), whole)), most)
         except StalledError:
             raise
-        except Exception:  # it can't be fused, or user code met what only resembles a tensor
+        except Exception as error:  # it can't be fused, or user code met what resembles a tensor
+            if out_of_memory(error):
+                raise
             return ()
 
     def _all(self, arithmetic: Arithmetic, lanes: int) -> list[Tensor]:
@@ -203,8 +210,6 @@ class _Check:
 
     def _is_independent(self, arithmetic: Arithmetic, whole: Sequence[Tensor]) -> bool:
         """Say whether bits are the same in another slot, and beside copies of one module."""
-        if next(iter(kinds.tensors(self._inputs[0]).values())).device.type != "cpu":
-            return True
         form = replace(self._form, arithmetic=arithmetic)
         backwards = made(self._modules[::-1], form, LANES[-1])
         alone = made(self._modules[1:2], form, LANES[-1])

@@ -11,7 +11,7 @@ from itertools import chain, dropwhile, islice
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import out_of_memory, threads
+from pytest_multiplicity.compute import let_go, out_of_memory, precision, threads
 from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
@@ -23,6 +23,7 @@ from pytest_multiplicity.inference.form import Alike, Batch, Demand, Form, Step
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
+PRECISION = "float32"  # of every evaluation, in whatever precision a model was trained
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,18 @@ class Infer:
             starts: of the batches that are wanted, where not all of them are.
             alike: how models are evaluated, where it was decided before.
         """
+        with precision(PRECISION, self.device):
+            return self._inferred(models, data, under, advance, starts, alike)
+
+    def _inferred(
+        self,
+        models: Sequence[Model],
+        data: Data,
+        under: Chain,
+        advance: Callable[[int], None],
+        starts: Sequence[int] | None,
+        alike: Sequence[Alike],
+    ) -> list[Tensor]:
         whole = starts is None
         starts = range(0, len(data), BATCH) if starts is None else starts
         parts: list[list[Tensor]] = [[] for _ in models]
@@ -177,6 +190,7 @@ class Infer:
                     "once (-n), or measure on smaller inputs"
                 ) from error
             logits = None
+            let_go()
         self.begun.pop(piece.unit, None)
         return logits
 

@@ -60,6 +60,7 @@ class GlobalNumbers:
     """The global generators of torch, numpy and random, for code that draws from nothing else."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._accelerator = None if device.type == "cpu" else torch.get_device_module(device)
 
     def seed(self, seed: int) -> None:
@@ -68,7 +69,8 @@ class GlobalNumbers:
         np.random.seed(seed)  # noqa: NPY002  (the legacy one is what other code draws from)
         random.seed(seed)
         if self._accelerator is not None:
-            self._accelerator.manual_seed(seed)
+            own = torch.Generator(self._device).manual_seed(seed)
+            self._accelerator.set_rng_state(own.get_state(), self._device)
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -76,17 +78,19 @@ class GlobalNumbers:
         torch_state = torch.get_rng_state().numpy().tobytes()
         numpy_state: Any = np.random.get_state()  # noqa: NPY002
         name, keys, *rest = numpy_state
-        accelerator = self._accelerator and self._accelerator.get_rng_state().numpy().tobytes()
-        return torch_state, (name, keys.tobytes(), *rest), random.getstate(), accelerator
+        own = b""
+        if self._accelerator is not None:
+            own = self._accelerator.get_rng_state(self._device).numpy().tobytes()
+        return torch_state, (name, keys.tobytes(), *rest), random.getstate(), own
 
     @state.setter
     def state(self, state: tuple[Any, ...]) -> None:
-        torch_state, (name, keys, *rest), random_state, accelerator = state
+        torch_state, (name, keys, *rest), random_state, own = state
         torch.set_rng_state(_bytes(torch_state))
         np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002
         random.setstate(random_state)
         if self._accelerator is not None:
-            self._accelerator.set_rng_state(_bytes(accelerator))
+            self._accelerator.set_rng_state(_bytes(own), self._device)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from pytest_multiplicity.compute import GPU
+from pytest_multiplicity.compute import KINDS
 from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.inference import Estimator, Model, tensor_of
 from pytest_multiplicity.reach.linear_models import of_estimator
@@ -96,7 +96,7 @@ def _of_module(module: nn.Module, data: Data, name: str) -> Head:
                 own.get_parameter(keys[1]).copy_(changed[:, -1])
         return own
 
-    where = weights.device if weights.device.type in ("cpu", GPU) else torch.device("cpu")
+    where = weights.device if weights.device.type in KINDS else torch.device("cpu")
     return Head(weights.double().to(where), weights.dtype, of_batch, built)
 
 

@@ -40,6 +40,7 @@ def augment_batch(
     if isinstance(transform, Policy):
         return transform(inputs, torch.Generator().manual_seed(seed))
     seed_everything(seed)
+    device, inputs = inputs.device, inputs.cpu()  # where a transform makes the tensors that it adds
     try:
         samples = [transform(sample) for sample in inputs]
     except (TypeError, ValueError) as error:
@@ -60,4 +61,4 @@ def augment_batch(
             f"augment turns {inputs.dtype} into {batch.dtype}: let it end with "
             "v2.ToDtype(torch.float32, scale=True)"
         )
-    return batch
+    return batch.to(device)

@@ -48,18 +48,29 @@ class Checkpoints:
         return Checkpoint(
             entry.meta["epochs"],
             {name.removeprefix("state."): value for name, value in tensors.items()},
-            torch.load(optimizer, weights_only=True),
+            torch.load(optimizer, map_location="cpu", weights_only=True),
             entry.meta["history"],
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep this one in the place of the one before."""
         buffer = io.BytesIO()
-        torch.save(checkpoint.optimizer, buffer)
+        torch.save(_on_cpu(checkpoint.optimizer), buffer)
         tensors = {f"state.{name}": value for name, value in checkpoint.state.items()}
         tensors["optimizer"] = torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
         meta = {"way": self.way, "epochs": checkpoint.epochs, "history": checkpoint.history}
         self.store.put(KIND, self.key, tensors, meta)
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return what an optimizer keeps without any device, which might not be there later."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {name: _on_cpu(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_on_cpu, value))
+    return value
 
 
 @dataclass

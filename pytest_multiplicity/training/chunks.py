@@ -27,6 +27,7 @@ from pytest_multiplicity.compute import (
     Work,
     WorkerPool,
     keeping_pages,
+    let_go,
     named,
     out_of_memory,
     threads,
@@ -124,6 +125,7 @@ class Trainer:
                 self.stalled.extend(chunk.jobs)
             except Exception as error:
                 waiting.extend(again(chunk, Failed(error)))
+                let_go()
             else:
                 yield from zip(chunk.jobs, results, strict=True)
 

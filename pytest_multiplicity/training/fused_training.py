@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import (
-    FEWEST_LANES,
     Advance,
     Arithmetic,
     Lanes,
+    fewest_lanes,
     precision,
     preserved_rng,
     stack,
@@ -65,15 +65,15 @@ def train_fused(
 ) -> list[Trained | Diverged]:
     """Train jobs of one structure side by side, each from its initial module.
 
-    Fewer than four are filled up with copies of the first: one or two lanes pick other kernels, and
-    a result must not depend on how many jobs there happened to be.
+    Few are filled up with copies of the first: other numbers of lanes pick other kernels, and a
+    result must not depend on how many jobs there happened to be.
     `advance` is called with the number of job-steps done.
 
     Raises:
         Unfusable: the modules can't run side by side.
         RecipeError: what the recipes' functions give can't be trained.
     """
-    padding = max(0, FEWEST_LANES - len(jobs))
+    padding = max(0, fewest_lanes(device) - len(jobs))
     padded = [*jobs, *[jobs[0]] * padding]
     with preserved_rng(), precision(jobs[0].recipe.precision, device):
         filled = [*modules, *[modules[0]] * padding]
@@ -105,7 +105,7 @@ class FusedTraining:
         device: torch.device,
         arithmetic: Arithmetic = FUSED,
     ) -> None:
-        jobs = [own(job) for job in jobs]
+        jobs = [own(job, device) for job in jobs]
         self.jobs, self.device = jobs, device
         self.recipe = jobs[0].recipe  # what all of them share is read from the first
         self.feed = fed(self.recipe, feed)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import copy
 import types
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.store import fingerprint
@@ -17,13 +22,16 @@ LARGEST = 16 << 20  # bytes of an array that is copied: larger ones are data, no
 Memo = dict[int, Any]
 
 
-def own(job: Job) -> Job:
+def own(job: Job, device: torch.device) -> Job:
     """Return the job with its own loss, schedule, transform and optimizer, as new.
 
-    What several of them have in common they have in common again.
+    What several of them have in common they have in common again. Tensors of the loss, such as the
+    weights of classes, are brought to the device.
     """
     memo: Memo = {}
     fresh = {name: _own(getattr(job.recipe, name), memo) for name in CALLED}
+    if device.type != "cpu":
+        fresh["loss"] = _on(device, fresh["loss"])
     recipe = copy.copy(job.recipe)
     for name, value in fresh.items():
         object.__setattr__(recipe, name, value)  # `replace` would check data that may be bare
@@ -76,6 +84,20 @@ def _own_function(function: types.FunctionType, memo: Memo) -> types.FunctionTyp
             continue
         cell.cell_contents = _own(content, memo)
     return twin
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    """Return a loss whose tensors lie on a device: of a module, a partial, or what it captured."""
+    if isinstance(value, Tensor | nn.Module):
+        return value.to(device)
+    if isinstance(value, partial):
+        keywords = {name: _on(device, each) for name, each in value.keywords.items()}
+        return partial(_on(device, value.func), *(_on(device, a) for a in value.args), **keywords)
+    for cell in getattr(value, "__closure__", None) or ():
+        with suppress(ValueError):  # not filled yet
+            if isinstance(cell.cell_contents, Tensor | nn.Module | partial):
+                cell.cell_contents = _on(device, cell.cell_contents)
+    return value
 
 
 def _is_data(value: Any) -> bool:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.compute import (
-    GPU,
     Advance,
     Arithmetic,
+    compile_mode,
     precision,
     preserved_rng,
     seed_everything,
@@ -124,12 +124,8 @@ def _update(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Callable[[], ob
 
 
 def _compiled(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return the module's forward pass compiled: once for all modules of the same code and shapes.
-
-    On a GPU the launches of small kernels are recorded and replayed as graphs.
-    """
-    mode = "reduce-overhead" if device.type == GPU else None
-    compiled: Any = torch.compile(module, mode=mode)
+    """Return the module's forward pass compiled, once for all modules of one code and shape."""
+    compiled: Any = torch.compile(module, mode=compile_mode(device))
     assert isinstance(compiled, nn.Module)
     return compiled
 
@@ -145,7 +141,7 @@ class PlainTraining:
         device: torch.device,
         arithmetic: Arithmetic = PLAIN,
     ) -> None:
-        job = own(job)
+        job = own(job, device)
         self.job, self.device = job, device
         self.feed = fed(job.recipe, feed)
         self.format = torch.channels_last if arithmetic.channels_last else torch.preserve_format

@@ -18,6 +18,7 @@ from pytest_multiplicity.compute import (
     Shape,
     StalledError,
     WorkerPool,
+    fewest_lanes,
     keeping_pages,
     named,
     of_training,
@@ -202,9 +203,10 @@ class Planner:
             return replace(plan, bytes=one)
         jobs, room = len(plan.group.jobs), MEMORY_SHARE * self.pool.room / workers
         rounds = math.ceil(jobs / (workers * MOST_LANES))
-        lanes = max(FEWEST_LANES, math.ceil(jobs / (workers * rounds)))
-        while lanes > FEWEST_LANES and lanes * one > room:
-            lanes = max(FEWEST_LANES, lanes // 2)
+        fewest = fewest_lanes(self.machine.device)
+        lanes = max(fewest, math.ceil(jobs / (workers * rounds)))
+        while lanes > fewest and lanes * one > room:
+            lanes = max(fewest, lanes // 2)
         return replace(plan, lanes=lanes, bytes=lanes * one)
 
     def _seconds(self, plan: Plan, shape: Shape) -> float:

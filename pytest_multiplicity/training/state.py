@@ -51,7 +51,7 @@ def restore(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     rest: dict[str, Any] = {"extra": {}, "outside": {}}
     if REST in state:
         content = io.BytesIO(state[REST].numpy().tobytes())
-        rest = torch.load(content, weights_only=True)
+        rest = torch.load(content, map_location="cpu", weights_only=True)
     tensors = {name: value for name, value in state.items() if name != REST}
     known = module.state_dict()
     for name in tensors.keys() - known.keys():  # a buffer that the first pass makes
@@ -148,7 +148,7 @@ def _packed(extra: dict[str, Any], outside: Outside) -> Tensor:
     buffer = io.BytesIO()
     try:
         torch.save({"extra": extra, "outside": cleaned}, buffer)
-        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+        torch.load(io.BytesIO(buffer.getvalue()), map_location="cpu", weights_only=True)
     except Exception as error:
         names = ", ".join([*extra, *(f"{path}.{name}".lstrip(".") for path, name in outside)])
         raise RecipeError(

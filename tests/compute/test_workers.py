@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from pytest_multiplicity.compute.cores import available_cores
+from pytest_multiplicity.compute.devices import gpu_places
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError
-from pytest_multiplicity.compute.worker_pool import WorkerPool, gpu_places
+from pytest_multiplicity.compute.worker_pool import WorkerPool
 from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled, Workers
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.batches import Samples, feed
@@ -83,8 +84,8 @@ def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:
             os._exit(7)
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
-    places = gpu_places(2, "4, GPU-8f9b, 7")
-    assert gpu_places(2, "") == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    places = gpu_places([0, 2], "4, 7, GPU-8f9b")
+    assert gpu_places([0, 2], "") == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "2"}]
     with Workers(2, places=places) as workers:
         outcomes = dict(workers.perform(deque(range(6)), lambda i: partial(work, i=i)))
         outcomes |= dict(workers.perform(deque([6, 7]), lambda i: partial(work, i=i)))
@@ -94,8 +95,9 @@ def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:
     assert there == {"4", "GPU-8f9b"}
 
 
-def test_all_gpus_train(monkeypatch: Any) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+def test_all_gpus_of_one_model_train(monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_name", ["H200", "H200", "T4", "H200"].__getitem__)
     one, all_of_them = (
         WorkerPool(Machine(torch.device(name), None, None, cores=8))  # type: ignore[arg-type]
         for name in ("cuda:1", "cuda")

@@ -146,11 +146,11 @@ def _restored(storage: Any, location: str) -> Any:
 
 
 def _dropped(inputs: torch.Tensor, p: float, train: bool | None) -> tuple[torch.Tensor, Any]:
-    """Do native dropout, whose mask comes from the device's own generator."""
+    """Do native dropout, whose mask is, as on a GPU, another one than `bernoulli_` draws."""
     if train is False or p == 0:
         return inputs.clone(), torch.ones_like(inputs, dtype=torch.bool)
-    mask = torch.empty_like(inputs).bernoulli_(1 - p)
-    return inputs * mask / (1 - p), mask.bool()
+    mask = torch.rand_like(inputs) >= p
+    return inputs * mask / (1 - p), mask
 
 
 def _install() -> list[torch.library.Library]:

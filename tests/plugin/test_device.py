@@ -19,16 +19,18 @@ def gpus(monkeypatch):
     def visible(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: names.get(index, "H200"))
 
+    names = {2: "T4"}
     return visible
 
 
 @pytest.mark.parametrize("text", ["auto", "cuda"])
 def test_workers_take_turns_on_the_gpus_that_are_visible(gpus, monkeypatch, text):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
-    gpus(3)
+    gpus(4)
     assert [str(choose(text, process)) for process in range(5)] == [
-        *("cuda:0", "cuda:1", "cuda:2"),
+        *("cuda:0", "cuda:1", "cuda:3"),  # the one between is of another model
         *("cuda:0", "cuda:1"),
     ]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7,9"
@@ -51,6 +53,14 @@ def test_without_a_gpu_it_is_the_cpu(gpus):
     assert choose("auto", 2) == torch.device("cpu")
     with pytest.raises(pytest.UsageError, match=r"--multiplicity-device: 'cuda' can't be used"):
         choose("cuda")
+
+
+@pytest.mark.parametrize("text", ["mps", "xpu:1", "meta"])
+def test_devices_of_other_kinds_are_refused_in_a_sentence(monkeypatch, text):
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)  # as if there were one
+    told = rf"{text!r} can't be used here \(its random numbers .*\); say auto, cpu, cuda, or one"
+    with pytest.raises(pytest.UsageError, match=told):
+        choose(text)
 
 
 @pytest.mark.parametrize(("workers", "share"), [(1, 4), (3, 1), (4, 1), (8, 1)])

@@ -115,9 +115,9 @@ def test_data_and_what_cannot_be_copied_are_used_as_they_are(job: Make) -> None:
             return F.cross_entropy(logits, targets, weight=weight * (len(data) > 0))
 
     made = job(loss=loss)
-    copy = own(made)
+    copy = own(made, CPU)
     captured = dict(zip(loss.__code__.co_freevars, copy.recipe.loss.__closure__, strict=True))
     assert captured["lock"].cell_contents is lock
     assert captured["data"].cell_contents is data
     assert captured["weight"].cell_contents is not weight
-    assert not stepped(own(job()).recipe, job().recipe)
+    assert not stepped(own(job(), CPU).recipe, job().recipe)

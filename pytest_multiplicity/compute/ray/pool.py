@@ -16,7 +16,7 @@ import ray
 import torch
 from ray import exceptions as failures
 
-from pytest_multiplicity.compute.devices import GPU, STRICT, device_class
+from pytest_multiplicity.compute.devices import STRICT, device_class, is_gpu
 from pytest_multiplicity.compute.ray.parcel import Part, pack
 from pytest_multiplicity.compute.ray.task import work
 from pytest_multiplicity.compute.sharing import UnsharableError
@@ -64,7 +64,7 @@ class RayPool:
             name="multiplicity",
             num_returns="streaming",
             num_cpus=1,
-            num_gpus=int(device.type == GPU),
+            num_gpus=int(is_gpu(device)),
             max_retries=0,  # what was reported would be reported again, and checkpoints not used
             runtime_env={"env_vars": environment},
         )(work)
@@ -124,7 +124,7 @@ class RayPool:
         parcel = pack(task)
         parts = [self._ref(part) for part in parcel.parts]
         needs = {"memory": min(memory, most_memory())} if memory else {}
-        name = device_class(self._device) if self._device.type == GPU else ""
+        name = device_class(self._device) if is_gpu(self._device) else ""
         paths = [path for path in sys.path if isinstance(path, str)]
         return self._work.options(**needs).remote(parcel.payload, paths, name, *parts)
 
@@ -152,7 +152,7 @@ class RayPool:
         """
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
-            kind = "GPU" if self._device.type == GPU else "CPU"
+            kind = "GPU" if is_gpu(self._device) else "CPU"
             self._size, self._looked = int(ray.cluster_resources().get(kind, 0)), now
             if self._size:
                 self._filled = now
