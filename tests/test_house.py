@@ -193,7 +193,7 @@ def test_no_file_is_longer_than_350_lines(path):
 
 
 def test_training_stays_small():
-    assert sum(lines(path) for path in SOURCES if room(dotted(path)) == "training") < 3200
+    assert sum(lines(path) for path in SOURCES if room(dotted(path)) == "training") < 3500
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))

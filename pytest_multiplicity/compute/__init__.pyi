@@ -12,6 +12,7 @@ from .devices import KINDS as KINDS
 from .devices import automatic as automatic
 from .devices import compile_mode as compile_mode
 from .devices import device_class as device_class
+from .devices import fetched as fetched
 from .devices import gpu_of as gpu_of
 from .devices import is_gpu as is_gpu
 from .devices import let_go as let_go
@@ -33,6 +34,8 @@ from .fused import stack as stack
 from .fused import structure as structure
 from .lanes import Lanes as Lanes
 from .lanes import Unfusable as Unfusable
+from .layout import Layout as Layout
+from .layout import layout as layout
 from .machine import Advance as Advance
 from .machine import Bar as Bar
 from .machine import Machine as Machine

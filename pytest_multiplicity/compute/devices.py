@@ -90,6 +90,18 @@ def out_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
+def fetched(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Return tensors of one device on the CPU; the host waits for all of them at once."""
+    device = tensors[0].device
+    if not is_gpu(device):
+        return [tensor.cpu() for tensor in tensors]
+    here = [torch.empty(each.shape, dtype=each.dtype, pin_memory=True) for each in tensors]
+    for tensor, place in zip(tensors, here, strict=True):
+        place.copy_(tensor, non_blocking=True)
+    torch.cuda.synchronize(device)
+    return here
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Compute with so many threads, torch and numpy."""

@@ -7,6 +7,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import torch
+
 from pytest_multiplicity.compute.devices import gpu_places, gpus, is_gpu
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
@@ -36,22 +38,23 @@ class WorkerPool:
         device, patience = self.machine.device, self.machine.patience
         if self.machine.cluster is not None:
             return self.machine.cluster.pool(device, patience)
-        return Workers(self.count, patience, gpu_places(gpus()) if self.gpus > 1 else ())
+        return Workers(self.count, patience, gpu_places(self.gpus) if len(self.gpus) > 1 else ())
 
     @cached_property
-    def gpus(self) -> int:
-        """How many GPUs of this machine train."""
-        if not is_gpu(self.machine.device):
-            return 0
-        return len(gpus()) if self.machine.device.index is None else 1
+    def gpus(self) -> list[int]:
+        """The numbers of this machine's GPUs that train."""
+        device = self.machine.device
+        if not is_gpu(device):
+            return []
+        return gpus() if device == torch.device(device.type) else [device.index]
 
     @property
     def count(self) -> int:
         """How many tasks are performed at once."""
         if self.machine.cluster is not None:
             return self.workers.count
-        alone = self.gpus > 1 or (self.gpus and self._one_a_device)
-        return self.gpus if alone else self.machine.cores
+        alone = len(self.gpus) > 1 or (self.gpus and self._one_a_device)
+        return len(self.gpus) if alone else self.machine.cores
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -80,7 +83,7 @@ class WorkerPool:
     def takes_all(self) -> bool:
         """Whether everything is trained in workers: they have the accelerators, here or far."""
         far = self.machine.cluster is not None and self.machine.device.type != "cpu"
-        return far or self.gpus > 1
+        return far or len(self.gpus) > 1
 
     def samples(self, data: Data, *, attributes: bool = False) -> Samples | None:
         """Return what lies in memory of a data set, shared by all that travels; None: nothing.

@@ -21,6 +21,7 @@ from pytest_multiplicity.errors import MeasurementError
 
 Batch = Any  # Tensor | dict[str, Tensor] | tuple[Tensor, ...] | pandas.DataFrame | list[Any]
 
+PINNED_BYTES = 64 << 20  # of memory that a device may read by itself: more is sent piece by piece
 TENSOR, DICT, TUPLE, FRAME, LIST = "tensor", "dict", "tuple", "frame", "list"
 NAMES = {
     TENSOR: "a tensor",
@@ -125,8 +126,15 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 
 def to(batch: Batch, device: torch.device | str) -> Batch:
-    """Return the batch with its tensors on a device."""
-    return mapped(batch, lambda tensor: tensor.to(device))
+    """Return the batch with its tensors on a device; none waits there until it has come."""
+    return mapped(batch, lambda tensor: _sent(tensor, torch.device(device)))
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, on its way from memory of the host that stays in its place."""
+    if device.type == "cpu" or tensor.device.type != "cpu" or tensor.nbytes > PINNED_BYTES:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def copied(batch: Batch) -> Batch:

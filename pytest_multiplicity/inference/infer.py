@@ -127,7 +127,7 @@ class Infer:
             with threads(1):
                 inputs = step.apply(inputs, data.rows[rows], data)
         self.counts.intervened += bool(leading)
-        targets = data.targets[rows].to(self.device)
+        targets = kinds.to(data.targets[rows], self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
 
     def _columns(self, models: Sequence[Model], cores: int, batches: int) -> list[list[Piece]]:

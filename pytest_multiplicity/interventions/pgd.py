@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError
 from pytest_multiplicity.interventions import checks
 from pytest_multiplicity.interventions.base import JointIntervention, Model
+from pytest_multiplicity.interventions.front import Box, Front, inside, of_samples, without
 from pytest_multiplicity.interventions.geometry import NORMS
 from pytest_multiplicity.interventions.randomness import Stream
 
 if TYPE_CHECKING:
     from pytest_multiplicity.data import Data
-
-Box = tuple[Tensor, Tensor]
-WIDTHS = 32  # of a batch that several models share
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,22 +119,28 @@ class PGD(JointIntervention):
             clean = inputs.detach().clone(memory_format=torch.contiguous_format)
             result = clean.clone()
             right, aims = self._begin(models, clean, targets, data)
+            watched = clean.device.type == "cpu"  # elsewhere the host would wait for every answer
+            whole = whole or not watched
+            sick = right.new_zeros(())
             for attempt in range(self.restarts * max(1, self.targeted)):
-                if not right.any():
+                if (attempt or watched) and not right.any():
                     break
-                left = (right.any(dim=0) | whole).nonzero()[:, 0]  # that a model still gets right
+                left = slice(None) if whole else right.any(dim=0).nonzero()[:, 0]
                 restart, rank = divmod(attempt, max(1, self.targeted))
                 aim = aims[:, left, rank] if self.targeted else None
                 box = self._box(clean[:, left], data)
-                start = self._start(clean[:, left], rows[left.cpu()], restart, box)
+                start = self._start(clean[:, left], rows[left], restart, box)
                 if whole:
-                    start = torch.where(_of_samples(right, start), start, result)
-                front = _Front.of(start, clean[:, left], targets[left], aim, right[:, left], box)
-                front = replace(front, whole=whole).narrowed(front.right, start)[0]
-                reached, still = self._climb(models, front, start, data)
-                moved = _of_samples(right[:, left], reached)
+                    start = torch.where(of_samples(right, start), start, result)
+                front = Front.of(start, clean[:, left], targets[left], aim, right[:, left], box)
+                front = replace(front, whole=whole, watched=watched).narrowed(front.right, start)[0]
+                reached, still, ill = self._climb(models, front, start, data)
+                sick |= ill
+                moved = of_samples(right[:, left], reached)
                 result[:, left] = torch.where(moved, reached, result[:, left])
                 right[:, left] = still
+            if not watched and bool(sick):
+                raise self._sick()
         return result
 
     def _begin(
@@ -157,7 +162,7 @@ class PGD(JointIntervention):
                 f"not {self.targeted}"
             )
         every = targets.expand(right.shape)
-        aims = _without(logits, every).topk(self.targeted, dim=-1).indices
+        aims = without(logits, every).topk(self.targeted, dim=-1).indices
         return data.task.right(data.task.predictions(logits), every), aims
 
     def _box(self, clean: Tensor, data: Data) -> Box | None:
@@ -169,26 +174,30 @@ class PGD(JointIntervention):
         if data.bounds is None:
             return ball
         low, high = data.bounds
-        least, most = ball or (clean.new_tensor(-torch.inf), clean.new_tensor(torch.inf))
+        least, most = ball or (clean.new_full((), -torch.inf), clean.new_full((), torch.inf))
         return least.clamp(min=clean.clamp(max=low)), most.clamp(max=clean.clamp(min=high))
 
     def _start(self, clean: Tensor, rows: Tensor, restart: int, box: Box | None) -> Tensor:
         if not self.random_start:
             return clean
         stream = Stream(f"PGD restart {restart}", self.seed)
-        offset = NORMS[self.norm].random(stream, rows, clean.shape[2:]).to(clean)
-        return _inside(clean + self.eps * offset, box)
+        drawn = NORMS[self.norm].random(stream, rows, clean.shape[2:])
+        offset: Tensor = kinds.to(drawn.to(clean.dtype), clean.device)
+        return inside(clean + self.eps * offset, box)
 
     def _climb(
-        self, models: Model, front: _Front, start: Tensor, data: Data
-    ) -> tuple[Tensor, Tensor]:
+        self, models: Model, front: Front, start: Tensor, data: Data
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return where an attempt ends [K, b, ...], and which samples are still right [K, b].
+
+        And whether there was a gradient that is no number, where that is not asked at once.
 
         Samples that are fooled leave the batch, which is as wide as the model with the most left
         needs. That is exact: they stay fooled, and in eval mode samples don't act on each other.
         """
         result = start.clone()
         right = torch.zeros(start.shape[:2], dtype=torch.bool, device=start.device)
+        sick = right.new_zeros(())
         for step in range(self.steps + 1):
             iterate = front.iterate.requires_grad_()
             with torch.set_grad_enabled(step < self.steps):
@@ -196,19 +205,20 @@ class PGD(JointIntervention):
                 if step == 0:
                     data.task.check_answers(logits, data.targets, data.name)
                 still = front.right & data.task.right(data.task.predictions(logits), front.targets)
-                if step == self.steps or not still.any():
+                if step == self.steps or (front.watched and not still.any()):
                     front.write(result, iterate.detach(), front.right)
                     front.write(right, still, front.right)
                     break
                 slope = front.slope(logits.detach(), still)
-                gradient = self._gradient(logits, iterate, slope, still)
+                gradient = self._gradient(logits, iterate, slope)
+                sick |= self._is_sick(gradient, still, front)
             front.write(result, iterate.detach(), front.right & ~still)
             front, gradient = front.narrowed(still, gradient)
             front = replace(front, iterate=self._step(front, gradient))
-        return result, right
+        return result, right, sick
 
-    def _gradient(self, logits: Tensor, iterate: Tensor, slope: Tensor, right: Tensor) -> Tensor:
-        """Return the gradients, of which those of rightly classified samples are good."""
+    def _gradient(self, logits: Tensor, iterate: Tensor, slope: Tensor) -> Tensor:
+        """Return the gradients of all samples."""
         gradient = None
         if logits.requires_grad:
             (gradient,) = torch.autograd.grad(logits, iterate, slope, allow_unused=True)
@@ -217,125 +227,32 @@ class PGD(JointIntervention):
                 f"{self!r} follows the gradients of a model, and this one has none with respect "
                 "to its input: return a torch module, or attack it by Attack(make)"
             )
-        if not (
-            gradient.sum().isfinite() or gradient[right].isfinite().all()
-        ):  # the fast way first
-            raise InterventionError(
-                f"{self!r} met gradients that are nan or infinite: look for divisions by zero, "
-                "logarithms and roots in the model"
-            )
         return gradient
 
-    def _step(self, front: _Front, gradient: Tensor) -> Tensor:
+    def _is_sick(self, gradient: Tensor, right: Tensor, front: Front) -> Tensor | bool:
+        """Say whether a gradient of a rightly classified sample is no number.
+
+        Raises InterventionError for it, where that can be seen without waiting.
+        """
+        if not front.watched:
+            return (~gradient.isfinite() & of_samples(right, gradient)).any()
+        # the fast way first
+        if not (gradient.sum().isfinite() or bool(gradient[right].isfinite().all())):
+            raise self._sick()
+        return False
+
+    def _sick(self) -> InterventionError:
+        return InterventionError(
+            f"{self!r} met gradients that are nan or infinite: look for divisions by zero, "
+            "logarithms and roots in the model"
+        )
+
+    def _step(self, front: Front, gradient: Tensor) -> Tensor:
         size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         iterate, clean = front.iterate.detach(), front.clean
         flat, slopes, around = (x.flatten(0, 1) for x in (iterate, gradient, clean))
         moved = NORMS[self.norm].climbed(flat, slopes, size, around, self.eps)
-        moved = _inside(moved.view(clean.shape), front.box)
+        moved = inside(moved.view(clean.shape), front.box)
         if front.whole:
-            moved = torch.where(_of_samples(front.right, moved), moved, iterate)
+            moved = torch.where(of_samples(front.right, moved), moved, iterate)
         return moved
-
-
-@dataclass(frozen=True)
-class _Front:
-    """What K models are attacked with at the moment: samples at `place` [K, w] of the batch.
-
-    `right` says which of them count: the others fill up. `box` is the least and the most of each
-    value. A `whole` batch keeps its samples, and those that don't count stay where they are.
-    """
-
-    place: Tensor
-    iterate: Tensor
-    clean: Tensor
-    targets: Tensor
-    right: Tensor
-    aims: Tensor | None
-    box: Box | None
-    whole: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        start: Tensor,
-        clean: Tensor,
-        targets: Tensor,
-        aims: Tensor | None,
-        right: Tensor,
-        box: Box | None,
-    ) -> _Front:
-        """Begin with the samples [K, b, ...] that are right; targets are [b]."""
-        place = torch.arange(len(targets), device=targets.device).expand(right.shape)
-        return cls(place, start, clean, targets.expand(right.shape), right, aims, box)
-
-    def narrowed(self, right: Tensor, gradient: Tensor) -> tuple[_Front, Tensor]:
-        """Leave out what is not right for any model, also of the gradient."""
-        order = None if self.whole else _order(right)
-        if order is None:
-            return replace(self, right=right), gradient
-        return _Front(
-            self.place.gather(1, order),
-            _picked(self.iterate.detach(), order),
-            _picked(self.clean, order),
-            self.targets.gather(1, order),
-            right.gather(1, order),
-            None if self.aims is None else self.aims.gather(1, order),
-            self.box and (_picked(self.box[0], order), _picked(self.box[1], order)),
-        ), _picked(gradient, order)
-
-    def slope(self, logits: Tensor, right: Tensor) -> Tensor:
-        """Return the gradient of the loss by the logits [K, w, C], 0 for samples that aren't right.
-
-        The loss is by how much other classes, or the one aimed at, lead the target's. Its gradient
-        is written down: to have it derived would take as long as a small network.
-        """
-        if self.aims is None:
-            leads = _without(logits, self.targets)
-            slope = leads.transpose(1, 2).softmax(dim=1).transpose(1, 2)  # ten times as fast
-        else:
-            slope = torch.zeros_like(logits).scatter_(-1, self.aims[..., None], 1.0)
-        slope.scatter_(-1, self.targets[..., None], -1.0)
-        return slope.masked_fill_(~right[..., None], 0.0)
-
-    def write(self, into: Tensor, values: Tensor, where: Tensor) -> None:
-        """Set in [K, b, ...] those of the values [K, w, ...] that `where` says."""
-        lane, slot = where.nonzero(as_tuple=True)
-        if len(lane):
-            into[lane, self.place[lane, slot]] = values[lane, slot]
-
-
-def _without(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the logits with the targets' replaced by minus infinity."""
-    return logits.scatter(-1, targets[..., None], -torch.inf)
-
-
-def _order(keep: Tensor) -> Tensor | None:
-    """Return places [K, w] with what each model keeps [K, b] in front, cut off where none needs.
-
-    None where all stay as they are.
-
-    Several models have a width in common, so a width is a multiple of `WIDTHS`: the rests of
-    kernels' blocks would let the last bits depend on the other models. Samples fill up for that,
-    some twice where there are too few.
-    """
-    width = int(keep.sum(dim=1).max())
-    if len(keep) > 1:
-        width = -(-width // WIDTHS) * WIDTHS
-    if width == keep.shape[1]:
-        return None
-    slots = torch.arange(width, device=keep.device) % keep.shape[1]
-    return keep.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, slots]
-
-
-def _picked(values: Tensor, place: Tensor) -> Tensor:
-    """Return for each model the values [K, b, ...] at its places [K, w]."""
-    return values[torch.arange(len(place), device=place.device)[:, None], place]
-
-
-def _of_samples(values: Tensor, samples: Tensor) -> Tensor:
-    """Return one value per sample [K, b] in a shape that broadcasts with [K, b, ...]."""
-    return values.reshape(*values.shape, *[1] * (samples.ndim - 2))
-
-
-def _inside(samples: Tensor, box: Box | None) -> Tensor:
-    return samples if box is None else samples.clamp(*box)

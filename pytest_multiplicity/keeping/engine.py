@@ -87,7 +87,7 @@ def _performed(
 ) -> Iterator[tuple[Call, Outcome]]:
     """Yield what became of each call; one whose process dies has a second try."""
     there = machine.device
-    if machine.cluster is not None or pool.gpus > 1:
+    if machine.cluster is not None or len(pool.gpus) > 1:
         there = torch.device(there.type)  # the only one a process sees, whatever its number
     waiting, crashes = deque(calls), Counter[str]()
     make = partial(task, Shared(given), device=there)

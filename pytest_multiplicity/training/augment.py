@@ -26,6 +26,11 @@ def augmentation(recipe: Recipe) -> Augmentation | Policy | None:
     return POLICIES[recipe.augment] if isinstance(recipe.augment, str) else recipe.augment
 
 
+def step_seed(seeds: Seeds, epoch: int, step: int) -> int:
+    """Return what the transforms of a step are drawn with."""
+    return derive(seeds.augmentation, "augmentation", epoch, step)
+
+
 def augment_batch(
     transform: Augmentation | Policy, inputs: Tensor, seeds: Seeds, epoch: int, step: int
 ) -> Tensor:
@@ -36,11 +41,10 @@ def augment_batch(
     Raises:
         RecipeError: samples come out in different shapes, or not as tensors, or aren't images.
     """
-    seed = derive(seeds.augmentation, "augmentation", epoch, step)
+    seed = step_seed(seeds, epoch, step)
     if isinstance(transform, Policy):
         return transform(inputs, torch.Generator().manual_seed(seed))
     seed_everything(seed)
-    device, inputs = inputs.device, inputs.cpu()  # where a transform makes the tensors that it adds
     try:
         samples = [transform(sample) for sample in inputs]
     except (TypeError, ValueError) as error:
@@ -61,4 +65,4 @@ def augment_batch(
             f"augment turns {inputs.dtype} into {batch.dtype}: let it end with "
             "v2.ToDtype(torch.float32, scale=True)"
         )
-    return batch.to(device)
+    return batch

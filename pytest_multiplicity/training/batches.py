@@ -42,9 +42,12 @@ class StepBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Feed:
-    """Where batches come from: `take(rows)` gives inputs on the device, `targets` lie on it."""
+    """Where batches come from: `take(rows)` gives inputs on the device, `targets` lie on it.
 
-    take: Callable[[Tensor], kinds.Batch]
+    The rows are those on the CPU, and the same on the device.
+    """
+
+    take: Callable[[Tensor, Tensor], kinds.Batch]
     targets: Tensor
     data: Data | Samples
     attributes: Mapping[str, Tensor] = field(default_factory=dict)
@@ -56,11 +59,25 @@ class Feed:
         known, device = self.data.attribute_tensors, self.targets.device
         return replace(self, attributes={name: known[name].to(device) for name in names})
 
-    def whole(self, rows: Tensor) -> StepBatch:
-        """Return samples as one batch."""
-        there = rows.to(self.targets.device)
+    @property
+    def hosted(self) -> Feed:
+        """The same with inputs that stay on the CPU, for transforms that are at home there."""
+        return replace(self, take=lambda rows, there: self.data.take(rows))
+
+    def inputs(self, rows: Tensor) -> kinds.Batch:
+        """Return the inputs of samples."""
+        return self.take(rows, kinds.to(rows, self.targets.device))
+
+    def whole(self, rows: Tensor, there: Tensor | None = None) -> StepBatch:
+        """Return samples as one batch; `there` are their positions on the device."""
+        there = kinds.to(rows, self.targets.device) if there is None else there
         beside = {name: column[there] for name, column in self.attributes.items()}
-        return StepBatch(self.take(rows), self.targets[there], beside)
+        return StepBatch(self.take(rows, there), self.targets[there], beside)
+
+    def blocks(self, rows: Tensor, size: int) -> Iterator[StepBatch]:
+        """Yield consecutive samples, so many at once; the positions are brought there once."""
+        there = kinds.to(rows, self.targets.device)
+        yield from map(self.whole, torch.split(rows, size), torch.split(there, size))
 
     def samples_of(self, nbytes: int) -> int:
         """Return how many samples have inputs of so many bytes; 1 or more."""
@@ -69,8 +86,8 @@ class Feed:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[StepBatch]:
         """Yield batches in this order; the last one may be smaller."""
         steps = max(1, self.samples_of(BLOCK_BYTES) // batch_size)
-        for block in torch.split(order, steps * batch_size):
-            yield from parts(self.whole(block), batch_size)
+        for block in self.blocks(order, steps * batch_size):
+            yield from parts(block, batch_size)
 
 
 def parts(batch: StepBatch, size: int, dim: int = 0) -> Iterator[StepBatch]:
@@ -88,8 +105,8 @@ def feed(data: Data | Samples, device: torch.device) -> Feed:
     """Keep the inputs on the device, unless they are streamed or would take half its memory."""
     targets = data.targets.to(device)
     if device.type == "cpu":
-        return Feed(data.take, targets, data)
+        return Feed(lambda rows, there: data.take(rows), targets, data)
     if data.streamed or data.sample_bytes * len(data) > free_bytes(device) // 2:
-        return Feed(lambda rows: kinds.to(data.take(rows), device), targets, data)
+        return Feed(lambda rows, there: kinds.to(data.take(rows), device), targets, data)
     inputs = kinds.to(data.inputs, device)
-    return Feed(lambda rows: kinds.take(inputs, rows.to(device)), targets, data)
+    return Feed(lambda rows, there: kinds.take(inputs, there), targets, data)

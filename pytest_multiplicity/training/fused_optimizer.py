@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.compute import Layout, layout
 from pytest_multiplicity.training.recipe import Recipe
 
 ADAM_EPS = 1e-8
@@ -43,60 +44,68 @@ def optimizer_kind(recipe: Recipe) -> tuple[str, bool, bool]:
     return recipe.optimizer, recipe.momentum > 0, recipe.weight_decay > 0
 
 
-def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    """Return one number per candidate, shaped to broadcast over [K, ...]."""
-    column = torch.tensor(values, dtype=like.dtype, device=like.device)
-    return column.view(-1, *[1] * (like.ndim - 1))
+def _columns(values: Sequence[float], laid: Layout) -> list[Tensor]:
+    """Return one number per candidate, shaped to go with each tensor of a layout."""
+    like = laid.tensors[0]
+    dtypes = {tensor.dtype for tensor in laid.tensors}
+    dtype = like.dtype if len(dtypes) == 1 else torch.float64
+    found = laid.spread(torch.tensor(values, dtype=dtype, device=like.device))
+    return [each.to(t.dtype) for each, t in zip(found, laid.tensors, strict=True)]
 
 
 def _lane_of(tensors: Sequence[Tensor], lane: int) -> list[Tensor]:
     return [tensor[lane].to("cpu", copy=True) for tensor in tensors]
 
 
-def _stacked(lanes: Sequence[Sequence[Tensor]], like: Sequence[Tensor]) -> list[Tensor]:
-    rows = zip(*lanes, strict=True)
-    return [torch.stack(row).to(param.device) for row, param in zip(rows, like, strict=False)]
+def _stacked(lanes: Sequence[Sequence[Tensor]], laid: Layout) -> list[Tensor]:
+    device = laid.tensors[0].device
+    return laid.joined([torch.stack(row).to(device) for row in zip(*lanes, strict=True)])
 
 
 class SGD:
     """Momentum SGD, as torch.optim.SGD without Nesterov and dampening."""
 
     def __init__(self, recipes: Sequence[Recipe], params: Sequence[Tensor]) -> None:
-        self.params = params
+        self.laid = layout(params)
+        self.params = self.laid.tensors
         _, self.has_momentum, self.has_decay = optimizer_kind(recipes[0])
-        self.momenta = [_column([r.momentum for r in recipes], p) for p in params]
-        self.decays = [_column([r.weight_decay for r in recipes], p) for p in params]
-        self.buffers = [torch.zeros_like(p) for p in params] if self.has_momentum else []
+        self.momenta = _columns([r.momentum for r in recipes], self.laid)
+        self.decays = _columns([r.weight_decay for r in recipes], self.laid)
+        self.buffers = [torch.zeros_like(p) for p in self.params] if self.has_momentum else []
 
     @torch.no_grad()
     def step(self, grads: Sequence[Tensor], lrs: Tensor) -> None:
         """Update the parameters in place."""
-        for i, (param, grad) in enumerate(zip(self.params, grads, strict=True)):
+        whole, rates = self.laid.joined(grads), self.laid.spread(lrs)
+        for i, (param, grad) in enumerate(zip(self.params, whole, strict=True)):
             update = torch.addcmul(grad, param, self.decays[i]) if self.has_decay else grad
             if self.has_momentum:
                 update = self.buffers[i].mul_(self.momenta[i]).add_(update)
-            param.addcmul_(update, lrs.view_as(self.momenta[i]), value=-1)
+            param.addcmul_(update, rates[i], value=-1)
 
     def lane_state(self, lane: int) -> dict[str, Any]:
         """Copy one candidate's momentum buffers."""
-        return {"buffers": _lane_of(self.buffers, lane)}
+        parts = self.laid.parts(self.buffers) if self.buffers else []
+        return {"buffers": _lane_of(parts, lane)}
 
     def restore(self, lanes: Sequence[dict[str, Any]]) -> None:
         """Set all candidates' momentum buffers."""
-        self.buffers = _stacked([state["buffers"] for state in lanes], self.params)
+        if self.buffers:
+            self.buffers = _stacked([state["buffers"] for state in lanes], self.laid)
 
 
 class Adam:
     """Adam and AdamW, as in torch.optim without AMSGrad."""
 
     def __init__(self, recipes: Sequence[Recipe], params: Sequence[Tensor]) -> None:
-        self.params = params
+        self.laid = layout(params)
+        self.params = self.laid.tensors
         kind, _, self.has_decay = optimizer_kind(recipes[0])
         self.decoupled = kind == "adamw"
-        self.beta1 = [_column([r.momentum for r in recipes], p) for p in params]
-        self.decays = [_column([r.weight_decay for r in recipes], p) for p in params]
-        self.means = [torch.zeros_like(p) for p in params]
-        self.squares = [torch.zeros_like(p) for p in params]
+        self.beta1 = _columns([r.momentum for r in recipes], self.laid)
+        self.decays = _columns([r.weight_decay for r in recipes], self.laid)
+        self.means = [torch.zeros_like(p) for p in self.params]
+        self.squares = [torch.zeros_like(p) for p in self.params]
         self.steps = 0
 
     @torch.no_grad()
@@ -104,8 +113,9 @@ class Adam:
         """Update the parameters in place."""
         self.steps += 1
         correction2 = (1 - ADAM_BETA2**self.steps) ** 0.5
-        for i, (param, grad) in enumerate(zip(self.params, grads, strict=True)):
-            lr = lrs.view_as(self.beta1[i])
+        whole, rates = self.laid.joined(grads), self.laid.spread(lrs)
+        for i, (param, grad) in enumerate(zip(self.params, whole, strict=True)):
+            lr = rates[i]
             if self.has_decay and self.decoupled:
                 param.mul_(1 - lr * self.decays[i])
             elif self.has_decay:
@@ -118,11 +128,12 @@ class Adam:
 
     def lane_state(self, lane: int) -> dict[str, Any]:
         """Copy one candidate's moments, and the number of steps."""
-        means, squares = _lane_of(self.means, lane), _lane_of(self.squares, lane)
+        means = _lane_of(self.laid.parts(self.means), lane)
+        squares = _lane_of(self.laid.parts(self.squares), lane)
         return {"means": means, "squares": squares, "steps": self.steps}
 
     def restore(self, lanes: Sequence[dict[str, Any]]) -> None:
         """Set all candidates' moments, and the number of steps."""
-        self.means = _stacked([state["means"] for state in lanes], self.params)
-        self.squares = _stacked([state["squares"] for state in lanes], self.params)
+        self.means = _stacked([state["means"] for state in lanes], self.laid)
+        self.squares = _stacked([state["squares"] for state in lanes], self.laid)
         self.steps = lanes[0]["steps"]

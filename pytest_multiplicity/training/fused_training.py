@@ -11,15 +11,17 @@ from pytest_multiplicity.compute import (
     Advance,
     Arithmetic,
     Lanes,
+    fetched,
     fewest_lanes,
     precision,
     preserved_rng,
     stack,
 )
 from pytest_multiplicity.data import kinds
-from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.augment import augmentation
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed, StepBatch, parts
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
+from pytest_multiplicity.training.drawn import Drawn, is_own
 from pytest_multiplicity.training.fused_optimizer import fused_optimizer
 from pytest_multiplicity.training.jobs import (
     Diverged,
@@ -117,10 +119,15 @@ class FusedTraining:
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
         self.losses = [criterion(job.recipe) for job in jobs]
         self.augments = [augmentation(job.recipe) for job in jobs]
+        if any(map(is_own, self.augments)):
+            self.feed = self.feed.hosted
+        seeds = [job.seeds for job in jobs]
+        self.drawn = Drawn(list(zip(self.augments, seeds, strict=True)), jobs[0], device)
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.diverged: list[Diverged | None] = [None for _ in jobs]
         self.lrs: list[float] = []  # of the last step
+        self.uploaded: tuple[int, Tensor] | None = None  # those of an epoch's steps
         self.steps_per_epoch = jobs[0].steps_per_epoch
         self.epoch = 0
         self.checked = False
@@ -135,7 +142,8 @@ class FusedTraining:
             losses.append(loss)
             predictions.append(predicted)
             advance(1)
-        self._record(torch.stack(losses).float().cpu(), torch.cat(predictions, 1).cpu(), orders)
+        found = fetched(torch.stack(losses).float(), torch.cat(predictions, 1))
+        self._record(found[0], found[1], orders)
         self.epoch += 1
 
     def batches(self, orders: Tensor) -> Iterator[StepBatch]:
@@ -145,8 +153,7 @@ class FusedTraining:
         """
         count, size = len(orders), self.recipe.batch_size
         steps = max(1, self.feed.samples_of(BLOCK_BYTES) // (size * count))
-        for block in torch.split(orders, steps * size, dim=1):
-            taken = self.feed.whole(block.T.flatten())
+        for taken in self.feed.blocks(orders.T.flatten(), steps * size * count):
             lanes = taken.changed(lambda x: x.view(-1, count, *x.shape[1:]).transpose(0, 1))
             yield from parts(lanes, size, dim=1)
 
@@ -154,7 +161,7 @@ class FusedTraining:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""
         losses, logits = self.forward(epoch, step, batch)
         grads = torch.autograd.grad(losses.sum(), self.params)
-        self.optimizer.step(grads, self._lrs(epoch * self.steps_per_epoch + step))
+        self.optimizer.step(grads, self._lrs(epoch, step))
         rows = logits.detach().flatten(0, 1), batch.targets.flatten(0, 1)
         predicted = self.recipe.data.task.predictions_in_training(*rows)
         return losses.detach(), predicted.reshape(batch.targets.shape)
@@ -187,7 +194,9 @@ class FusedTraining:
             restore(initial, state)
             put(initial, outside)
             rows = torch.arange(min(LOOKED_AT, len(self.recipe.data)))
-            state = final_state(initial, learnt(initial, before, self.feed.take(rows)))
+            state = final_state(
+                initial, learnt(initial, before, kinds.to(self.feed.inputs(rows), self.device))
+            )
         return sick or Trained(state, self.histories[lane], way)
 
     def outside(self, lane: int, initial: nn.Module) -> Outside:
@@ -213,11 +222,7 @@ class FusedTraining:
     def _augmented(self, inputs: kinds.Batch, epoch: int, step: int) -> kinds.Batch:
         if not any(self.augments):
             return inputs
-        batches = [
-            augment_batch(augment, batch, job.seeds, epoch, step) if augment else batch
-            for augment, batch, job in zip(self.augments, inputs, self.jobs, strict=True)
-        ]
-        return torch.stack(batches, 1).transpose(0, 1)
+        return torch.stack(self.drawn.augmented(list(inputs), epoch, step), 1).transpose(0, 1)
 
     def _losses(self, logits: Tensor, batch: StepBatch) -> Tensor:
         at_once = of_lanes(self.losses, logits, batch)
@@ -230,10 +235,20 @@ class FusedTraining:
                 check_loss(loss)
         return torch.stack(losses)
 
-    def _lrs(self, step: int) -> Tensor:
+    def _lrs(self, epoch: int, step: int) -> Tensor:
+        """Return the learning rates [K] of a step; a device gets those of an epoch at once."""
+        first = epoch * self.steps_per_epoch
+        if self.device.type == "cpu":
+            return self._rates(first + step)
+        if self.uploaded is None or self.uploaded[0] != epoch:
+            rates = [self._rates(first + i) for i in range(self.steps_per_epoch)]
+            self.uploaded = epoch, kinds.to(torch.stack(rates), self.device)
+        return self.uploaded[1][step]
+
+    def _rates(self, step: int) -> Tensor:
         steps = self.recipe.epochs * self.steps_per_epoch
         self.lrs = [job.recipe.lr * lr_factor(job.recipe, step, steps) for job in self.jobs]
-        return torch.tensor(self.lrs, device=self.device)
+        return torch.tensor(self.lrs)
 
     def _record(self, losses: Tensor, predictions: Tensor, orders: Tensor) -> None:
         for lane, job in enumerate(self.jobs):

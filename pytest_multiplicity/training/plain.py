@@ -16,6 +16,7 @@ from pytest_multiplicity.compute import (
     Advance,
     Arithmetic,
     compile_mode,
+    fetched,
     precision,
     preserved_rng,
     seed_everything,
@@ -24,9 +25,10 @@ from pytest_multiplicity.compute import (
 )
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.training.augment import augment_batch, augmentation
+from pytest_multiplicity.training.augment import augmentation
 from pytest_multiplicity.training.batches import Feed, StepBatch
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
+from pytest_multiplicity.training.drawn import Drawn, is_own
 from pytest_multiplicity.training.jobs import (
     Diverged,
     Job,
@@ -154,6 +156,9 @@ class PlainTraining:
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.loss = criterion(job.recipe)
         self.augment = augmentation(job.recipe)
+        if is_own(self.augment):
+            self.feed = self.feed.hosted
+        self.drawn = Drawn([(self.augment, job.seeds)], job, device)
         self.rows = training_rows(len(job.recipe.data), job.seeds)
         self.steps_per_epoch = job.steps_per_epoch
         self.history: list[dict[str, float]] = []
@@ -176,12 +181,11 @@ class PlainTraining:
             losses.append(loss)
             hits.append(predicted)
             advance(1)
-        all_losses = torch.stack(losses).float().cpu()
+        all_losses, predicted = fetched(torch.stack(losses).float(), torch.cat(hits))
         diverged = divergence(epoch, all_losses)
         if diverged is None:
             targets = self.job.recipe.data.targets[order]
             lr = self.optimizer.param_groups[0]["lr"]
-            predicted = torch.cat(hits).cpu()
             self.history.append(
                 epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, lr)
             )
@@ -202,7 +206,7 @@ class PlainTraining:
         """Augment a batch and compute loss and logits under the step's seed."""
         inputs = batch.inputs
         if self.augment:
-            inputs = augment_batch(self.augment, inputs, self.job.seeds, epoch, step)
+            inputs = self.drawn.augmented([inputs], epoch, step)[0]
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
@@ -220,7 +224,7 @@ class PlainTraining:
     def learnt(self, before: Outside) -> Outside:
         """Return what its answers rest on outside the state dict and has changed."""
         rows = torch.arange(min(LOOKED_AT, len(self.job.recipe.data)))
-        return learnt(self.module, before, self.feed.take(rows))
+        return learnt(self.module, before, kinds.to(self.feed.inputs(rows), self.device))
 
     def checkpoint(self, before: Outside | None = None) -> Checkpoint:
         """Return all that is needed to go on from here."""

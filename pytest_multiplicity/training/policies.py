@@ -8,19 +8,20 @@ arXiv 2103.10158) one of any strength.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 BINS = 31  # strengths of an operation
-GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+MOVED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 BLENDS = ("Brightness", "Color", "Contrast", "Sharpness")
 OPERATIONS = (
     "Identity",
-    *GEOMETRIC,
+    *MOVED,
     *BLENDS,
     *("Posterize", "Solarize", "AutoContrast", "Equalize"),
 )
@@ -49,17 +50,23 @@ class Policy:
 
         The generator is the CPU's.
         """
-        count = len(inputs)
+        for chosen, strengths in self.draws(len(inputs), inputs.shape[1:], generator):
+            inputs = operated(inputs, chosen, strengths)
+        return inputs
+
+    def draws(
+        self, count: int, shape: Sequence[int], generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield operations and strengths [count] for images of a shape, as often as there are."""
         for _ in range(self.operations):
             chosen = torch.randint(len(OPERATIONS), (count,), generator=generator)
             levels = torch.randint(BINS, (count,), generator=generator)
             signs = torch.randint(2, (count,), generator=generator) * 2 - 1
             if self.level is not None:
                 levels.fill_(self.level)
-            strengths = self.strengths(*inputs.shape[2:])[chosen, levels]
+            strengths = self.strengths(*shape[1:])[chosen, levels]
             signed = chosen <= OPERATIONS.index(BLENDS[-1])
-            inputs = operated(inputs, chosen, torch.where(signed, signs * strengths, strengths))
-        return inputs
+            yield chosen, torch.where(signed, signs * strengths, strengths)
 
     def strengths(self, height: int, width: int) -> Tensor:
         """Return strengths [operations, bins] for images of a size, all without their sign."""
@@ -87,12 +94,14 @@ TRIVIAL = Policy(
 def operated(inputs: Tensor, chosen: Tensor, strengths: Tensor) -> Tensor:
     """Do to each image [b, C, H, W] the operation of its number [b], as strongly as told [b]."""
     outputs = inputs.clone()
-    moved = (chosen >= 1) & (chosen <= len(GEOMETRIC))
+    moved = (chosen >= 1) & (chosen <= len(MOVED))
     rows = moved.nonzero()[:, 0]
     if len(rows):
         there = rows.to(inputs.device)
-        outputs[there] = _moved(inputs[there], chosen[rows], strengths[rows])
-    for number in range(1 + len(GEOMETRIC), len(OPERATIONS)):
+        outputs[there] = _warped(
+            inputs[there], maps(chosen[rows], strengths[rows], *inputs.shape[2:])
+        )
+    for number in range(1 + len(MOVED), len(OPERATIONS)):
         rows = (chosen == number).nonzero()[:, 0]
         if len(rows):
             there = rows.to(inputs.device)
@@ -101,9 +110,18 @@ def operated(inputs: Tensor, chosen: Tensor, strengths: Tensor) -> Tensor:
     return outputs
 
 
-def _moved(images: Tensor, chosen: Tensor, strengths: Tensor) -> Tensor:
-    """Shear about the upper left corner, translate by whole pixels, rotate about the centre."""
-    height, width = images.shape[2:]
+def operation(name: str, images: Tensor, strengths: Tensor, moves: Tensor) -> Tensor:
+    """Do one operation to images [b, C, H, W], by strengths [b, 1, 1, 1], or moves [b, 2, 3]."""
+    if name == "Identity":
+        return images
+    return _warped(images, moves) if name in MOVED else _PIXELS[name](images, strengths)
+
+
+def maps(chosen: Tensor, strengths: Tensor, height: int, width: int) -> Tensor:
+    """Return the maps [b, 2, 3] of operations that move pixels, in coordinates from -1 to 1.
+
+    They shear about the upper left corner, translate by whole pixels, rotate about the centre.
+    """
     zero, one = torch.zeros_like(strengths), torch.ones_like(strengths)
     angle, pixels = strengths.deg2rad(), strengths.trunc()
     rows = {  # from pixels of the output, counted from the centre, to those of the input
@@ -113,12 +131,15 @@ def _moved(images: Tensor, chosen: Tensor, strengths: Tensor) -> Tensor:
         "TranslateY": (one, zero, zero, zero, one, -pixels),
         "Rotate": (angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero),
     }
-    maps = torch.stack([torch.stack(rows[name], 1) for name in GEOMETRIC])  # [operations, b, 6]
-    own = maps[chosen - 1, torch.arange(len(chosen))].view(-1, 2, 3)
+    each = torch.stack([torch.stack(rows[name], 1) for name in MOVED])  # [operations, b, 6]
+    own = each[chosen - 1, torch.arange(len(chosen))].view(-1, 2, 3)
     # The same map in coordinates from -1 to 1, as the grid of samples has them.
     size = torch.tensor([width / 2, height / 2, 1.0])
-    theta = own * size / size[:2, None]
-    grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+    return own * size / size[:2, None]
+
+
+def _warped(images: Tensor, moves: Tensor) -> Tensor:
+    grid = F.affine_grid(moves.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="nearest", align_corners=False)
 
 
@@ -128,11 +149,15 @@ def _blended(images: Tensor, others: Tensor, strengths: Tensor) -> Tensor:
     return (factor * images + (1 - factor) * others).clamp(0, 1)
 
 
+@cache
+def _luma(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(LUMA).to(device, dtype).view(3, 1, 1)
+
+
 def _gray(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor(LUMA).to(images).view(3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    return (images * _luma(images.dtype, images.device)).sum(1, keepdim=True)
 
 
 def _contrasted(images: Tensor, strengths: Tensor) -> Tensor:

@@ -200,16 +200,23 @@ def _install() -> list[torch.library.Library]:
 
 
 def _read_back() -> None:
-    """Have storages on the device come to the CPU, as saving them asks for."""
-    plain: Any = torch.UntypedStorage.cpu
+    """Have storages on the device be copied there, and to the CPU, as copies and files ask for."""
+    copy, plain = torch.UntypedStorage.clone, torch.UntypedStorage.cpu
+
+    def whole(storage: Any) -> torch.Tensor:
+        start = torch.empty(0, dtype=torch.uint8, device=storage.device)
+        return start.set_(storage, 0, (storage.nbytes(),), (1,))
+
+    def clone(storage: Any) -> Any:
+        on_device = storage.device.type == "cuda"
+        return whole(storage).clone().untyped_storage() if on_device else copy(storage)
 
     def cpu(storage: Any) -> Any:
-        if storage.device.type != "cuda":
-            return plain(storage)
-        whole = torch.empty(0, dtype=torch.uint8, device=storage.device)
-        return whole.set_(storage, 0, (storage.nbytes(),), (1,)).cpu().untyped_storage()
+        on_device = storage.device.type == "cuda"
+        return whole(storage).cpu().untyped_storage() if on_device else plain(storage)
 
-    torch.UntypedStorage.cpu = cpu  # type: ignore[method-assign]
+    storages: Any = torch.UntypedStorage
+    storages.clone, storages.cpu = clone, cpu
 
 
 LIBRARIES = _install()

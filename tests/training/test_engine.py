@@ -391,7 +391,7 @@ def test_several_gpus_share_the_jobs(
     """Workers that think so of two GPUs, and compute on the CPU."""
     jobs = [job(seed) for seed in range(6)]
     alone = dict(train(jobs, Machine(CPU, store, bar, cores=1)))
-    monkeypatch.setattr(WorkerPool, "gpus", 2)
+    monkeypatch.setattr(WorkerPool, "gpus", [0, 1])
     seen = []
     perform = Workers.perform
 

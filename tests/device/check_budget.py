@@ -1,0 +1,140 @@
+"""How often the host may wait, and how much it may launch, in the steady state."""
+
+from __future__ import annotations
+
+import pytest
+import simulated
+import torch
+from torch import nn
+
+import pytest_multiplicity as pm
+from pytest_multiplicity.compute import Arithmetic, preserved_rng
+from pytest_multiplicity.inference.choice import Forms
+from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.infer import BATCH, Infer
+from pytest_multiplicity.interventions import Chain
+from pytest_multiplicity.training.batches import feed
+from pytest_multiplicity.training.fused_training import FusedTraining
+from pytest_multiplicity.training.jobs import initial_module
+from pytest_multiplicity.training.plain import PlainTraining
+
+DEVICE = torch.device("cuda", 1)
+LANES = 4
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Flatten(), nn.Dropout(0.1), nn.Linear(512, 4)),
+    )
+
+
+def crops(image):
+    return image.flip(-1) if torch.rand(()) < 0.5 else image
+
+
+@pytest.fixture(scope="module")
+def images() -> pm.Data:
+    generator = torch.Generator().manual_seed(0)
+    return pm.Data(torch.rand(144, 3, 8, 8, generator=generator), torch.arange(144) % 4)
+
+
+def begun(job, images, fused, **settings):
+    """Return a training after its first epoch, which has five steps, the last one of a part."""
+    settings = {"model": network, "epochs": 4, "batch_size": 32, "data": images} | settings
+    jobs = [job(seed, **settings) for seed in range(LANES)]
+    modules = [initial_module(each.recipe, each.seeds) for each in jobs]
+    source = feed(images, DEVICE)
+    training: FusedTraining | PlainTraining
+    if fused:
+        training = FusedTraining(jobs, modules, source, DEVICE, Arithmetic(fused=True))
+    else:
+        training = PlainTraining(jobs[0], modules[0], source, DEVICE)
+    training.run_epoch(lambda steps: None)
+    return training
+
+
+SETTINGS = [
+    {},
+    {"optimizer": "adam"},
+    {"optimizer": "adamw", "weight_decay": 0.1},
+    {"schedule": "constant", "precision": "bf16"},
+    {"augment": "rand"},
+    {"augment": "trivial"},
+    {"augment": crops},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s)) or "usual")
+@pytest.mark.parametrize("fused", [False, True], ids=["alone", "fused"])
+def test_an_epoch_waits_once_and_a_step_never(job, images, fused, settings):
+    with preserved_rng():
+        training = begun(job, images, fused, **settings)
+        waits = []
+
+        def look(steps):
+            waits.append(simulated.counts().get("wait", 0))
+
+        with simulated.counted() as counts:
+            training.run_epoch(look)
+    assert waits == [0] * 5
+    assert counts["wait"] == 1
+    assert counts.get("item", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("fused", "settings", "most"),
+    [
+        (False, {}, 40),
+        (False, {"optimizer": "adam"}, 45),
+        (False, {"augment": "rand"}, 240),
+        (False, {"augment": "trivial"}, 140),
+        (True, {}, 55),
+        (True, {"optimizer": "adam"}, 65),
+        (True, {"augment": "rand"}, 260),  # of all lanes together
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_a_step_launches_few_kernels(job, images, fused, settings, most):
+    with preserved_rng():
+        training = begun(job, images, fused, **settings)
+        with simulated.counted() as counts:
+            training.run_epoch(lambda steps: None)
+    assert counts["launch"] <= 5 * most
+
+
+def inferring(count):
+    torch.manual_seed(0)
+    models = [network().eval().requires_grad_(False).to(DEVICE) for _ in range(count)]
+    return models, Infer(DEVICE, Counts(), Forms(DEVICE, lambda structure: count))
+
+
+def waits(count, images, *steps):
+    """Return how often the host waits in a second evaluation."""
+    models, infer = inferring(count)
+    for _ in range(2):
+        with simulated.counted() as counts:
+            infer(models, images, Chain(steps), lambda steps: None, alike=list(infer.alike))
+    return counts["wait"]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_batch_of_an_evaluation_waits_once(count, images):
+    whole = pm.Data(images.inputs.repeat(5, 1, 1, 1), images.targets.repeat(5))
+    assert waits(count, whole) == -(-len(whole) // BATCH)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "attack"),
+    [
+        (1, pm.PGD(0.01)),
+        (1, pm.PGD(0.1, norm="l2", random_start=True)),
+        (2, pm.PGD(0.001, random_start=True, restarts=2)),
+        (2, pm.PGD(0.001, targeted=2)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("count", [1, 4])
+def test_an_attempt_of_an_attack_waits_once(count, images, attempts, attack):
+    assert waits(count, images, attack) <= attempts + 1  # and once for the answers
