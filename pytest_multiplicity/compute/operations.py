@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pytest_multiplicity.compute.copies import copied
-from pytest_multiplicity.compute.devices import preserved_rng
+from pytest_multiplicity.compute.devices import out_of_memory, preserved_rng
 from pytest_multiplicity.data import kinds
 
 Count = Callable[[Tensor, Any, Any], int]  # of the output and the first two arguments
@@ -103,6 +103,8 @@ def operations(module: nn.Module, samples: kinds.Batch) -> float:
             model = copied(module).eval()
             with _Counter() as counter:
                 kinds.call(model, samples)
-    except Exception:  # user code that minds being copied or looked at: it is computed plainly
+    except Exception as error:  # user code that minds being copied or looked at: computed plainly
+        if out_of_memory(error):  # what happens to be free decides no bits
+            raise
         return math.inf
     return float(counter.total) / kinds.length(samples)

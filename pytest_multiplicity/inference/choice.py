@@ -47,7 +47,9 @@ def structure_of(model: object) -> str | None:
         return None
     try:
         return fingerprint([structure(model)])
-    except Exception:  # scripted and exported modules lack much that others have
+    except Exception as error:  # scripted and exported modules lack much that others have
+        if out_of_memory(error):
+            raise
         return None
 
 

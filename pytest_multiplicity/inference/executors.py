@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FusedModule, Unfusable, copied, out_of_memory
+from pytest_multiplicity.compute import FusedModule, Unfusable, copied, free_bytes, out_of_memory
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError, MeasurementError
 from pytest_multiplicity.inference.answers import tensor_of
@@ -20,7 +21,8 @@ from pytest_multiplicity.training import other_dtype
 
 Model = Callable[[Tensor], Tensor]
 
-SHELF_BYTES = 1 << 29
+SHELF_BYTES = 1 << 29  # that there are at the least
+SHARE = 0.25  # of the memory that is free, for what is made of models
 WIDTH = 32  # samples: batches of several models are filled up to multiples of it
 
 
@@ -224,11 +226,34 @@ class Abreast(Unit):
         return outputs
 
 
+@dataclass
+class Held:
+    """A unit on the shelf, with the modules that it was made of, and when it was asked last."""
+
+    modules: Sequence[nn.Module]
+    unit: Unit
+    size: int
+    asked: int
+
+
 class Shelf:
-    """Makes units of modules, and keeps a bounded number: a search asks the same ones often."""
+    """Makes units of modules, and keeps as many as there is room for: the same are asked often.
+
+    Questions go through a family in its order. So what is asked in every question stays, and what
+    doesn't fit beside it is made anew: to let go of what was asked longest ago would be to make
+    everything anew, every time.
+    """
 
     def __init__(self) -> None:
-        self._units: dict[tuple[object, ...], tuple[Sequence[nn.Module], Unit, int]] = {}
+        self._units: dict[tuple[object, ...], Held] = {}
+        self._room: float | None = None  # bytes
+        self._question = 0
+
+    def begin(self, device: torch.device) -> None:
+        """Begin with another question, about models on a device."""
+        self._question += 1
+        if self._room is None:
+            self._room = max(SHELF_BYTES, SHARE * free_bytes(device))
 
     def unit(self, models: Sequence[Model], form: Form, lanes: int) -> Unit:
         """Return the unit of models of one structure, filled up to so many lanes.
@@ -240,18 +265,26 @@ class Shelf:
         if not modules or form.arithmetic == PLAIN:
             return Alone(models[0], form)
         key = (*map(id, modules), form, lanes)  # ids that nobody else has while this is held
-        held = self._units.pop(key, None)
+        held = self._units.get(key)
         if held is None:
             size = 2 * sum(size_of(module) for module in modules)
-            held = (modules, made(modules, form, lanes), size)
-        self._units[key] = held
-        self._let_go()
-        return held[1]
+            held = Held(modules, made(modules, form, lanes), size, self._question)
+            if not self._has_room(size):
+                return held.unit
+            self._units[key] = held
+        held.asked = self._question
+        return held.unit
 
-    def _let_go(self) -> None:
-        """Drop what was not asked for longest."""
-        while len(self._units) > 1 and sum(h[2] for h in self._units.values()) > SHELF_BYTES:
-            del self._units[next(iter(self._units))]
+    def _has_room(self, size: int) -> bool:
+        """Say whether there is room, for which it lets go of what nobody asked for lately."""
+        room = SHELF_BYTES if self._room is None else self._room
+        left = room - size - sum(held.size for held in self._units.values())
+        for key, held in sorted(self._units.items(), key=lambda pair: pair[1].asked):
+            if left >= 0 or held.asked >= self._question - 1:
+                break
+            left += held.size
+            del self._units[key]
+        return left >= 0
 
 
 def made(modules: Sequence[nn.Module], form: Form, lanes: int) -> Unit:

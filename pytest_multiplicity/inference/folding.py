@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from pytest_multiplicity.compute import copied
+from pytest_multiplicity.compute import copied, out_of_memory
 
 _FOLDS: dict[tuple[type[nn.Module], type[nn.Module]], Callable[..., nn.Module]] = {
     (nn.Conv1d, nn.BatchNorm1d): fuse_conv_bn_eval,
@@ -29,7 +29,9 @@ def folded(module: nn.Module) -> nn.Module | None:
         return None
     try:
         traced = fx.symbolic_trace(copied(module))
-    except Exception:  # user code ran on something that only resembles a tensor
+    except Exception as error:  # user code ran on something that only resembles a tensor
+        if out_of_memory(error):
+            raise
         return None
     return traced if _fold(traced) else None
 

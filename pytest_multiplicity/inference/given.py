@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import out_of_memory
+
 
 def frozen(module: nn.Module, device: torch.device | None = None) -> nn.Module:
     """Return the module in eval mode, on a device, without gradients for its parameters."""
@@ -41,7 +43,9 @@ def apart(module: nn.Module, *, weights: bool) -> nn.Module:
     try:
         with torch.no_grad():  # copies of scripted parts would be results that have gradients
             return copy.deepcopy(module, memo)
-    except Exception:  # it holds a lock, a session, a tensor of a class with other ideas
+    except Exception as error:  # it holds a lock, a session, a tensor of a class with other ideas
+        if out_of_memory(error):
+            raise
         return module
 
 

@@ -93,6 +93,7 @@ class Infer:
         starts: Sequence[int] | None,
         alike: Sequence[Alike],
     ) -> list[Tensor]:
+        self.shelf.begin(self.device)
         whole = starts is None
         starts = range(0, len(data), BATCH) if starts is None else starts
         parts: list[list[Tensor]] = [[] for _ in models]

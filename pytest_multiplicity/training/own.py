@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import out_of_memory
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.training.jobs import Job
@@ -62,7 +63,9 @@ def _own(value: Any, memo: Memo) -> Any:
         return value
     try:
         return copy.deepcopy(value, memo)
-    except Exception:  # it holds a lock, a file, a session
+    except Exception as error:  # it holds a lock, a file, a session
+        if out_of_memory(error):
+            raise
         return value
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import preserved_rng, seed_everything
+from pytest_multiplicity.compute import out_of_memory, preserved_rng, seed_everything
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import MultiplicityError, RecipeError
 from pytest_multiplicity.store import fingerprint
@@ -77,7 +77,9 @@ def snapshot(module: nn.Module) -> Outside:
         else:
             try:
                 found[place] = copy.deepcopy(value, dict(memo))
-            except Exception:  # a lock, a file, a generator
+            except Exception as error:  # a lock, a file, a generator
+                if out_of_memory(error):
+                    raise
                 continue
     return found
 
@@ -150,6 +152,8 @@ def _packed(extra: dict[str, Any], outside: Outside) -> Tensor:
         torch.save({"extra": extra, "outside": cleaned}, buffer)
         torch.load(io.BytesIO(buffer.getvalue()), map_location="cpu", weights_only=True)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         names = ", ".join([*extra, *(f"{path}.{name}".lstrip(".") for path, name in outside)])
         raise RecipeError(
             f"the model keeps {names} where it can't be stored ({type(error).__name__}): keep what "
@@ -182,7 +186,9 @@ def _answers(module: nn.Module, inputs: kinds.Batch) -> str | None:
             seed_everything(0)
             output = kinds.call(module.eval(), inputs)
         return fingerprint([getattr(output, "logits", output)])
-    except Exception:  # it misses what was put back
+    except Exception as error:  # it misses what was put back
+        if out_of_memory(error):
+            raise
         return None
     finally:
         for part, training in modes:

@@ -18,7 +18,7 @@ from pytest_multiplicity.compute import Arithmetic, threads
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference import Counts
 from pytest_multiplicity.inference.choice import LANES, Forms
-from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf
+from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, size_of
 from pytest_multiplicity.inference.folding import folded
 from pytest_multiplicity.inference.form import Demand, Form
 from pytest_multiplicity.inference.given import frozen
@@ -333,13 +333,42 @@ def test_a_search_stacks_a_family_once(trained, digits, inferring, monkeypatch):
     assert stacked == [4, 3]
 
 
-def test_the_shelf_is_bounded(trained, monkeypatch):
-    monkeypatch.setattr("pytest_multiplicity.inference.executors.SHELF_BYTES", 1)
-    shelf, models = Shelf(), trained["mlp"][:4]
-    one = shelf.unit(models, FOUR, 4)
-    assert shelf.unit(models, FOUR, 4) is one
-    shelf.unit(models[::-1], FOUR, 4)
-    assert shelf.unit(models, FOUR, 4) is not one
+@pytest.fixture
+def room(monkeypatch):
+    """Have a shelf hold so many units of two MLPs."""
+
+    def give(count, models):
+        size = 2 * sum(size_of(model) for model in models[:2])
+        monkeypatch.setattr("pytest_multiplicity.inference.executors.SHELF_BYTES", count * size)
+        monkeypatch.setattr("pytest_multiplicity.inference.executors.free_bytes", lambda device: 0)
+
+    return give
+
+
+def asked(shelf, models, form=FOUR):
+    shelf.begin(torch.device("cpu"))
+    return [shelf.unit(models[i : i + 2], form, 4) for i in range(0, 6, 2)]
+
+
+def test_what_fits_on_the_shelf_stays_there(trained, room):
+    shelf, models = Shelf(), trained["mlp"][:6]
+    room(2, models)
+    first, second, third = (asked(shelf, models) for _ in range(3))
+    assert [a is b is c for a, b, c in zip(first, second, third, strict=True)] == [
+        *(True, True),
+        False,  # there was no room: the others don't make any
+    ]
+
+
+def test_what_nobody_asks_for_leaves_the_shelf(trained, room):
+    shelf, models = Shelf(), trained["mlp"][:6]
+    room(3, models)
+    first = asked(shelf, models)
+    assert asked(shelf, models) == first
+    for _ in range(3):
+        others = asked(shelf, models[::-1])
+    assert asked(shelf, models[::-1]) == others
+    assert not set(asked(shelf, models)) & set(first)
 
 
 class Stubborn(nn.Module):
