@@ -50,6 +50,7 @@ class Machine:
         check: whether candidates are checked not to depend on each other before they are fused.
         cluster: other machines that compute for this one.
         folder: where the run was started: what users' functions read lies there.
+        every: whether all GPUs like the device train: it is this process's share of them.
     """
 
     device: torch.device
@@ -61,6 +62,7 @@ class Machine:
     check: bool = True
     cluster: Cluster | None = None
     folder: Path = field(default_factory=Path.cwd)
+    every: bool = False
 
     @property
     def kind(self) -> MachineClass:
@@ -74,7 +76,13 @@ class Machine:
             yield
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let no other process of the run compute in here: this one has all threads."""
-        with self.store.lock("compute"), threads(self.threads):
+    def alone(self, *, everywhere: bool = True) -> Iterator[None]:
+        """Let no other process of the run compute in here: this one has all threads.
+
+        Where it is not `everywhere`, those that have another GPU may: what they compute is asked
+        of them by other specs.
+        """
+        index = None if everywhere else self.device.index
+        name = "compute" if index is None else f"compute-{index}"
+        with self.store.lock(name), threads(self.threads):
             yield

@@ -46,7 +46,8 @@ class WorkerPool:
         device = self.machine.device
         if not is_gpu(device):
             return []
-        return gpus() if device == torch.device(device.type) else [device.index]
+        is_all = self.machine.every or device == torch.device(device.type)
+        return gpus() if is_all else [device.index]
 
     @property
     def count(self) -> int:

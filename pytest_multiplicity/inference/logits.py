@@ -68,7 +68,7 @@ class Logits:
         computed: dict[int, Tensor] = {}
         if self._missing(keys):
             room = KEPT_BYTES
-            with self._machine.alone(), as_new():  # another process may be faster
+            with self._machine.alone(everywhere=False), as_new():  # another process may be faster
                 for index, logits in self._compute(self._missing(keys), asked):
                     if not self.searching:
                         self._put(index, keys[index], logits)

@@ -100,6 +100,7 @@ class Resources:
             check=self._options.independence is Independence.CHECK,
             cluster=self.cluster,
             folder=self._config.invocation_params.dir,
+            every=":" not in self._options.device,  # it was not named
         )
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -104,6 +105,25 @@ def test_all_gpus_of_one_model_train(monkeypatch: Any) -> None:
     )
     assert (one.takes_all, all_of_them.takes_all) == (False, True)
     assert all_of_them.count == 3
+    share = Machine(torch.device("cuda:1"), None, None, every=True)  # of one process of several
+    assert WorkerPool(share).gpus == all_of_them.gpus == [0, 1, 3]
+
+
+def test_processes_with_a_gpu_each_evaluate_at_the_same_time_and_train_in_turn() -> None:
+    def held(device: str, **how: bool) -> str:
+        names: list[str] = []
+
+        def lock(name: str) -> contextlib.AbstractContextManager[None]:
+            names.append(name)
+            return contextlib.nullcontext()
+
+        store: Any = types.SimpleNamespace(lock=lock)
+        with Machine(torch.device(device), store, None, threads=1).alone(**how):  # type: ignore[arg-type]
+            return names[0]
+
+    assert held("cuda:0") == held("cuda:1") == held("cpu")
+    assert len({held(f"cuda:{i}", everywhere=False) for i in range(2)} | {held("cpu")}) == 3
+    assert held("cpu", everywhere=False) == held("cpu")
 
 
 def test_a_task_that_hangs_is_ended_and_one_that_goes_on_is_not() -> None:
