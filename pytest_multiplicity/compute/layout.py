@@ -48,7 +48,7 @@ class Apart:
         return [values.view(-1, *[1] * (each.ndim - 1)) for each in self.tensors]
 
 
-class Whole:
+class InOnePiece:
     """All parameters in one tensor [n], of which they become views."""
 
     def __init__(self, params: Sequence[Tensor]) -> None:
@@ -89,4 +89,6 @@ def layout(params: Sequence[Tensor]) -> Layout:
     """Return how parameters [K, ...] are laid out; in one piece where an operation is a launch."""
     dense = all(param.permute(_order(param)).is_contiguous() for param in params)
     alike = len({param.dtype for param in params}) == 1
-    return Whole(params) if params[0].device.type != "cpu" and dense and alike else Apart(params)
+    return (
+        InOnePiece(params) if params[0].device.type != "cpu" and dense and alike else Apart(params)
+    )

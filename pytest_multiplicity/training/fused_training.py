@@ -19,9 +19,9 @@ from pytest_multiplicity.compute import (
 )
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.training.augment import augmentation
+from pytest_multiplicity.training.augmenting import Augmenting, is_own
 from pytest_multiplicity.training.batches import BLOCK_BYTES, Feed, StepBatch, parts
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
-from pytest_multiplicity.training.drawn import Drawn, is_own
 from pytest_multiplicity.training.fused_optimizer import fused_optimizer
 from pytest_multiplicity.training.jobs import (
     Diverged,
@@ -122,7 +122,7 @@ class FusedTraining:
         if any(map(is_own, self.augments)):
             self.feed = self.feed.hosted
         seeds = [job.seeds for job in jobs]
-        self.drawn = Drawn(list(zip(self.augments, seeds, strict=True)), jobs[0], device)
+        self.augmenting = Augmenting(list(zip(self.augments, seeds, strict=True)), jobs[0], device)
         self.rows = [training_rows(len(job.recipe.data), job.seeds) for job in jobs]
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.diverged: list[Diverged | None] = [None for _ in jobs]
@@ -222,7 +222,7 @@ class FusedTraining:
     def _augmented(self, inputs: kinds.Batch, epoch: int, step: int) -> kinds.Batch:
         if not any(self.augments):
             return inputs
-        return torch.stack(self.drawn.augmented(list(inputs), epoch, step), 1).transpose(0, 1)
+        return torch.stack(self.augmenting.augmented(list(inputs), epoch, step), 1).transpose(0, 1)
 
     def _losses(self, logits: Tensor, batch: StepBatch) -> Tensor:
         at_once = of_lanes(self.losses, logits, batch)

@@ -26,9 +26,9 @@ from pytest_multiplicity.compute import (
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.augment import augmentation
+from pytest_multiplicity.training.augmenting import Augmenting, is_own
 from pytest_multiplicity.training.batches import Feed, StepBatch
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
-from pytest_multiplicity.training.drawn import Drawn, is_own
 from pytest_multiplicity.training.jobs import (
     Diverged,
     Job,
@@ -158,7 +158,7 @@ class PlainTraining:
         self.augment = augmentation(job.recipe)
         if is_own(self.augment):
             self.feed = self.feed.hosted
-        self.drawn = Drawn([(self.augment, job.seeds)], job, device)
+        self.augmenting = Augmenting([(self.augment, job.seeds)], job, device)
         self.rows = training_rows(len(job.recipe.data), job.seeds)
         self.steps_per_epoch = job.steps_per_epoch
         self.history: list[dict[str, float]] = []
@@ -206,7 +206,7 @@ class PlainTraining:
         """Augment a batch and compute loss and logits under the step's seed."""
         inputs = batch.inputs
         if self.augment:
-            inputs = self.drawn.augmented([inputs], epoch, step)[0]
+            inputs = self.augmenting.augmented([inputs], epoch, step)[0]
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)

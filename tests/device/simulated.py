@@ -170,6 +170,7 @@ def _install() -> list[torch.library.Library]:
         "max_memory_allocated": lambda given=None: device.peak(_index(given)),
         "reset_peak_memory_stats": _stats,
         "empty_cache": device.empty_cache,
+        "set_sync_debug_mode": lambda mode: None,
         "get_device_name": lambda given=None: "NVIDIA simulated",
         "get_device_capability": lambda given=None: (9, 0),
         "is_bf16_supported": lambda *arguments, **options: True,

@@ -56,7 +56,7 @@ class Pass:
         return torch.cat(done).index_select(0, self.back)
 
 
-class Drawn:
+class Augmenting:
     """What becomes of the batches of lanes, each with its transform and seeds.
 
     What lanes have in common, such as the number of samples and the batch size, is the job's.
