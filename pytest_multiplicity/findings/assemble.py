@@ -22,7 +22,7 @@ from pytest_multiplicity.findings.model import FamilyReport, GateReport, RunRepo
 from pytest_multiplicity.findings.picking import pick
 from pytest_multiplicity.findings.plain import plain, plain_config
 from pytest_multiplicity.findings.records import GateRecord, Ledger
-from pytest_multiplicity.findings.withheld import withheld
+from pytest_multiplicity.findings.withheld import is_withheld, withheld
 
 PACKAGES = ("pytest-multiplicity", "pytest", "torch", "torchvision", "numpy")
 
@@ -141,7 +141,7 @@ def _copies(family: FamilyFindings) -> list[str]:
     notes = []
     for data, first in family.copies.items():
         measured = once(first, family.alive)
-        if measured.sum() < family.alive.sum():
+        if measured.sum() < family.alive.sum() and not is_withheld(family, data):
             idle = seed_has_no_effect(first, family.seen.design)
             remedy = "the seed has no effect: draw from config.seed, or say seeds=1; "
             notes.append(

@@ -84,15 +84,17 @@ class SpecReport:
     kept: int = 0
     rejected: int = 0
     """For an unforeseen spec 0: see `would_reject`."""
-    undecided: int = 0
+    undecided: int | None = 0
+    """None where it is withheld, as `would_reject` is."""
     failed: int = 0
     """Pairs that ended in an error or a skip: no verdict."""
     screened: int = 0
     """Candidates that it didn't judge, since another spec had rejected them."""
     only_here: int | None = 0
     """Candidates rejected by this spec and no other; None where others didn't judge them all."""
-    would_reject: int = 0
-    """For an unforeseen spec: how many candidates it would have rejected if enforced."""
+    would_reject: int | None = 0
+    """For an unforeseen spec: how many candidates it would have rejected if enforced; None where
+    it asked data of which a ladder tells nothing."""
     redundant: bool = False
     """It rejects somebody, and everybody it rejects is rejected by another spec too."""
     conflicts_with: Sequence[str] = ()

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pytest_multiplicity.findings.family import FamilyFindings
-from pytest_multiplicity.findings.model import CandidateReport, FamilyReport
+from pytest_multiplicity.findings.model import CandidateReport, FamilyReport, SpecReport
 
 
 def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
@@ -22,6 +22,7 @@ def withheld(report: FamilyReport, family: FamilyFindings) -> FamilyReport:
     return replace(
         report,
         candidates=[_candidate(each, metrics, unforeseen) for each in report.candidates],
+        specs=[_spec(each, metrics) for each in report.specs],
         sheets=[pair for pair in report.sheets if pair.metric not in metrics],
         predictive=[row for row in report.predictive if not _on(ladder, row.data)],
         conflicts=[each for each in report.conflicts if not _on(ladder, each.data)],
@@ -58,7 +59,20 @@ def _candidate(
         candidate,
         scores={name: s for name, s in candidate.scores.items() if name not in metrics},
         reasons={name: text for name, text in candidate.reasons.items() if name not in specs},
+        undecided=[name for name in candidate.undecided if name not in specs],
     )
+
+
+def _spec(spec: SpecReport, metrics: Collection[str]) -> SpecReport:
+    """Return a spec without how many it would reject, which tells of data that it asked."""
+    if spec.kind == "enforced" or not set(spec.metrics) & set(metrics):
+        return spec
+    return replace(spec, would_reject=None, undecided=None)
+
+
+def is_withheld(family: FamilyFindings, data: str) -> bool:
+    """Return whether nothing is told of a data set."""
+    return _on(family.seen.ladder, data)
 
 
 def _on(ladder: Collection[str], where: str | None) -> bool:

@@ -84,8 +84,7 @@ class Models:
         makers = dict(self.makers)
         if self.weights.others:
             makers["weights"] = set(self.weights.others.values())
-        odd = [f"{self.name}: {each}" for each in self._odd()]
-        return [*self.weights.doubts, *odd] + [
+        return [*self.weights.doubts, *self._odd()] + [
             f"{self.name}: {what} in the store were made by {'; '.join(sorted(machines))}, and "
             "this machine might compute other last bits: give --multiplicity-store another folder "
             "to have everything made here"
@@ -101,7 +100,8 @@ class Models:
         """Yield what was noted, each once, with whom it is about."""
         for what, positions in self.odd.items():
             ids = named([self.design.ids[index] for index in sorted(positions)])
-            yield f"{ids}: {what}"
+            whose = "" if ids == self.name else f"{self.name}: "  # a family of one has its name
+            yield f"{whose}{ids}: {what}"
 
     def note_maker(self, what: str, maker: str | None) -> None:
         """Note the class of the machine that made what was found in the store."""

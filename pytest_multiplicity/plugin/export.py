@@ -21,11 +21,19 @@ from pytest_multiplicity.report import as_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_multiplicity.findings import CandidateReport, FamilyReport, RunReport, SpecReport
+    from pytest_multiplicity.findings import (
+        CandidateReport,
+        ComparisonReport,
+        FamilyReport,
+        RunReport,
+        SpecReport,
+    )
     from pytest_multiplicity.plugin.families import Family
 
 SCHEMA = "pytest-multiplicity-selection/1"
 SHEET = "sheet.csv"
+BESIDE = ("flips", "churn", "gain", "trust", "flips_per_error")
+FLOORS = ("flips_floor", "churn_floor")
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -69,7 +77,12 @@ def _family(
         if candidate.status == "survivor":
             weights = f"{name}/{_safe(candidate.id, f'candidate{index}')}.safetensors"
             written = _weights(state, family, index, candidate, folder / weights)
-            survivors.append(_survivor(candidate, told.specs, weights if written else None))
+            survivors.append(
+                {
+                    **_survivor(candidate, told.specs, weights if written else None),
+                    "comparisons": [_beside(each, index) for each in told.comparisons],
+                }
+            )
     return {
         "name": told.name,
         "design": told.design,
@@ -78,6 +91,10 @@ def _family(
         "seeds": told.seeds,
         "sheet": f"{name}/{SHEET}",
         "specs": [{"name": s.name, "kind": s.kind, "text": s.text} for s in told.specs],
+        "comparisons": [
+            {name: getattr(each, name) for name in ("incumbent", "data", *FLOORS)}
+            for each in told.comparisons
+        ],
         "survivors": survivors,
         "twins": list(_twins(family, folder, name)),
         "rejected": {c.id: c.rejected_by for c in told.candidates if c.status == "rejected"},
@@ -111,6 +128,13 @@ def _survivor(
         "scores": candidate.scores,
         "verdicts": {spec.name: _verdict(candidate, spec) for spec in specs},
     }
+
+
+def _beside(compared: ComparisonReport, index: int) -> dict[str, Any]:
+    """Return what one survivor does otherwise than an incumbent, with its intervals."""
+    values = {name: getattr(compared, name) for name in BESIDE}
+    known = {name: each[index] for name, each in values.items() if each}
+    return {"incumbent": compared.incumbent, "data": compared.data, **known}
 
 
 def _verdict(candidate: CandidateReport, spec: SpecReport) -> str:

@@ -72,7 +72,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip gates that can't be evaluated, and pairs that are decided."""
+    """Know what is asked; skip gates that can't be evaluated, and pairs that are decided."""
+    run.know_questions(item.config)
     parts.begin(item)
     gates.setup(item)
     screening.setup(item)

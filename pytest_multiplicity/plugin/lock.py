@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,14 +37,25 @@ def settle(state: State) -> GateReport | None:
     now = lock.of_run(run, {f.seen.title: _samples(f) for f in found}, _searched(found))
     locked = _read(state)
     drift = lock.compare(locked, now, options.lock_tolerance)
+    lacking = list(_lacking(state, locked, now))
     if options.update_lock:
-        return _write(state, lock.updated(locked, now, options.lock_tolerance), drift)
+        return _write(state, lock.updated(locked, now, options.lock_tolerance), drift, lacking)
     remedy = f"\nif this is meant, run again with {UPDATE}" if drift.lines else ""
-    remedy += f"\nit has no ledger of looks yet: {UPDATE} adds one" if _is_older(state) else ""
+    remedy += "".join(f"\nit has no {what} yet: {UPDATE} adds {them}" for what, them in lacking)
     return _gate(state, "failed" if drift.lines else "passed", f"{drift}{remedy}")
 
 
-def _is_older(state: State) -> bool:
+def _lacking(state: State, locked: lock.Lock, now: lock.Lock) -> Iterator[tuple[str, str]]:
+    """Yield what a lock from before doesn't have yet, each with its pronoun."""
+    from pytest_multiplicity.report import lock
+
+    if _has_no_ledger(state):
+        yield "ledger of looks", "one"
+    if lock.lacks_comparisons(locked, now):
+        yield "comparisons with incumbents", "them"
+
+
+def _has_no_ledger(state: State) -> bool:
     """Return whether there is a lock, and it has no ledger of looks that this run would add."""
     from pytest_multiplicity.report import lock_file
 
@@ -67,17 +78,18 @@ def _looks(state: State) -> list[Looked]:
     return looks.of(state).for_the_lock()
 
 
-def _write(state: State, new: lock.Lock, drift: lock.Drift) -> GateReport:
+def _write(
+    state: State, new: lock.Lock, drift: lock.Drift, lacking: Sequence[tuple[str, str]]
+) -> GateReport:
     from pytest_multiplicity.report import lock_file
 
     assert state.options.lock is not None
-    older = _is_older(state)
     try:
         files.replace(state.options.lock, lock_file.render(new, _looks(state)))
     except OSError as error:
         return _gate(state, "failed", f"can't be written: {error.strerror or error}")
     said = f"written anew: {drift}" if drift.lines else "unchanged"
-    said += "\nupgraded: it had no ledger of looks, and has one now" if older else ""
+    said += "".join(f"\nupgraded: it had no {what}, and has {them} now" for what, them in lacking)
     return _gate(state, "passed", said)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.findings import LookReport
 from pytest_multiplicity.plugin import compat, ladder, thresholds
@@ -43,6 +44,7 @@ class Looks:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._codes: dict[str, dict[str, str]] = {}  # family's key -> each test's code
         self._questions: dict[str, frozenset[str]] = {}  # by family
         self._here: dict[str, dict[str, Looked]] = {}  # family's key -> data sets asked about here
         self._entered = False
@@ -90,13 +92,22 @@ class Looks:
 
     # --- what is asked
 
+    def note_codes(self) -> None:
+        """Know what each test asks before any has run: they may change what their modules hold."""
+        for family in self._state.families:
+            if family.key not in self._codes and not isinstance(family.definition, Recorded):
+                self._codes[family.key] = {
+                    name: _code(function) for name, function in family.tests.items()
+                }
+
     def questions(self, family: Family) -> frozenset[str]:
         """Return every question of a family: each test's code, with the candidates it is about."""
         if family.key not in self._questions:
+            self.note_codes()
             candidates = self._candidates(family)
             self._questions[family.key] = frozenset(
-                _digest(name, _code(function), candidates)
-                for name, function in family.tests.items()
+                _digest(name, code, candidates)
+                for name, code in self._codes.get(family.key, {}).items()
             )
         return self._questions[family.key]
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pytest_multiplicity.compute import LOCAL
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.findings import GateRecord, PairRecord
 from pytest_multiplicity.plugin import clusters, options, paths
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
+
+KNOWN = pytest.StashKey[bool]()
 
 
 def configure(config: pytest.Config) -> None:
@@ -33,6 +37,23 @@ def _check_machine(config: pytest.Config, state: State) -> None:
         clusters.check(state.options.engine)
         if (cluster := state.resources.cluster) is not None:
             config.pluginmanager.register(clusters.Sharing(cluster), "multiplicity-cluster")
+
+
+def know_questions(config: pytest.Config) -> None:
+    """Know what tests ask before the first of them runs: it may change what its module holds."""
+    state = config.stash[STATE]
+    options, first = state.options, KNOWN not in config.stash
+    config.stash[KNOWN] = True
+    unasked = options.plan or (state.worker and not options.looks)
+    if (
+        first
+        and not unasked
+        and any(not isinstance(f.definition, Recorded) for f in state.families)
+    ):
+        from pytest_multiplicity.plugin import looks
+
+        with suppress(Exception):  # it is tried again at the end, which says what is wrong
+            looks.of(state).note_codes()
 
 
 def unconfigure(config: pytest.Config) -> None:

@@ -11,6 +11,7 @@ from pytest_multiplicity.report.facts import Step
 Cell = int | str
 """A count; or what stands for one: `?` where it can't be known, `(3)`, nothing."""
 UNKNOWN = "?"
+WITHHELD = "-"
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,16 @@ def is_nought(cell: Cell) -> bool:
 def _kept(step: Step) -> Cell:
     if step.spec is None or not step.unforeseen:
         return step.kept
+    if step.spec.would_reject is None:
+        return WITHHELD
     kept = step.spec.judged - step.spec.would_reject
     return str(kept) if step.spec.judged else 0
 
 
 def _rejected(step: Step) -> Cell:
-    return f"({step.spec.would_reject})" if step.spec and step.unforeseen else step.rejected
+    if not step.spec or not step.unforeseen:
+        return step.rejected
+    return WITHHELD if step.spec.would_reject is None else f"({step.spec.would_reject})"
 
 
 def _alone(step: Step) -> Cell:
@@ -59,7 +64,7 @@ def _alone(step: Step) -> Cell:
 
 
 def _undecided(step: Step) -> Cell:
-    return step.spec.undecided if step.spec else 0
+    return step.spec.undecided or 0 if step.spec else 0
 
 
 def _screened(step: Step) -> Cell:

@@ -43,6 +43,10 @@ class Locked:
     scores: Mapping[str, Numbers] = field(default_factory=dict)
     """`accuracy on test, survivors` -> lowest and highest; `ambiguity on test` -> value."""
     samples: Mapping[str, Majority] = field(default_factory=dict)
+    comparisons: Mapping[str, Numbers] = field(default_factory=dict)
+    """`churn against production on test, survivors` -> lowest and highest; floors -> value.
+
+    Nothing where nobody compared, or in a lock from before comparisons were in it."""
     screened: bool = False
     """Not every spec judged every candidate: who else rejects it, and what it scores, is open."""
 
@@ -102,6 +106,7 @@ def of_run(
                 for data, each in samples.get(family.name, {}).items()
                 if len(each.majority) <= MOST_SAMPLES
             },
+            comparisons=dict(_comparisons(family)),
             screened=any(each.screened for each in family.specs),
         )
         for family in run.families
@@ -128,6 +133,21 @@ def _scores(family: FamilyReport, searched: Collection[str]) -> Iterator[tuple[s
         yield f"{reachable.title(each)}{asked}{how}", (_rounded(each.share),)
     for extreme in family.extremes:
         yield reachable.of_extreme(extreme), (_rounded(extreme.value),)
+
+
+def _comparisons(family: FamilyReport) -> Iterator[tuple[str, Numbers]]:
+    """Yield what stands beside an incumbent: of survivors the ends, and what retraining does."""
+    kept = [place for place, each in enumerate(family.candidates) if each.status == KEPT]
+    for each in family.comparisons:
+        of = f"against {each.incumbent} on {each.data}"
+        for kind, values in (("flips", each.flips), ("churn", each.churn), ("gain", each.gain)):
+            known_of = [one.value for place in kept if values and (one := values[place])]
+            if known_of:
+                ends = min(known_of), max(known_of)
+                yield f"{kind} {of}, survivors", (_rounded(ends[0]), _rounded(ends[1]))
+        for kind, floor in (("flips", each.flips_floor), ("churn", each.churn_floor)):
+            if known(floor):
+                yield f"{kind} by retraining alone on {each.data}{EVERYBODY}", (_rounded(floor),)
 
 
 def _ends(sheet: SheetReport) -> Numbers | None:
@@ -178,8 +198,11 @@ def _became(before: str | None, after: str | None) -> str:
 
 
 def _drifts(locked: Locked, now: Locked, tolerance: float) -> Iterator[str]:
-    for name in {**locked.scores, **now.scores}:
-        before, after = locked.scores.get(name), now.scores.get(name)
+    old, new = dict(locked.scores), dict(now.scores)
+    if locked.comparisons:
+        old, new = {**old, **locked.comparisons}, {**new, **now.comparisons}
+    for name in {**old, **new}:
+        before, after = old.get(name), new.get(name)
         if before is None or after is None:
             if not (_screened(locked, now) and name.endswith(EVERYBODY)):
                 yield f"{inert(name)}: {'new' if before is None else 'gone'}"
@@ -245,11 +268,31 @@ def updated(locked: Lock, now: Lock, tolerance: float) -> Lock:
 
 
 def _merged(locked: Locked, now: Locked, tolerance: float) -> Locked:
-    scores = {
-        name: locked.scores[name]
-        if name in locked.scores and not drifted(locked.scores[name], numbers, tolerance)
-        else numbers
-        for name, numbers in now.scores.items()
-    }
     still = {} if any(_flips(locked, now, tolerance)) else locked.samples
-    return Locked(now.verdicts, scores, {**now.samples, **still}, now.screened)
+    return Locked(
+        now.verdicts,
+        _still(locked.scores, now.scores, tolerance),
+        {**now.samples, **still},
+        _still(locked.comparisons, now.comparisons, tolerance),
+        now.screened,
+    )
+
+
+def _still(
+    locked: Mapping[str, Numbers], now: Mapping[str, Numbers], tolerance: float
+) -> dict[str, Numbers]:
+    """Return the numbers of now, the old ones where they did not drift."""
+    return {
+        name: locked[name]
+        if name in locked and not drifted(locked[name], numbers, tolerance)
+        else numbers
+        for name, numbers in now.items()
+    }
+
+
+def lacks_comparisons(locked: Lock, now: Lock) -> bool:
+    """Return whether a family of the lock has none, and the run compares it with an incumbent."""
+    return any(
+        each.comparisons and name in locked and not locked[name].comparisons
+        for name, each in now.items()
+    )

@@ -57,8 +57,11 @@ def _family(family: Locked) -> dict[str, Any]:
         for name, each in family.samples.items()
     }
     scores = {name: list(numbers) for name, numbers in family.scores.items()}
-    screened = {"screened": True} if family.screened else {}
-    return {"candidates": dict(family.verdicts), "scores": scores, "samples": samples} | screened
+    beside = {name: list(numbers) for name, numbers in family.comparisons.items()}
+    aside = ({"comparisons": beside} if beside else {}) | (
+        {"screened": True} if family.screened else {}
+    )
+    return {"candidates": dict(family.verdicts), "scores": scores, "samples": samples} | aside
 
 
 def _locked(family: Mapping[str, Any]) -> Locked:
@@ -66,6 +69,9 @@ def _locked(family: Mapping[str, Any]) -> Locked:
         verdicts={str(name): str(verdict) for name, verdict in family["candidates"].items()},
         scores={name: tuple(map(float, ends)) for name, ends in family["scores"].items()},
         samples={name: _decode(each) for name, each in family["samples"].items()},
+        comparisons={
+            name: tuple(map(float, ends)) for name, ends in family.get("comparisons", {}).items()
+        },
         screened=bool(family.get("screened", False)),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jsonschema
 import pytest
 
@@ -83,6 +85,94 @@ def test_all_reports_tell_of_it(trained):
     assert again["families"][0]["sheets"] == family["sheets"]
 
 
+# Of forty answers the incumbent gets as many wrong as it says, the candidates 2 and 3 others.
+COUNTED = """
+    import pandas as pd
+    import pytest
+    import pytest_multiplicity as pm
+    import torch
+
+    def wrong_from(first, count):
+        def answer(inputs):
+            rows = torch.arange(40)
+            wrong = (rows >= first) & (rows < first + count)
+            return torch.where(wrong, 1 - rows % 2, rows % 2)
+        return answer
+
+    @pytest.fixture(scope="session")
+    def points():
+        return pm.Data(torch.arange(120.0).reshape(40, 3), torch.arange(40) % 2, name="test")
+
+    @pm.incumbent
+    def production():
+        return wrong_from(0, WRONG)
+
+    @pm.family(default={"wrong": 2}, vary={"wrong": [3]}, seeds=1)
+    def candidate(config):
+        return wrong_from(20, config.wrong)
+"""
+
+
+@pytest.fixture
+def counted(project):
+    specs = """
+    def test_not_worse(candidate, production, points):
+        assert candidate.accuracy(points).not_worse_than(production, by=0.9)
+    """
+    made = project(specs, COUNTED.replace("WRONG", "4"))
+    assert made.run("--multiplicity-lock=lock.json", "--multiplicity-update-lock").ret == 0
+    return made
+
+
+def test_drift_of_comparisons_fails_the_lock(counted):
+    made, lock = counted, "--multiplicity-lock=lock.json"
+    path = made.pytester.path / "lock.json"
+    (family,) = json.loads(path.read_text())["families"].values()
+    assert family["comparisons"] == {  # one seed each: retraining says nothing
+        "flips against production on test, survivors": [0.05, 0.075],
+        "churn against production on test, survivors": [0.15, 0.175],
+        "gain against production on test, survivors": [0.025, 0.05],
+    }
+    assert made.run(lock).ret == pytest.ExitCode.OK
+    made.pytester.makeconftest(COUNTED.replace("WRONG", "5"))
+    result = made.run(lock)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["churn against production on test, survivors: 0.15 to 0.175 became 0.175 to 0.2"]
+    )
+
+
+def test_a_lock_from_before_comparisons_is_read_and_upgraded(counted):
+    made, lock = counted, "--multiplicity-lock=lock.json"
+    path = made.pytester.path / "lock.json"
+    whole = path.read_text()
+    older = json.loads(whole)
+    del older["families"]["candidate"]["comparisons"]
+    path.write_text(json.dumps(older))
+    result, report = made.report(lock)
+    assert result.ret == pytest.ExitCode.OK
+    adds = "it has no comparisons with incumbents yet: --multiplicity-update-lock adds them"
+    assert report["gates"][-1]["message"].splitlines() == ["no drift", adds]
+    _, report = made.report(lock, "--multiplicity-update-lock")
+    upgraded = "upgraded: it had no comparisons with incumbents, and has them now"
+    assert report["gates"][-1]["message"].splitlines() == ["unchanged", upgraded]
+    assert path.read_text() == whole
+
+
+def test_an_export_tells_what_survivors_do_otherwise(counted):
+    counted.run("--multiplicity-export=chosen")
+    told = json.loads((counted.pytester.path / "chosen/selection.json").read_text())
+    (family,) = told["families"]
+    known = {"incumbent": "production", "data": "test"}
+    assert family["comparisons"] == [{**known, "flips_floor": None, "churn_floor": None}]
+    for survivor, wrong in zip(family["survivors"], (2, 3), strict=True):
+        (beside,) = survivor["comparisons"]
+        assert beside.items() >= {**known, "trust": (36 - wrong) / 36, "flips_per_error": 1}.items()
+        values = [beside[kind]["value"] for kind in ("flips", "churn", "gain")]
+        assert values == pytest.approx([wrong / 40, (wrong + 4) / 40, (4 - wrong) / 40])
+        assert beside["flips"]["low"] < beside["flips"]["value"] < beside["flips"]["high"]
+
+
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
@@ -94,6 +184,14 @@ def test_an_incumbent_is_outside_the_family(trained, signature, message):
     result = made(trained, SPECS, ("production(points)", signature)).run()
     result.stdout.fnmatch_lines([f"*{message}*"])
     assert result.ret != 0
+
+
+def test_what_looks_odd_in_its_answers_is_said_of_it_once(counted):
+    same = COUNTED.replace("return wrong_from(0, WRONG)", "return lambda x: torch.ones(len(x), 2)")
+    counted.pytester.makeconftest(same)
+    _, report = counted.report()
+    about = [each for each in report["warnings"] if "the same for every sample" in each]
+    assert "production: answers about 'test' are the same for every sample" in about
 
 
 def test_what_is_no_model(trained):

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
+
+from pytest_multiplicity.report import as_json
 
 # Ten answers are right, but for as many as `wrong` says.
 FAMILY = """
@@ -77,6 +80,20 @@ def test_a_change_is_a_look_and_a_warm_run_is_none(project):
     assert looks(made)[1]["report"] == 3
     made.pytester.makeconftest(family(seed=1))  # other samples
     assert looks(made)[1] == {"select": 1, "report": 1}
+
+
+def test_what_tests_leave_in_their_module_is_no_other_question(project):
+    specs = """
+    SEEN = []
+
+    def test_accuracy(candidate, points):
+        SEEN.append(candidate.id)
+        assert candidate.accuracy(points.select) >= 0.1 * (len(SEEN) > 0)
+    """
+    made = project(specs, family())
+    assert looks(made)[1] == {"select": 1}
+    assert looks(made, "-k", "default")[1] == {"select": 1}  # which leaves less there
+    assert looks(made, "-n2")[1] == {"select": 1}
 
 
 def test_a_search_is_known_by_what_its_author_wrote(project, monkeypatch):
@@ -181,6 +198,10 @@ def test_a_ladder_announces_a_new_best_and_withholds_all_else(project):
         assert candidate.accuracy(points.report.where("odd == 1")) >= 0.9
         assert candidate.churn(production, points.report) <= 0.9
 
+    @pytest.mark.unforeseen
+    def test_doubt(candidate, points):
+        assert candidate.accuracy(points.report).beyond_doubt >= 0.97
+
     def test_another_gate(survivors):
         assert len(survivors) == 2
     """
@@ -205,6 +226,12 @@ def test_a_ladder_announces_a_new_best_and_withholds_all_else(project):
         assert {row["data"] for row in told["predictive"]} == {"select"}
         assert {each["data"] for each in told["individuals"]} == {"select"}
         assert told["comparisons"] == told["regions"] == []
+        jsonschema.validate(report, as_json.schema())
+        counted = {s["name"]: (s["would_reject"], s["undecided"]) for s in told["specs"]}
+        assert counted["test_report"] == counted["test_doubt"] == (None, None)
+        assert counted["test_accuracy"] == (0, 0)
+        assert not any(each["reasons"] or each["undecided"] for each in told["candidates"])
+        assert not any("distinct on report" in each for each in told["notes"])
         assert set(told["candidates"][0]["scores"]) == {"accuracy on select"}
         assert [gate["outcome"] for gate in report["gates"]] == ["failed", "passed"]
         assert "withheld" in report["gates"][0]["message"]

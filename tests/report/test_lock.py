@@ -28,6 +28,7 @@ locks = st.dictionaries(
         verdicts=st.dictionaries(names, names),
         scores=st.dictionaries(names, numbers.map(tuple)),
         samples=st.dictionaries(names, samples(), max_size=2),
+        comparisons=st.dictionaries(names, numbers.map(tuple)),
     ),
     max_size=2,
 )
@@ -167,3 +168,21 @@ def test_what_a_search_found_is_left_out(samples: ModuleType) -> None:
     (family,) = lock.of_run(run, {}, {name: {"accuracy on UTKFace"}}).values()
     assert "accuracy on UTKFace, survivors" not in family.scores
     assert "accuracy on FairFace, survivors" in family.scores
+
+
+def test_comparisons_drift_as_scores_do() -> None:
+    name = "churn against production on test, survivors"
+    before = locked(comparisons={name: (0.02, 0.05)})
+    assert lines(before, locked(comparisons={name: (0.02, 0.08)})) == [
+        f"{name}: range grew by 0.03: 0.02 to 0.05 became 0.02 to 0.08"
+    ]
+    assert lines(before, locked(comparisons={name: (0.024, 0.05)})) == []
+    assert lines(before, locked()) == [f"{name}: gone"]
+
+
+def test_comparisons_that_a_lock_knows_nothing_of_are_no_drift() -> None:
+    now = locked(comparisons={"gain against production on test, survivors": (0.0, 0.1)})
+    assert lines(locked(), now) == []
+    assert lock.lacks_comparisons(locked(), now)
+    assert not lock.lacks_comparisons(now, now)
+    assert lock.updated(locked(), now, 0.005) == now
