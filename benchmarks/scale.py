@@ -1,11 +1,13 @@
 """What a large family costs: recorded candidates, collected, judged and reported.
 
 python -m benchmarks.scale [--candidates 10000] [--specs 10] [--reports json html markdown]
+    [--keep FOLDER]: the reports stay there, as with 200 candidates and 20 specs a page to look at
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,12 @@ def arguments(folder: Path, sheets: str, reports: tuple[str, ...]) -> list[str]:
 
 
 def measure(
-    candidates: int, specs: int, sheets: str, reports: tuple[str, ...], profile: Path | None
+    candidates: int,
+    specs: int,
+    sheets: str,
+    reports: tuple[str, ...],
+    profile: Path | None,
+    keep: Path | None = None,
 ) -> dict[str, Any]:
     """Run once in a process of its own: seconds, processor time and peak memory."""
     with tempfile.TemporaryDirectory() as name:
@@ -81,6 +88,9 @@ def measure(
         if not re.search(r"\d+ passed", spent.said):
             raise SystemExit(spent.said[-4000:])
         print(f"  {spent.said.splitlines()[-1]}")
+        for kind in reports if keep else ():
+            keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / kind, keep / f"report.{kind}")
         sizes = {kind: (folder / kind).stat().st_size / 1e6 for kind in reports}
     return {
         "candidates": candidates,
@@ -102,9 +112,10 @@ def main() -> None:
     parser.add_argument("--sheets", choices=("none", "summary", "full"), default="summary")
     parser.add_argument("--reports", nargs="*", choices=REPORTS, default=())
     parser.add_argument("--profile", type=Path, help="write what cProfile saw there")
+    parser.add_argument("--keep", type=Path, help="leave the reports in this folder")
     chosen = parser.parse_args()
     sizes = (chosen.candidates, chosen.specs, chosen.sheets, tuple(chosen.reports))
-    common.report("scale", [measure(*sizes, chosen.profile)], chosen.json)
+    common.report("scale", [measure(*sizes, chosen.profile, chosen.keep)], chosen.json)
 
 
 if __name__ == "__main__":

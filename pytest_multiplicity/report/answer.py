@@ -115,9 +115,10 @@ def words(family: FamilyReport, metric: str) -> str:
 
 def picked(family: FamilyReport) -> tuple[int, str] | None:
     """Return the pick's place among the candidates, and where its score stands."""
-    if family.pick is None:
+    ids = [each.id for each in family.candidates]
+    if family.pick is None or family.pick.id not in ids:
         return None
-    place = next(i for i, each in enumerate(family.candidates) if each.id == family.pick.id)
+    place = ids.index(family.pick.id)
     return (
         place,
         f"candidates/{place}/scores/{step(family.candidates[place].scores, family.pick.by)}",
@@ -180,6 +181,10 @@ def _ambiguous(family: FamilyReport) -> Iterator[Line]:
         share = Number(row.after, f"predictive/{index}/after")
         words = f"of {row.data}: the answer depends on which survivor ships"
         yield Line("", share, "%", words, warns=True)
+    for conflicts in () if rows else family.conflicts[:1]:
+        total = Number(conflicts.total, "conflicts/0/total", percent=False)
+        words = f"samples of {conflicts.data}: the answer depends on which survivor ships"
+        yield Line("", total, "", words, warns=True)
 
 
 def _gaps(family: FamilyReport) -> Iterator[Line]:

@@ -6,13 +6,17 @@ import csv
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_multiplicity.evaluation import Contested
+from pytest_multiplicity.evaluation import AllocationOf, CascadeOf, Contested
 from pytest_multiplicity.findings import (
     Agreement,
+    AllocationFacts,
     CandidateReport,
+    CascadeFacts,
+    ComparisonReport,
     ConfigurationReport,
     Conflict,
     Conflicts,
@@ -25,12 +29,14 @@ from pytest_multiplicity.findings import (
     Pick,
     Predictive,
     ReachedFacts,
+    RegionReport,
     RunReport,
     SheetPair,
     SheetReport,
     SpecReport,
     Table,
     Thumbnail,
+    Valued,
 )
 
 SCORES = Path(__file__).parents[2] / "specs" / "paper" / "utkface_scores.csv"
@@ -188,7 +194,7 @@ def paper_run(*, complete: bool = True) -> RunReport:
                 percent=False,
             ),
         ],
-        pick=_best(rows, candidates),
+        pick=_best(rows, candidates, "accuracy", METRICS["accuracy"]),
         stored=45,
         from_store=45,
         notes=["recorded scores: nothing was trained"],
@@ -205,15 +211,20 @@ def paper_run(*, complete: bool = True) -> RunReport:
     )
 
 
-def _best(rows: Sequence[Row], candidates: Sequence[CandidateReport]) -> Pick:
-    """The survivor that is best by plain accuracy, and by how much."""
+def _best(
+    rows: Sequence[Row],
+    candidates: Sequence[CandidateReport],
+    metric: str,
+    name: str = "",
+) -> Pick:
+    """The survivor that is best by a metric, and by how much."""
     scores = {
-        each.id: row["accuracy"]
+        each.id: row[metric]
         for row, each in zip(rows, candidates, strict=True)
         if each.status == "survivor"
     }
     first, second, *_ = sorted(scores, key=lambda id: -scores[id])
-    return Pick(first, METRICS["accuracy"], scores[first] - scores[second], second)
+    return Pick(first, name or metric, scores[first] - scores[second], second)
 
 
 def _gates(complete: bool) -> list[GateReport]:
@@ -414,7 +425,11 @@ def hostile_run(evil: Sequence[str] = HOSTILE) -> RunReport:
         ],
         reachable=[reached_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
         extremes=[extreme_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
-        pick=Pick(ids[0], bad(1)),
+        allocations=[allocation_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
+        cascades=[cascade_facts(bad(i), bad(i + 1)) for i in range(len(evil))],
+        comparisons=[comparison_of(bad(i), bad(i + 1), len(rows)) for i in range(len(evil))],
+        regions=[region_of(bad(i)) for i in range(len(evil))],
+        pick=Pick(ids[0], bad(1), 0.0123, bad(2)),
         individuals=[individuals_of(bad(i), bad(i + 1)) for i in range(len(evil))],
         notes=[bad(i) for i in range(len(evil))],
         agreement=Agreement(data=bad(0), ids=ids, values=[[0.9] * len(ids) for _ in ids]),
@@ -468,6 +483,52 @@ def reached_facts(name: str, other: str) -> ReachedFacts:
             for i in range(9)
         ],
     )
+
+
+def allocation_facts(name: str, other: str) -> AllocationFacts:
+    """Return what a gate asked of who gets what only some can have."""
+    one = AllocationOf(
+        id=name, qualified=3, utility=0.75, tied=2, jaccard=math.nan, log_equal=12.3456,
+        rates={name: 0.125, other: 0.5},
+    )  # fmt: skip
+    return AllocationFacts(
+        data=name, k=4, by=other, people=12, qualified=6, copies=1, jaccard=0.5, ever=7, always=2,
+        unchosen=3, unchosen_expected=1.2345, unchosen_sd=0.5, groups={name: 8, other: 4},
+        without=[name], ties=other, survivors=[one, replace(one, rates={name: 0.3, other: 0.1})],
+    )  # fmt: skip
+
+
+def cascade_facts(name: str, other: str) -> CascadeFacts:
+    """Return what a gate asked of groups that are behind."""
+    rows = [
+        CascadeOf(
+            candidate=candidate, group=group, under=under, samples=30, score=0.7, rest=0.8,
+            gap=gap, low=gap - 0.1, high=gap + 0.1, behind=gap < -0.1,
+        )
+        for candidate, gap in ((name, -0.2), (other, 0.05))
+        for group in (name, other)
+        for under in ("as it is", other)
+    ]  # fmt: skip
+    return CascadeFacts(
+        data=name, groups=[other], behind={}, behind_for_some={name: ["as it is"]}, rows=rows
+    )
+
+
+def comparison_of(name: str, other: str, count: int) -> ComparisonReport:
+    """Return a family beside what runs today."""
+    values = [Valued(value=0.031, low=0.02, high=0.044)] * count
+    return ComparisonReport(
+        incumbent=name, data=other, flips=values, churn=values, gain=values, trust=[0.9] * count,
+        flips_per_error=[0.5] * count, flips_floor=0.036, churn_floor=None,
+    )  # fmt: skip
+
+
+def region_of(name: str) -> RegionReport:
+    """Return where survivors disagree more often."""
+    return RegionReport(
+        what=name, data=name, found_on=name, query=name, inside=0.31, elsewhere=0.05, samples=40,
+        of=400, p_value=0.001,
+    )  # fmt: skip
 
 
 def extreme_facts(name: str, other: str) -> ExtremeFacts:
@@ -590,6 +651,7 @@ def large_run(candidates: int = 200, specs: int = 20) -> RunReport:
         ],
         sheets=[SheetPair(metric=m, before=sheet(m, rows), after=sheet(m, alive)) for m in metrics],
         trained=candidates,
+        pick=_best(alive, [each for each in members if each.status == "survivor"], metrics[0]),
         agreement=Agreement(
             data="test",
             ids=ids,
@@ -612,4 +674,10 @@ def large_run(candidates: int = 200, specs: int = 20) -> RunReport:
             )
         ],
     )
-    return RunReport(complete=True, device="cpu", families=[family])
+    gate = GateReport(
+        name="test_somebody_ships",
+        nodeid="specs/test_attack.py::test_somebody_ships",
+        family="candidate",
+        outcome="passed",
+    )
+    return RunReport(complete=True, device="cpu", families=[family], gates=[gate])

@@ -114,7 +114,7 @@ def comparisons(page: Page, family: FamilyReport) -> RenderableType | None:
 def regions(page: Page, family: FamilyReport, most: int | None = None) -> RenderableType | None:
     """Return where survivors disagree or flip, each region that other samples confirm."""
     lines = [
-        indented(Text.assemble(f"{each.what}  ", (page.prose(facts.region(each)), DIM)))
+        indented(Text.assemble(f"{page.name(each.what)}  ", (page.prose(facts.region(each)), DIM)))
         for each in family.regions[:most]
     ]
     rest = len(family.regions) - len(lines)
