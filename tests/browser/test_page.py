@@ -51,6 +51,17 @@ def test_axe_finds_nothing(visit: Visit, samples: ModuleType, build: str, scheme
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
 
 
+def test_axe_finds_nothing_on_two_families_with_everything(
+    visit: Visit, samples: ModuleType
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
+    run = samples.hostile_run()
+    page = visit(replace(run, families=[run.families[0], replace(run.families[0], name="other")]))
+    page.evaluate(OPEN_ALL)
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
 def test_a_page_of_several_families(visit: Visit, samples: ModuleType) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
     run = samples.paper_run()
