@@ -1,4 +1,4 @@
-"""The README is true: its examples run, its options exist, its links lead somewhere."""
+"""The README is true: its examples run, its links lead somewhere, its commands exist."""
 
 from __future__ import annotations
 
@@ -6,51 +6,41 @@ import re
 from pathlib import Path
 
 import pytest
-from torchvision.transforms import v2
+from support.pages import blocks
+from support.recorded_suite import run
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.interventions import Intervention
 from pytest_multiplicity.plugin import options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-INLINE = re.findall(r"`([^`\n]+)`", README)
+FIRST, *MORE = blocks(README)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "a key of nobody in particular")
 
 
-def test_the_first_specifications_run(pytester: pytest.Pytester) -> None:
-    names = ("conftest", "test_patients", "test_digits")
-    for name, block in zip(names, blocks("python"), strict=True):
-        (pytester.path / f"{name}.py").write_text(block)
-    result = pytester.runpytest_inprocess(
-        "-p", "no:randomly", "--multiplicity-device=cpu", "--multiplicity-seeds=3"
-    )
+def test_the_first_specifications_run_as_they_stand(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_patients.py").write_text(FIRST)
+    result, report = run(pytester)
     assert result.ret == pytest.ExitCode.OK
-    outcomes = result.parseoutcomes()
-    assert outcomes["passed"] + outcomes.get("rejected", 0) == 3 * 9 + 9 + 1
-    result.stdout.fnmatch_lines(["*candidates survive*", "*passed  test_somebody_ships*"])
+    (family,) = report["families"]
+    assert (family["trained"], len(family["candidates"])) == (10, 10)
+    assert [gate["name"] for gate in report["gates"]] == ["test_somebody_ships"]
+    (pytester.path / "test_patients.py").write_text(FIRST + "".join(MORE))
+    pytester.makeini("".join(blocks(README, "ini")))
+    result, report = run(pytester)
+    assert result.ret == pytest.ExitCode.OK
+    (family,) = report["families"]
+    assert (family["trained"], family["stored"]) == (0, 10)  # the rest of the file is not its code
+    assert {each["incumbent"] for each in family["comparisons"]} == {"production"}
+    assert {gate["outcome"] for gate in report["gates"]} == {"passed"}
 
 
-@pytest.mark.parametrize("text", [t for t in INLINE if t.startswith(("under=", "`under="))])
-def test_interventions_can_be_written_so(text: str) -> None:
-    said = eval(f"dict({text.replace(chr(92), '')})", {"pm": pm, "v2": v2, "dict": dict})
-    assert hasattr(said["under"], "__or__")
-
-
-def test_there_are_interventions() -> None:
-    assert sum(text.startswith("under=") for text in INLINE) >= 5
-    assert Intervention.__or__
-
-
-@pytest.mark.parametrize(
-    "text", sorted({t for t in INLINE if re.match(r"(candidate|survivors)\.", t)})
-)
-def test_methods_exist(text: str) -> None:
-    owner = {"candidate": pm.Candidate, "survivors": pm.Survivors}[text.partition(".")[0]]
-    assert hasattr(owner, re.match(r"\w+\.(\w+)", text)[1])
+def test_it_is_a_page_and_no_manual() -> None:
+    assert README.count("\n") <= 130
 
 
 def test_public_names_exist() -> None:
@@ -58,32 +48,9 @@ def test_public_names_exist() -> None:
         assert hasattr(pm, name), name
 
 
-def test_the_table_of_options_is_that_of_the_options(pytestconfig: pytest.Config) -> None:
-    (table,) = re.findall(r"^\| option \|.*?\n\n", README, re.MULTILINE | re.DOTALL)
-    added = pytestconfig._parser.getgroup("multiplicity").options
-    known = [name for option in added for name in option.names()]
-    assert sorted(re.findall(r"--multiplicity-[\w-]+", table)) == sorted(known)
-    alike = {"json", "html", "markdown"}
-    valued = {n: row.metavar for n, row in options.ROWS.items() if row.metavar and n not in alike}
-    for name, metavar in valued.items():
-        shown = re.search(rf"--multiplicity-{name} (\{{[\w,.]+\}}|[A-Z]+)", table)[1]
-        assert shown.replace(",...", "") == metavar.replace(",...", ""), name
-
-
-def test_ini_options_exist_with_the_values_told() -> None:
+def test_ini_options_exist() -> None:
     known = {f"multiplicity_{name}" for name, row in options.ROWS.items() if row.ini is not None}
     assert set(re.findall(r"\bmultiplicity_\w+", README)) <= known
-    told = re.findall(r"`(multiplicity_\w+) = (\w+ \|[\w |]+)`", README)
-    kinds = {
-        "independence": options.Independence,
-        "partial": options.Partial,
-        "same_data": options.SameData,
-        "undecided": options.Undecided,
-    }
-    for name, values in told:
-        kind = kinds[name.removeprefix("multiplicity_")]
-        assert values.split(" | ") == [member.value for member in kind]
-    assert len(told) == len(kinds)
 
 
 def test_links_lead_somewhere() -> None:
@@ -94,10 +61,11 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / target.partition("#")[0]).exists(), target
 
 
-def test_commands_name_what_exists() -> None:
-    for folder in re.findall(r"pytest (specs[\w/]*)", README):
+@pytest.mark.parametrize("page", ["README.md", "docs/studies.md", "docs/start.md"])
+def test_commands_name_what_exists(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for folder in re.findall(r"pytest (specs[\w/]*)", text):
         assert (ROOT / folder).is_dir()
-    extras = set(re.findall(r"\.\[(\w+)\]", README))
     pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
-    assert extras
-    assert all(f"\n{extra} = [" in pyproject for extra in extras)
+    for extra in set(re.findall(r"\.\[(\w+)\]", text)):
+        assert f"\n{extra} = [" in pyproject, extra

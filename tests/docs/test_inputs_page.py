@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from support.pages import blocks
+from support.recorded_suite import run
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.errors import InterventionError
@@ -43,3 +45,43 @@ def test_what_acts_on_what(written: str, cells: str) -> None:
 
 def test_the_table_has_all_of_them() -> None:
     assert len(ROWS) == 6
+
+
+SUITE = """
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
+import pytest_multiplicity as pm
+
+rng = np.random.default_rng(0)
+frame = pd.DataFrame({"income": rng.normal(size=240), "age": rng.integers(18, 80, 240)})
+train, rest = pm.Data(frame, (frame.income > 0).astype(int), name="applicants").split(0.5)
+
+@pytest.fixture(scope="session")
+def applicants():
+    return rest.split(0.5)
+
+@pm.family(default={"leaves": 4}, seeds=1)
+def candidate(config):
+    trees = HistGradientBoostingClassifier(max_leaf_nodes=config.leaves, max_iter=5)
+    return trees.fit(train.inputs, train.targets)
+
+"""
+CHANGES = """
+def test_changes(candidate, applicants):
+    assert candidate.consistency(applicants.select, under=pm.Corrupt(without_income)) <= 0.8
+    assert shouted(["a"]) == ["A"]
+    ids = {"input_ids": torch.ones(2, 3), "attention_mask": torch.ones(2, 3, dtype=torch.bool)}
+    assert set(masked(ids)) == set(ids)
+"""
+
+
+def test_the_examples_run(pytester: pytest.Pytester) -> None:
+    changes, search = blocks(PAGE)
+    search = "@settings(max_examples=3)\n" + search.replace(">= 0.7", ">= 0.3")
+    pytester.makepyfile(test_page=SUITE + changes + CHANGES + search)
+    result, _ = run(pytester)
+    result.assert_outcomes(passed=2)
