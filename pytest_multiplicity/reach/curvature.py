@@ -8,7 +8,7 @@ decay adds its own. The step that turns v = d (x) phi is u = H^-1 v.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -20,7 +20,8 @@ DAMPING = 1e-4  # added to the decay: without, the softmax's Hessian is singular
 MOST_UNKNOWNS = 6_000  # of a Hessian that is held as a whole: 288 MB
 MOST_CURVATURE = 1 << 27  # numbers of the A_i of conjugate gradients: 1 GiB
 MOST_SQUARES = 1 << 22  # numbers on the way to the leverages of all directions: 32 MB
-MOST_AT_ONCE = 64  # right-hand sides of these
+MOST_AT_ONCE, MOST_VECTORS = 64, 1 << 23  # right-hand sides of these, and their numbers: 64 MB
+MOST_TOGETHER = 100_000  # unknowns, beyond which only outputs that are to move do
 PRECISE, MOST_STEPS = 1e-8, 500  # of conjugate gradients
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
@@ -184,12 +185,22 @@ class Blocks:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Conjugate gradients on Hessian products, where the Hessian doesn't fit."""
+    """Conjugate gradients on Hessian products, where the Hessian doesn't fit.
+
+    With `moving` a step changes the weights of those outputs alone that it is to move: of very many
+    weights most would hardly change.
+    """
 
     curvature: Tensor
     features: Tensor
     ridge: float
-    said: str = "conjugate gradients on Hessian products"
+    moving: bool = False
+
+    @property
+    def said(self) -> str:
+        """See `Inverse`."""
+        of = " of the outputs that move" if self.moving else ""
+        return f"conjugate gradients on Hessian products{of}"
 
     @property
     def size(self) -> int:
@@ -198,8 +209,9 @@ class Gradients:
 
     def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
+        used = self._used(direction)
         found = [
-            torch.einsum("bkf,k,bf->b", self.steps(each, direction), direction, each)
+            torch.einsum("bkf,k,bf->b", self._solved(each, direction, used), direction[used], each)
             for each in torch.split(features, MOST_AT_ONCE)
         ]
         return torch.cat(found)
@@ -210,10 +222,26 @@ class Gradients:
 
     def steps(self, features: Tensor, direction: Tensor) -> Tensor:
         """See `Inverse`."""
-        return self.apply(direction[None, :, None] * features[:, None, :])
+        used = self._used(direction)
+        found = features.new_zeros(len(features), len(direction), features.shape[1])
+        found[:, used] = self._solved(features, direction, used)
+        return found
+
+    def _used(self, direction: Tensor) -> Tensor:
+        """Return the outputs whose weights change."""
+        return (direction != 0).nonzero().flatten() if self.moving else torch.arange(len(direction))
+
+    def _solved(self, features: Tensor, direction: Tensor, used: Tensor) -> Tensor:
+        part = replace(self, curvature=self.curvature[:, used][:, :, used])
+        return part.apply(direction[used][None, :, None] * features[:, None, :])
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """See `Inverse`. Raises MeasurementError where it doesn't converge."""
+        """See `Inverse`."""
+        at_once = max(1, MOST_VECTORS // vectors[0].numel())
+        return torch.cat([self._apply(each) for each in torch.split(vectors, at_once)])
+
+    def _apply(self, vectors: Tensor) -> Tensor:
+        """Solve for some vectors. Raises MeasurementError where it doesn't converge."""
         wanted = vectors
         found, rest = torch.zeros_like(wanted), wanted.clone()
         scale = self._scale()
@@ -250,7 +278,12 @@ class Gradients:
 
 
 def inverse_of(
-    curvature: Tensor, features: Tensor, decay: float, name: str, most: int = MOST_UNKNOWNS
+    curvature: Tensor,
+    features: Tensor,
+    decay: float,
+    name: str,
+    most: int = MOST_UNKNOWNS,
+    most_together: int = MOST_TOGETHER,
 ) -> Inverse:
     """Return the inverse of the Hessian in the form that fits.
 
@@ -265,7 +298,7 @@ def inverse_of(
     if k * width <= most:
         square = _inverted(hessian(curvature, features, decay), name)
         return Whole(square.reshape(k, width, k, width))
-    return Gradients(curvature, features, decay + DAMPING)
+    return Gradients(curvature, features, decay + DAMPING, moving=k * width > most_together)
 
 
 def _inverted(square: Tensor, name: str) -> Tensor:

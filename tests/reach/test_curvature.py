@@ -82,6 +82,23 @@ def test_all_forms_of_the_inverse_are_one(kind: str) -> None:
         assert torch.allclose(leverages, (v * steps.reshape(5, -1)).sum(1), rtol=1e-6)
 
 
+def test_of_very_many_weights_those_of_the_outputs_that_move_change() -> None:
+    features, weights, targets = problem("classes", 3)
+    found = curvature.slopes(TASKS["classes"].of_batch, features @ weights.T, targets)
+    two = torch.tensor([0, 2])
+    block = found.second[:, two][:, :, two]
+    inverse = torch.linalg.inv(curvature.hessian(block, features, 0.01))
+    direction = torch.tensor([1.0, 0.0, -1.0]).double()
+    v = (direction[two][None, :, None] * features[:5, None]).reshape(5, -1)
+    form = curvature.inverse_of(found.second, features, 0.01, "a", most=1, most_together=1)
+    assert form.said == "conjugate gradients on Hessian products of the outputs that move"
+    steps = form.steps(features[:5], direction)
+    assert not steps[:, 1].any()
+    assert torch.allclose(steps[:, two], (v @ inverse).reshape(5, 2, -1), rtol=1e-6, atol=1e-8)
+    leverages = form.leverages(features[:5], direction)
+    assert torch.allclose(leverages, ((v @ inverse) * v).sum(1), rtol=1e-6)
+
+
 def test_a_singular_hessian_is_an_error_that_says_why() -> None:
     features = torch.full((10, 2), 1e12, dtype=torch.float64)
     second = torch.full((10, 1, 1), 0.25, dtype=torch.float64)
