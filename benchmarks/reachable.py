@@ -223,6 +223,7 @@ def large(samples: int = 10_000, width: int = 512, classes: int = 10) -> dict[st
         "by": "; ".join(reach.by),
         "score": score,
         **summary(found),
+        "as good": float((found.score >= score - 1e-9).double().mean()),  # of those for a point
     }
 
 
