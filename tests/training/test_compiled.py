@@ -13,11 +13,12 @@ from torch import nn
 from pytest_multiplicity.compute.arithmetic import Arithmetic
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.data import Data
+from pytest_multiplicity.training import plain as plain_module
 from pytest_multiplicity.training import plan as plan_module
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checks import Trial
 from pytest_multiplicity.training.engine import plan, train
-from pytest_multiplicity.training.jobs import Job, Trained
+from pytest_multiplicity.training.jobs import Job, Trained, initial_module
 from pytest_multiplicity.training.plain import train_plain
 
 Make = Callable[..., Job]
@@ -72,6 +73,28 @@ def test_compiled_candidates_train_as_planned(
     assert {result.way for result in results.values() if isinstance(result, Trained)} == {
         "plain, compiled"
     }
+
+
+def test_what_is_compiled_is_compared_in_float32(
+    job: Make, blobs: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 two right gradients are further apart than a wrong one may be."""
+    casts = []
+
+    class Compiled(nn.Module):
+        def __init__(self, own: nn.Module) -> None:
+            super().__init__()
+            self.own = own
+
+        def forward(self, inputs: torch.Tensor) -> Any:
+            casts.append(torch.is_autocast_enabled("cpu"))
+            return self.own(inputs)
+
+    monkeypatch.setattr(plain_module, "_compiled", lambda module, device: Compiled(module))
+    made = job(model=wide, precision="bf16")
+    trial = Trial([made], [initial_module(made.recipe, made.seeds)], feed(blobs, CPU), CPU)
+    assert trial.why_not(COMPILED) is None
+    assert set(casts) == {False}
 
 
 @pytest.mark.usefixtures("compiler")
