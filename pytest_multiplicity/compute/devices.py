@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -141,7 +142,9 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
         (cudnn, "deterministic", True),
         (cudnn, "benchmark", False),
     ]
-    before = [(where, setting, _now(where, setting)) for where, setting, _ in settings]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that some names are the older ones: torch 2.9
+        before = [(where, setting, _now(where, setting)) for where, setting, _ in settings]
     try:
         _set(settings)
         yield
@@ -162,8 +165,10 @@ def _now(where: Any, setting: str) -> object:
 
 
 def _set(settings: list[tuple[Any, str, object]]) -> None:
-    for where, setting, value in settings:
-        setattr(where, setting, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for where, setting, value in settings:
+            setattr(where, setting, value)
 
 
 def compile_mode(device: torch.device) -> str | None:

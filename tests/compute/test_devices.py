@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -54,6 +55,19 @@ def test_flags_that_disagree_already_are_left_as_they_are() -> None:
     finally:
         torch.backends.cudnn.allow_tf32 = before == "tf32"
         conv.fp32_precision = before
+
+
+def test_older_names_that_torch_warns_of_fail_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    matmul = type(torch.backends.cuda.matmul)
+    set_to = matmul.__setattr__
+
+    def warning(self: Any, name: str, value: object) -> None:
+        warnings.warn("use the new settings", UserWarning, stacklevel=2)
+        set_to(self, name, value)
+
+    monkeypatch.setattr(matmul, "__setattr__", warning)
+    with precision("tf32", GPU):
+        assert settings() == [True] * 5
 
 
 @pytest.mark.parametrize(
