@@ -179,10 +179,8 @@ def gap(pair: SheetPair) -> str:
         number(each, percent=pair.percent) for each in (pair.gap.floor, pair.gap.floor_95)
     )
     whose = f"{pair.gap.beyond} of {plural(len(pair.gap.candidates), 'candidate')}"
-    return (
-        f"chance alone ({pair.gap.null}) makes a {pair.gap.kind} of {floor}, 95% {most}: "
-        f"{whose} beyond it"
-    )
+    size = f"{floor}, 95% {most}" if floor != most else f"{floor}, however it falls"
+    return f"chance alone ({pair.gap.null}) makes a {pair.gap.kind} of {size}: {whose} beyond it"
 
 
 def comparison(family: FamilyReport, each: ComparisonReport) -> str:

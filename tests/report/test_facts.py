@@ -8,7 +8,9 @@ import pytest
 from pytest_multiplicity.findings import (
     CandidateReport,
     FamilyReport,
+    GapReport,
     RunReport,
+    SheetPair,
     SheetReport,
     SpecReport,
     Table,
@@ -153,3 +155,14 @@ def test_what_a_table_leaves_out() -> None:
 def test_a_definition_stands_once(samples: ModuleType) -> None:
     definitions = facts.definitions(samples.paper_run().families[0])
     assert [len(names) for names in definitions.values()] == [9, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("most", "told"),
+    [(0.1, "a gap of 4.24, 95% 10.00: "), (0.0424, "a gap of 4.24, however it falls: ")],
+)
+def test_a_gap_that_chance_makes_in_one_size_is_said_once(most: float, told: str) -> None:
+    of = GapReport(kind="gap", null="none", groups={}, floor=0.0424, floor_95=most, beyond=0)
+    empty = SheetReport(count=0, delta_all=None)
+    pair = SheetPair(metric="a gap", before=empty, after=empty, gap=of)
+    assert told in facts.gap(pair)

@@ -81,6 +81,43 @@ def test_floor_is_that_of_labels_permuted_within_classes():
     assert np.quantile(chance, 0.95) == pytest.approx(np.quantile(drawn, 0.95), rel=0.08)
 
 
+def every_gap(hits, groups, strata):
+    """The gap under every way to label samples within their strata, as often as it occurs."""
+    labelled = [groups]
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        ones = [list(each) for each in combinations(rows, int(groups[rows].sum()))]
+        labelled = [_relabelled(each, rows, some) for each in labelled for some in ones]
+    return [abs(hits[each == 0].mean() - hits[each == 1].mean()) for each in labelled]
+
+
+def _relabelled(groups, rows, ones):
+    found = groups.copy()
+    found[rows], found[ones] = 0, 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wrong", "by_class", "one_value"),
+    [
+        ((6, 6), [0], False, True),  # one miss, in one group or the other: a gap of 1/6
+        ((5, 7), [0], False, False),
+        ((6, 6), [0, 7], False, False),
+        ((5, 7), [0, 3, 8], True, False),
+    ],
+)
+def test_floor_is_that_of_every_way_to_label(sizes, wrong, by_class, one_value):
+    groups = np.repeat([0, 1], sizes)
+    strata = np.arange(len(groups)) % 2 if by_class else np.zeros(len(groups), dtype=int)
+    hits = np.ones(len(groups), dtype=bool)
+    hits[wrong] = False
+    every = every_gap(hits, groups, strata)
+    floor = gaps.floor(0.5, gaps.permuted(hits, groups, strata, ratio=False), ratio=False)
+    assert floor.mean == pytest.approx(np.mean(every), abs=0.01)
+    assert floor.level_95 == pytest.approx(np.quantile(every, 0.95))
+    assert (floor.mean == pytest.approx(floor.level_95)) is one_value
+
+
 def test_floor_of_values_permutes_all_labels():
     groups, _, _ = labelled()
     values = np.random.default_rng(2).normal(size=len(groups))
