@@ -21,7 +21,7 @@ from pytest_multiplicity.plugin.families import Family, Round
 from pytest_multiplicity.plugin.state import STATE, State
 
 if TYPE_CHECKING:
-    from pytest_multiplicity.evaluation import Candidate, ConfigurationTrial
+    from pytest_multiplicity.evaluation import Candidate
 
 CATEGORY = "not needed"
 
@@ -102,28 +102,15 @@ def _plan(state: State, family: Family) -> None:
 
     assert family.further is not None
     trials = configurations.trials(reported.findings_of(state, family))
-    share, count = state.options.reliable, len(trials)
+    known = [t.counted if t.added == family.planned else None for t in trials]
     room = len(family.further.seeds) - family.planned
-    needed: dict[int, int] = {}
-    for place, trial in enumerate(trials):
-        if _goes_on(trial, share, count, family.planned):
-            fewest = reliability.fewest(trial.counted, share, count, room)
-            if fewest is not None:
-                needed[place] = fewest
-    if not needed:
+    places, more = reliability.next_round(known, state.options.reliable, room)
+    if not places:
         family.decided = True
         return
-    seeds = range(family.planned, family.planned + min(needed.values()))
-    family.rounds.append(Round(tuple(seed * count + place for seed in seeds for place in needed)))
+    seeds, count = range(family.planned, family.planned + more), len(trials)
+    family.rounds.append(Round(tuple(seed * count + place for seed in seeds for place in places)))
     family.planned = seeds.stop
-
-
-def _goes_on(trial: ConfigurationTrial, share: float, count: int, planned: int) -> bool:
-    """Return whether a configuration is undecided, and has a verdict on every added seed so far."""
-    from pytest_multiplicity.statistics import Decision
-
-    undecided = trial.decision(share, count) is Decision.UNDECIDED
-    return undecided and trial.added == planned
 
 
 def _announce(state: State, family: Family, first: Round) -> None:

@@ -97,6 +97,31 @@ def fewest(passed: Sequence[bool], at_least: float, configurations: int, room: i
     return None
 
 
+def next_round(
+    counted: Sequence[Sequence[bool] | None], at_least: float, room: int
+) -> tuple[list[int], int]:
+    """Return which configurations get further seeds, and how many each; nobody: all is over.
+
+    Those that are undecided and about which `room` further seeds could decide get as many as are
+    the fewest that could decide about any of them, so that none is wasted.
+
+    Args:
+        counted: for each configuration, whether the seeds that count pass; None for one that gets
+            none, since a verdict is missing.
+        at_least: the share of seeds that is asked for.
+        room: how many further seeds there may be of each.
+    """
+    needed: dict[int, int] = {}
+    for place, passed in enumerate(counted):
+        if passed is None:
+            continue
+        if trust(passed, at_least, len(counted)).decision is Decision.UNDECIDED:
+            some = fewest(passed, at_least, len(counted), room)
+            if some is not None:
+                needed[place] = some
+    return list(needed), min(needed.values(), default=0)
+
+
 def all_passing(at_least: float, configurations: int) -> int:
     """Return how many seeds decide that a configuration is reliable, where all of them pass."""
     bar, seeds = 2 * configurations / BUDGET, 1

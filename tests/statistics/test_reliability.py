@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.reliable import decided, wrong
+from benchmarks.reliable import auto, decided, wrong, wrong_by_rounds, wrong_in_mixed
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.statistics import Decision, reliability
 
@@ -33,6 +33,43 @@ def test_capital_is_that_of_a_gambler_who_bets_seed_by_seed(passed, share):
 def test_few_of_a_thousand_families_at_the_border_are_decided():
     for at_least, count in ((0.8, 1), (0.5, 1), (0.8, 3)):
         assert sum(wrong(at_least, count, 1000, 40)) <= 0.05
+
+
+def test_rounds_of_seeds_tell_few_of_two_hundred_families_wrong():
+    assert wrong_by_rounds(0.8, 3, 200, 30) <= 0.05
+    assert wrong_by_rounds(0.5, 1, 200, 30) <= 0.05
+    mistaken, spent = wrong_in_mixed(0.5, 100, 20)
+    assert mistaken <= 0.05
+    assert spent < 0.9 * 20 * 9
+
+
+@given(st.lists(st.one_of(st.none(), SEEDS), min_size=1, max_size=4), st.sampled_from([0.5, 0.8]))
+def test_a_round_goes_to_the_undecided_and_wastes_none(counted, at_least):
+    places, more = reliability.next_round(counted, at_least, 12)
+
+    def decides(passed, further):
+        found = reliability.trust([*passed, *further], at_least, len(counted)).decision
+        return found is not Decision.UNDECIDED
+
+    for place, passed in enumerate(counted):
+        if place not in places:
+            hopeless = passed is not None and not any(
+                decides(passed, [good] * 12) for good in (True, False)
+            )
+            assert passed is None or decides(passed, []) or hopeless
+            continue
+        assert passed is not None
+        assert not decides(passed, [])
+        assert not any(decides(passed, [good] * (more - 1)) for good in (True, False))
+    assert not places or any(
+        decides(counted[place] or [], [good] * more) for place in places for good in (True, False)
+    )
+
+
+def test_a_family_is_told_in_as_many_rounds_as_its_slowest_needs():
+    told = auto([1.0, 0.0], 0.5, 3, 20, np.random.default_rng(0))
+    assert [each.decision for each in told] == [Decision.KEEP, Decision.REJECT]
+    assert [each.seeds for each in told] == [8, 9]
 
 
 @pytest.mark.parametrize(
