@@ -87,13 +87,19 @@ def _bets(share: float, *, dense: bool) -> tuple[Floats, Floats]:
 
 
 def fewest(passed: Sequence[bool], at_least: float, configurations: int, room: int) -> int | None:
-    """Return how few further seeds could decide; None where not even `room` of them could."""
-    known = len(passed)
+    """Return how few further seeds could decide; None where not even `room` of them could.
+
+    None as well where it is decided. Soonest decide seeds that all pass, or all fail.
+    """
+    if trust(passed, at_least, configurations).decision is not Decision.UNDECIDED:
+        return None
+    bar, right = 2 * configurations / BUDGET, sum(map(bool, passed))
+    wrong = len(passed) - right
     for more in range(1, room + 1):
-        for all_of_them in (True, False):
-            found = trust([*passed, *[all_of_them] * more], at_least, configurations)
-            if found.decision is not Decision.UNDECIDED and found.seeds == known + more:
-                return more
+        if capital(right + more, wrong, at_least) >= bar:
+            return more
+        if capital_below(right, wrong + more, at_least) >= bar:
+            return more
     return None
 
 
@@ -111,14 +117,11 @@ def next_round(
         at_least: the share of seeds that is asked for.
         room: how many further seeds there may be of each.
     """
-    needed: dict[int, int] = {}
-    for place, passed in enumerate(counted):
-        if passed is None:
-            continue
-        if trust(passed, at_least, len(counted)).decision is Decision.UNDECIDED:
-            some = fewest(passed, at_least, len(counted), room)
-            if some is not None:
-                needed[place] = some
+    needed = {
+        place: more
+        for place, passed in enumerate(counted)
+        if passed is not None and (more := fewest(passed, at_least, len(counted), room)) is not None
+    }
     return list(needed), min(needed.values(), default=0)
 
 
