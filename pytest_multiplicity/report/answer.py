@@ -264,6 +264,7 @@ def beside(family: FamilyReport) -> Iterator[tuple[ComparisonReport, list[Line]]
         gain = each.gain[place] if each.gain else None
         if gain is not None:
             at = f"comparisons/{index}/gain/{place}/value"
-            lines.append(Line("accuracy", Number(gain.value, at), "points", "more than today"))
+            words = "accuracy beside today's, above 0 is better"
+            lines.append(Line("", Number(gain.value, at), "points", words, gain.value < 0))
         if lines:
             yield each, lines

@@ -208,6 +208,16 @@ def test_a_run_without_anything_has_a_page() -> None:
     assert "Undecided: no gate says what is good enough" in text
 
 
+def test_an_accuracy_below_today_s_is_not_called_more(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    family = run.families[0]
+    compared = samples.comparison_of("production", "FairFace", len(family.candidates))
+    worse = replace(compared, gain=[replace(each, value=-0.012) for each in compared.gain])
+    shown = Page(html.render(replace(run, families=[replace(family, comparisons=[worse])]))).words()
+    assert "-1.2 points, accuracy beside today's, above 0 is better" in shown
+    assert "3.1% right today and wrong then, 3.6% by retraining alone" in shown
+
+
 def test_several_families_have_a_part_each(samples: ModuleType) -> None:
     run = samples.paper_run()
     second = replace(run.families[0], name="second", sheets=(), specs=(), predictive=())
