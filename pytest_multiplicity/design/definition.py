@@ -47,6 +47,16 @@ class Built:
     _designs: dict[int | None, Design] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def expected(self) -> tuple[str, str, str]:
+        """What it is, what it returns a model for, and what that may be: for messages."""
+        return (
+            "family",
+            "a candidate",
+            "a pm.Recipe, a torch.nn.Module, a fitted estimator, or a callable from a batch to "
+            "logits",
+        )
+
+    @property
     def takes_run(self) -> bool:
         """Whether the function has a parameter `run`, which is ours to give."""
         return RUN in inspect.signature(self.function).parameters

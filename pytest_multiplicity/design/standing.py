@@ -24,6 +24,13 @@ class Standing(Built):
         """Return the definition that a function is."""
         return cls(function, {}, {}, 1, "star")
 
+    @property
+    def expected(self) -> tuple[str, str, str]:
+        """What it is, what it returns a model for, and what that may be: for messages."""
+        models = super().expected[-1]
+        tables = "a table of its answers (a DataFrame, the path of a .csv or .parquet file)"
+        return "incumbent", "what runs today", f"{tables}, None while there is none, {models}"
+
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The function's parameters, but for those with a default: all are fixtures."""

@@ -134,11 +134,16 @@ def _with_rates(frame: pd.DataFrame, found: Chosen, groups: str | Sequence[str])
     codes, names = grouped(source.attributes, by, source.name, rows)
     if not names:
         raise DataError(f"no sample of {found.asked.name} has a value of {', '.join(by)}: no group")
-    for group, name in enumerate(names):
-        frame[f"rate {name}"] = found.whom[:, codes == group].mean(axis=1)
-    frame.attrs["groups"] = dict(zip(names, np.bincount(codes[codes >= 0]).tolist(), strict=True))
-    frame.attrs["without"] = [name for name in names if not frame[f"rate {name}"].any()]
-    return frame
+    rates = {
+        f"rate {name}": found.whom[:, codes == group].mean(axis=1)
+        for group, name in enumerate(names)
+    }
+    told = pd.concat([frame, pd.DataFrame(rates, index=frame.index)], axis=1)
+    told.attrs = frame.attrs | {
+        "groups": dict(zip(names, np.bincount(codes[codes >= 0]).tolist(), strict=True)),
+        "without": [name for name in names if not rates[f"rate {name}"].any()],
+    }
+    return told
 
 
 def _ties(ids: Sequence[str], found: Chosen) -> str:

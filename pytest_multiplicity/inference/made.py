@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -60,7 +61,7 @@ class Made:
 
     def __post_init__(self) -> None:
         for made in self.all:
-            _check(made, self.name)
+            _check(made, self.name, self.definition)
         if self.given is not None:
             check_fixtures(self.given.fixtures, self.name)
 
@@ -260,10 +261,11 @@ def _content(name: str, value: Any) -> str:
         raise DefinitionError(f"the fixture {name!r}: {error}") from error
 
 
-def _check(made: Any, family: str) -> None:
+def _check(made: Any, name: str, definition: Built) -> None:
+    noun, what, expected = definition.expected
     if isinstance(made, nn.Module) and any(is_lazy(p) or p.is_meta for p in made.parameters()):
         raise DefinitionError(
-            f"family {family!r} returned a {type(made).__name__} that has parameters without "
+            f"{noun} {name!r} returned a {type(made).__name__} that has parameters without "
             "values: call a lazy module on a batch, load weights into one of the device 'meta' "
             "(to_empty), or return a pm.Recipe that trains it"
         )
@@ -271,6 +273,5 @@ def _check(made: Any, family: str) -> None:
         return
     hint = "did you forget to return it? " if made is None else ""
     raise DefinitionError(
-        f"family {family!r} returned {made!r} for a candidate: {hint}Return a pm.Recipe, "
-        "a torch.nn.Module, a fitted estimator, or a callable from a batch to logits"
+        f"{noun} {name!r} returned {reprlib.repr(made)} for {what}: {hint}Return {expected}"
     )

@@ -39,7 +39,7 @@ class ToldTable(ToldAnswers):
             table = table.reset_index()
         self._frame, self._wanted = read_table(table, where, "answers"), id_name
         if self._frame.empty:
-            raise DataError("the table of the incumbent's answers has no rows")
+            raise DataError(f"the table of answers that {where} returned has no rows")
         columns = {str(name): self._frame[name].tolist() for name in self._frame}
         self.fingerprint = fingerprint(["told table, checked", repr(columns), id_name])
 

@@ -108,6 +108,17 @@ def test_a_group_that_gets_nothing_is_named(three: Survivors) -> None:
     assert not frame["rate last"].any()
 
 
+def test_groups_may_be_many(three: Survivors) -> None:
+    """More columns than pandas adds one by one without a warning."""
+    numbers = torch.arange(120.0)[:, None] % N
+    said = np.array(["no", "yes"])[np.tile(TARGETS, 4)]
+    names = pd.DataFrame({"who": [f"p{i}" for i in range(120)]})
+    crowd = pm.Data(numbers, said, names, name="crowd", bounds=None)
+    frame = three.allocations(crowd, K, by="yes", groups="who")
+    assert (frame[[f"rate {who}" for who in names["who"]]].sum(axis=1) == K).all()
+    assert frame.attrs["groups"] == dict.fromkeys(names["who"], 1)
+
+
 def test_copies_count_once(bench: Any, data: pm.Data) -> None:
     family = bench.family(
         lambda config: Sure(config.row), default={"row": 0}, vary={"row": [1]}, seeds=3

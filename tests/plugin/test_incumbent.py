@@ -194,11 +194,14 @@ def test_what_looks_odd_in_its_answers_is_said_of_it_once(counted):
     assert "production: answers about 'test' are the same for every sample" in about
 
 
-def test_what_is_no_model(trained):
-    result = made(trained, SPECS, ("return net()\n\n    @pm.inc", "return 3\n\n    @pm.inc")).run(
-        "-x"
-    )
-    result.stdout.fnmatch_lines(["*'production' returned 3 *"])
+@pytest.mark.parametrize("value", ["3", "list(range(1000))"])
+def test_what_is_no_model(trained, value):
+    returned = f"return {value}\n\n    @pm.inc"
+    result = made(trained, SPECS, ("return net()\n\n    @pm.inc", returned)).run("-x")
+    text = " ".join(result.stdout.str().split())
+    assert "incumbent 'production' returned " in text
+    assert "for what runs today: Return a table of its answers (a DataFrame" in text
+    assert "100, 101" not in text
 
 
 def test_two_families_are_told_of_the_incumbent(trained):
