@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -53,10 +54,12 @@ FAMILY = """
         "Trains as long as there is a file of this name, in other processes than this one."
 
         def __init__(self, path):
-            self.path, self.pid = path, os.getpid()
+            self.path = path
+            os.environ.setdefault("STUDY", str(os.getpid()))  # no state: keys would know it
 
         def __call__(self, batch):
-            while self.path and os.getpid() != self.pid and os.path.exists(self.path):
+            here = os.environ.get("STUDY") == str(os.getpid())
+            while self.path and not here and os.path.exists(self.path):
                 time.sleep(0.05)
             return batch
 
@@ -136,6 +139,88 @@ def test_workers_of_xdist_share_a_cluster(run: Callable[..., Any]) -> None:
     far, report = run("far", RAY, "-n", "2")
     assert far.ret == 0
     assert report == expected
+
+
+# What runs today is trained, too; its comparisons are those of the local engine.
+BESIDE = """
+    @pm.incumbent
+    def production(train_data):
+        net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        return pm.Recipe(net, train_data, epochs=1, batch_size=16)
+
+    @pm.family("""
+FLIPS = """
+    def test_flips(candidate, production, test_data):
+        assert candidate.flips(production, test_data) <= 0.9
+        assert candidate.accuracy(test_data).not_worse_than(production, by=0.9)
+"""
+# Which seeds pass is told by their numbers: of the default all, of the other none.
+KEPT = """
+    import numpy as np
+    import pytest
+    import pytest_multiplicity as pm
+    from sklearn.dummy import DummyClassifier
+
+    @pytest.fixture(scope="session")
+    def points():
+        return pm.Data(np.zeros((8, 1)), np.array([0] * 7 + [1]), name="points")
+
+    @pm.incumbent
+    def production(points):
+        return DummyClassifier(strategy="constant", constant=1).fit(points.inputs, points.targets)
+
+    @pm.family(default={"says": 0}, vary={"says": [1]}, seeds=3, keep=True)
+    def candidate(config, points):
+        model = DummyClassifier(strategy="constant", constant=config.says)
+        return model.fit(points.inputs, points.targets)
+"""
+AUTO = """
+    def test_accuracy(candidate, production, points):
+        assert candidate.accuracy(points) >= 0.5
+        assert candidate.churn(production, points) <= 1
+
+    def test_gate(survivors):
+        assert survivors.reliable(0.5) == [{"says": 0}]
+"""
+
+
+@needs_ray
+def test_comparisons_with_an_incumbent_are_those_of_the_local_engine(
+    study: pytest.Pytester, run: Callable[..., Any]
+) -> None:
+    study.makeconftest(FAMILY.replace("    @pm.family(", BESIDE.strip("\n"), 1))
+    study.makepyfile(test_specs=FLIPS)
+    local, expected = run("local")
+    assert local.ret == 0, local.stdout.str()[-3000:]
+    assert expected["families"][0]["comparisons"]
+    for name, *options in (("far",), ("shared", "-n2")):
+        far, report = run(name, RAY, *options)
+        assert far.ret == 0, far.stdout.str()[-3000:]
+        assert report == expected
+
+
+@needs_ray
+def test_seeds_are_added_and_kept_on_a_cluster(
+    study: pytest.Pytester, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "a key of nobody in particular")
+    study.makeini("[pytest]\nmultiplicity_most_seeds = 16\nmultiplicity_reliable = 0.5\n")
+    study.makeconftest(KEPT)
+    study.makepyfile(test_specs=AUTO)
+    told, ids = [], []
+    auto = "--multiplicity-seeds=auto", "-v"
+    for name, *options in (("local",), ("far", RAY), ("far", RAY), ("shared", RAY, "-n2")):
+        result, report = run(name, *auto, *options)
+        assert result.ret == 0, result.stdout.str()[-3000:]
+        (family,) = report["families"]
+        assert [each["reliable"]["0.5"] for each in family["configurations"]] == [True, False]
+        told.append([family[k] for k in ("candidates", "sheets", "comparisons", "configurations")])
+        ids.append(set(re.findall(r"test_accuracy\[([^\]]+)\]", result.stdout.str())))
+    assert told[1:] == told[:1] * 3
+    assert ids[1:] == ids[:1] * 3
+    assert {"default-seed3", "says1-seed8"} <= ids[0]
+    (note,) = [each for each in family["notes"] if "seeds added" in each]
+    assert note.startswith("seeds added to decide: ")
 
 
 @needs_ray
