@@ -17,10 +17,12 @@ def block(page: Page, family: FamilyReport) -> RenderableType | None:
 
 
 def line(page: Page, report: IndividualsReport) -> RenderableType:
-    """Return whose individuals they are, and how many survivors answered."""
-    return page.title(
-        page.name(individuals.title(report)), page.prose(next(individuals.notes(report)))
-    )
+    """Return whose individuals they are, how many survivors answered, and what holds for all."""
+    answered, everybody = next(individuals.notes(report)), individuals.groups(report, most=0)[0]
+    named = zip(individuals.GROUPS, everybody, strict=True)
+    told = [f"{name} {value}" for name, value in named if value.endswith("%")]
+    title = page.title(page.name(individuals.title(report)), page.prose(answered))
+    return Group(title, indented(Text(", ".join(told), DIM)))
 
 
 def _one(page: Page, report: IndividualsReport) -> list[RenderableType]:
