@@ -2,8 +2,7 @@
 
     python docs/picture.py
 
-It shows the family of specs/digits: the funnel, the survivors, what remains, the first sheet and
-the gates. Everything after the first sheet is left out.
+It is the summary of specs/digits as it stands on the terminal, cold or from the store.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 WIDTH = 96
-COMMAND = ["pytest", "specs/digits", "--color=yes", "--multiplicity-sheets=full"]
+COMMAND = ["pytest", "specs/digits", "--color=yes"]
 
 
 def printed() -> list[Text]:
@@ -34,21 +33,14 @@ def printed() -> list[Text]:
     )
     lines = [Text.from_ansi(line) for line in done.stdout.splitlines()]
     start = next(i for i, line in enumerate(lines) if line.plain.startswith("candidate "))
-    return lines[start:]
-
-
-def chosen(lines: list[Text]) -> list[Text]:
-    """Return what stands up to the end of the first sheet, then the gates."""
-    sheets = [i for i, line in enumerate(lines) if line.plain.startswith("■ ")]
-    gates = next(i for i, line in enumerate(lines) if line.plain.startswith("gates "))
-    end = next(i for i in range(gates, len(lines)) if lines[i].plain.startswith("===="))
-    return [*lines[: sheets[1]], *lines[gates:end]]
+    end = next(i for i in range(start, len(lines)) if lines[i].plain.startswith("===="))
+    return lines[start:end]
 
 
 def main() -> None:
     """Write the picture."""
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"))  # noqa: SIM115
-    for line in chosen(printed()):
+    for line in printed():
         console.print(line, no_wrap=True, overflow="crop")
     svg = console.export_svg(title="pytest specs/digits")
     (HERE / "summary.svg").write_text(svg, encoding="utf-8")

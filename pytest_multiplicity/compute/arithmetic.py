@@ -31,6 +31,7 @@ SMALL_STEP = 100e6  # operations of a candidate's step, up to which dispatch cos
 FUSED_BATCH = 250e6  # operations of a candidate's batch in evaluation, likewise
 BATCH = 256  # samples of a batch in evaluation
 COMPILED_STEPS = 23_000  # of all candidates of a structure, from which compiling them pays
+NARROW = 8  # input channels, fewer than fill a block of oneDNN's
 BACKWARD = 3  # operations of a training step for each of a forward pass
 
 
@@ -76,6 +77,7 @@ class Shape:
         convolves: whether it has convolutions.
         multiplies: whether it has linear layers.
         images: whether a sample is an image [C, H, W].
+        skips_pixels: whether a convolution of single pixels with few channels leaves out some.
         bytes: of its parameters and buffers.
     """
 
@@ -83,6 +85,7 @@ class Shape:
     convolves: bool = False
     multiplies: bool = False
     images: bool = False
+    skips_pixels: bool = False
     bytes: int = 0
 
     @classmethod
@@ -95,8 +98,29 @@ class Shape:
             convolves=any(isinstance(part, nn.Conv2d) for part in parts),
             multiplies=any(isinstance(part, nn.Linear) for part in parts),
             images=isinstance(samples, Tensor) and samples.ndim == 4,
+            skips_pixels=any(map(_skips_pixels, parts)),
             bytes=sum(tensor.nbytes for tensor in tensors),
         )
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images lie in memory pixel by pixel, where that is faster and safe."""
+        return self.convolves and self.images and not self.skips_pixels
+
+
+def _skips_pixels(part: nn.Module) -> bool:
+    """Say whether oneDNN writes beyond its memory in this layer's backward pass, channels last.
+
+    So it does on some processors with AVX-512, for 1 x 1 convolutions with a stride and fewer
+    input channels than its blocks have, in torch 2.14: processes end with a segmentation fault, or
+    with wrong numbers. What is safe must not depend on the machine, nor bits on what is safe.
+    """
+    return (
+        isinstance(part, nn.Conv2d)
+        and part.kernel_size == (1, 1)
+        and part.stride != (1, 1)
+        and part.in_channels // part.groups < NARROW
+    )
 
 
 @dataclass(frozen=True)
@@ -165,7 +189,7 @@ def of_training(
         machine: the class of the machine.
         precision: the recipe's.
     """
-    channels_last = shape.convolves and shape.images
+    channels_last = shape.channels_last
     step = BACKWARD * shape.flops * batch_size
     if machine.device != "cpu":
         compiled = is_gpu(machine.device) and shape.convolves and alike * steps >= COMPILED_STEPS
@@ -188,7 +212,7 @@ def of_inference(shape: Shape, *, alike: int, machine: MachineClass) -> Arithmet
     """
     return Arithmetic(
         fused=alike >= FEWEST_FUSED and shape.flops * BATCH <= FUSED_BATCH,
-        channels_last=shape.convolves and shape.images,
+        channels_last=shape.channels_last,
         folded=True,
     )
 

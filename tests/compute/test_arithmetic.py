@@ -193,3 +193,22 @@ def test_a_limit_of_threads_is_a_part_of_the_class(monkeypatch):
 )
 def test_an_arithmetic_reads_as_a_phrase(arithmetic, text):
     assert str(arithmetic) == text
+
+
+@pytest.mark.parametrize(
+    ("layer", "safe"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), False),
+        (nn.Conv2d(8, 16, 1, stride=2, groups=2), False),
+        (nn.Conv2d(8, 16, 1, stride=2), True),
+        (nn.Conv2d(4, 8, 1), True),
+        (nn.Conv2d(4, 8, 3, stride=2, padding=1), True),
+    ],
+    ids=["few channels", "few of each group", "eight channels", "no stride", "more pixels"],
+)
+def test_images_lie_as_usual_where_that_alone_is_safe(layer, safe):
+    """Channels last, these gradients are written beyond their memory on some processors."""
+    shape = Shape.of(nn.Sequential(layer), torch.rand(1, layer.in_channels, 8, 8))
+    assert shape.channels_last is safe
+    assert trained(shape).channels_last is safe
+    assert of_inference(shape, alike=1, machine=AMD).channels_last is safe
