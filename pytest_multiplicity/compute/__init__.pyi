@@ -45,8 +45,10 @@ from .memory import keeping_pages as keeping_pages
 from .pools import Cluster as Cluster
 from .pools import Pool as Pool
 from .samples import Samples as Samples
+from .sharing import CodePickler as CodePickler
 from .sharing import Shared as Shared
 from .sharing import UnsharableError as UnsharableError
+from .sharing import pickled as pickled
 from .sharing import project_code_by_value as project_code_by_value
 from .stall import StalledError as StalledError
 from .stall import named as named

@@ -12,16 +12,18 @@ import math
 import pickle
 import shutil
 import sys
+import sysconfig
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
@@ -34,6 +36,7 @@ from pytest_multiplicity.errors import MultiplicityError
 SMALLEST_SHARED = 1 << 16  # bytes; what is smaller travels in the message
 PREFIX, OWNED = "multiplicity-", "owned.lock"
 _MEMORY = Path("/dev/shm")
+_STANDARD = Path(sysconfig.get_path("stdlib"))  # also of what the interpreter has frozen
 T = TypeVar("T")
 
 
@@ -46,8 +49,34 @@ class Shared(Generic[T]):
     @cached_property
     def pickled(self) -> bytes:
         """The value as it travels; with the project's code, where that is asked for."""
-        pickled: bytes = cloudpickle.dumps(self.value)
-        return pickled
+        return pickled(self.value)
+
+
+def _reduced(module: ModuleType) -> tuple[Any, ...]:
+    """Reduce a module as cloudpickle does; of one that goes with its code, not who loaded it.
+
+    That is, of a test module, pytest itself.
+    """
+    reduced: tuple[Any, ...] = cloudpickle.Pickler.dispatch_table[ModuleType](module)
+    make, (name, *content) = reduced
+    if not content:
+        return reduced
+    (attributes,) = content
+    kept = {key: attributes[key] for key in attributes if key not in ("__loader__", "__spec__")}
+    return make, (name, kept)
+
+
+class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles functions and classes, and modules, with their code where that is asked for."""
+
+    dispatch_table: ClassVar = ChainMap({ModuleType: _reduced}, cloudpickle.Pickler.dispatch_table)
+
+
+def pickled(value: Any) -> bytes:
+    """Pickle a value; see `project_code_by_value`. Raises what its parts raise."""
+    buffer = io.BytesIO()
+    CodePickler(buffer).dump(value)
+    return buffer.getvalue()
 
 
 class SharedFolder:
@@ -106,7 +135,7 @@ class UnsharableError(MultiplicityError):
     """Something can't be sent to a worker process."""
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(CodePickler):
     def __init__(self, sharing: SharedFolder, buffer: io.BytesIO) -> None:
         super().__init__(buffer)
         self.sharing = sharing
@@ -195,7 +224,9 @@ def project_code_by_value(*, far: bool = False) -> Iterator[None]:
 
     `far`: that process is on another machine, and has what is installed, nothing of the project.
     """
-    modules = [sys.modules[name] for name in _local_modules(_loaded(), far)]
+    modules = [
+        sys.modules[name] for name in _local_modules(_loaded(), tuple(map(str, sys.path)), far)
+    ]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -243,28 +274,27 @@ def _is_installed(file: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _local_modules(loaded: object, far: bool) -> list[str]:
+def _local_modules(loaded: object, path: tuple[str, ...], far: bool) -> list[str]:
     """Return their names. It takes a tenth of a second, so look again only where it changed."""
-    return [name for name, module in list(sys.modules.items()) if _is_local(name, module, far)]
+    modules = list(sys.modules.items())
+    return [name for name, module in modules if _is_local(name, module, path, far)]
 
 
-def _is_local(name: str, module: ModuleType | None, far: bool) -> bool:
+def _is_local(name: str, module: ModuleType | None, path: tuple[str, ...], far: bool) -> bool:
     file = getattr(module, "__file__", None)
     if file is None or name == "__main__" or name.split(".")[0] == "pytest_multiplicity":
         return False
-    if _is_installed(file):
+    place = Path(file)
+    if not place.is_absolute() or _STANDARD in place.parents or _is_installed(file):
         return False
     last = name.rpartition(".")[2]
     is_test = last == "conftest" or last.startswith("test_") or last.endswith("_test")
-    if far and name.partition(".")[0] not in sys.stdlib_module_names:
-        return True
-    return is_test or not _importable(name, file)
+    return far or is_test or not _importable(name, file, path)
 
 
 @cache
-def _importable(name: str, file: str) -> bool:
+def _importable(name: str, file: str, path: Sequence[str] | None) -> bool:
     """Say whether a new process with this `sys.path` would import this very file by this name."""
-    path = None
     for depth in range(1, name.count(".") + 2):
         spec = PathFinder.find_spec(".".join(name.split(".")[:depth]), path)
         if spec is None:

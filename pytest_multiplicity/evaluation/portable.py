@@ -7,12 +7,11 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pytest_multiplicity.compute import project_code_by_value
+from pytest_multiplicity.compute import pickled, project_code_by_value
 from pytest_multiplicity.evaluation.measure import Measure, noise_of_measure
 from pytest_multiplicity.statistics import Noise
 from pytest_multiplicity.store import Entry
@@ -35,7 +34,7 @@ class Portable:
         """Return it as text for the process that started this one; None where it can't travel."""
         try:
             with project_code_by_value():
-                return base64.b64encode(cloudpickle.dumps(self)).decode("ascii")
+                return base64.b64encode(pickled(self)).decode("ascii")
         except Exception:
             return None
 

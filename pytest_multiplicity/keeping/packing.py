@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pytest_multiplicity.compute import project_code_by_value
+from pytest_multiplicity.compute import CodePickler, pickled, project_code_by_value
 from pytest_multiplicity.errors import DefinitionError
 from pytest_multiplicity.store import DTYPES, closure_of
 from pytest_multiplicity.training import Recipe
@@ -138,7 +137,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _can_be_pickled(value: Any) -> bool:
     try:
-        cloudpickle.dumps(value)
+        pickled(value)
     except Exception:
         return False
     return True
@@ -154,7 +153,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(CodePickler):
     """Leaves plain tensors out, and names them as the module does."""
 
     def __init__(self, buffer: io.BytesIO, model: Any) -> None:

@@ -21,7 +21,9 @@ SPEC = "def test_accuracy(candidate):\n    assert candidate.score('accuracy') >=
 
 def test_the_table_of_configurations_is_in_every_report(project):
     made = project(SPEC, family=FAMILY)
-    result, report = made.report("--multiplicity-markdown=run.md", "--multiplicity-html=run.html")
+    result, report = made.report(
+        "-v", "--multiplicity-markdown=run.md", "--multiplicity-html=run.html"
+    )
     first, second, third = report["families"][0]["configurations"]
     assert first["config"] == {"lr": 0.1}
     assert [(c["seeds"], c["passed"]) for c in (first, second, third)] == [(8, 8), (8, 0), (8, 4)]

@@ -28,6 +28,7 @@ KNOWS = re.compile(
 ASKED = {
     # What acts on logits or codes as such.
     "interventions/noise.py": "the closed form of noise on logits",
+    "interventions/front.py": "the slope of that loss, written down",
     "interventions/pgd.py": "the slope of its own loss on logits, and how many classes to aim at",
     "inference/choice.py": "any sum of logits, to have a gradient of",
     "reach/head.py": "what a network may do after its last layer",

@@ -14,13 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_multiplicity.compute.samples import Samples
-from pytest_multiplicity.compute.sharing import Shared, UnsharableError, project_code_by_value
+from pytest_multiplicity.compute.sharing import (
+    CodePickler,
+    Shared,
+    UnsharableError,
+    pickled,
+    project_code_by_value,
+)
 from pytest_multiplicity.data import kinds
 
 DATA = {
@@ -73,7 +78,7 @@ def unpack(payload: bytes, contents: Sequence[Any]) -> Any:
     return _Unpickler(io.BytesIO(payload), contents).load()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(CodePickler):
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer)
         self.parts: list[Part] = []
@@ -88,7 +93,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if id(obj) in self._data and obj.nbytes >= SMALLEST_PART:
                 return "data", self._part(obj, obj.contiguous().numpy())
         elif id(obj) in self._wholes:
-            return "whole", self._part(obj, cloudpickle.dumps(obj))
+            return "whole", self._part(obj, pickled(obj))
         elif type(obj) is Samples or _is_data(obj):
             self._data.update(id(value) for value in vars(obj).values() if type(value) is Tensor)
             self._of_inputs(vars(obj).get("inputs"))
