@@ -31,7 +31,7 @@ SMALL_STEP = 100e6  # operations of a candidate's step, up to which dispatch cos
 FUSED_BATCH = 250e6  # operations of a candidate's batch in evaluation, likewise
 BATCH = 256  # samples of a batch in evaluation
 COMPILED_STEPS = 23_000  # of all candidates of a structure, from which compiling them pays
-NARROW = 8  # input channels, fewer than fill a block of oneDNN's
+NARROW = 8  # input channels that a block of oneDNN's AVX2 kernels has
 BACKWARD = 3  # operations of a training step for each of a forward pass
 
 
@@ -111,9 +111,10 @@ class Shape:
 def _skips_pixels(part: nn.Module) -> bool:
     """Say whether oneDNN writes beyond its memory in this layer's backward pass, channels last.
 
-    So it does on some processors with AVX-512, for 1 x 1 convolutions with a stride and fewer
-    input channels than its blocks have, in torch 2.14: processes end with a segmentation fault, or
-    with wrong numbers. What is safe must not depend on the machine, nor bits on what is safe.
+    So it does on processors whose widest instructions are AVX2, for 1 x 1 convolutions with a
+    stride and fewer input channels than a block of its kernels has, from torch 2.14 on: processes
+    end with a segmentation fault, or numbers are wrong (uxlfoundation/oneDNN#6035). Which memory
+    format must not depend on the machine, or its bits would.
     """
     return (
         isinstance(part, nn.Conv2d)
