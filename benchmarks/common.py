@@ -217,13 +217,13 @@ def pytest_run(arguments: Sequence[str], bytecode: Path, profile: Path | None = 
     """Run pytest in a process of its own."""
     if profile is not None:
         begin = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", "pytest"]
-        return _command([*begin, *arguments], bytecode)
-    spent = _command([sys.executable, "-c", PYTEST, *arguments], bytecode)
+        return command([*begin, *arguments], bytecode)
+    spent = command([sys.executable, "-c", PYTEST, *arguments], bytecode)
     said, _, peak = spent.said.rpartition("\n")
     return replace(spent, said=said.strip(), mebibytes=int(peak) / 1024)
 
 
-def _command(arguments: Sequence[str], bytecode: Path) -> Spent:
+def command(arguments: Sequence[str], bytecode: Path) -> Spent:
     """Run a command as users would: Python keeps bytecode (there), and buffers what it prints."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
