@@ -89,7 +89,7 @@ class Measuring:
             self._store.put("scores", key, tensors, meta, run=run)
         else:
             tensors = entry.tensors
-            self._models.note_maker("scores", entry.meta.get("machine"))
+            self._models.note_maker(entry.meta.get("machine"))
             for what, whose in entry.meta.get("odd", {}).items():
                 for index in whose:
                     self._models.note_odd(index, what)
@@ -139,7 +139,7 @@ class Measuring:
             self._store.put("scores", key, tensors, meta, run=run)
         else:
             tensors = entry.tensors
-            self._models.note_maker("scores", entry.meta.get("machine"))
+            self._models.note_maker(entry.meta.get("machine"))
         samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
         means = samples["outcomes"].mean(axis=0, dtype=np.float64)
         scores = self._of_all(chosen, lambda index: float(means[index]))

@@ -128,7 +128,7 @@ class Reaching:
         store = made.machine.store
         entry = None if key is None else store.get("reachable", key)
         if entry is not None:
-            self.family.models.note_maker("reachable", entry.meta.get("machine"))
+            self.family.models.note_maker(entry.meta.get("machine"))
             return entry
         with guarded("the search"), self.computing():
             found = make()

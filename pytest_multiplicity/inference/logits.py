@@ -80,7 +80,7 @@ class Logits:
             if index in computed:
                 return computed[index]
             if (entry := self._store.get("logits", keys[index])) is not None:
-                self._models.note_maker("logits", entry.meta.get("machine"))
+                self._models.note_maker(entry.meta.get("machine"))
                 self._models.note_odd(index, entry.meta.get("odd"))
                 return entry.tensors["logits"]
             with as_new():

@@ -54,7 +54,7 @@ class Models:
         )
         self._again: Any = None  # what another call gave for the first
         self.odd: dict[str, set[int]] = {}  # what is said of answers -> of whose
-        self.makers: dict[str, set[str]] = {}  # what other classes of machines made -> those
+        self.makers: set[str] = set()  # other classes of machines that made what is used
         self._held: dict[int, Model] = {}
         self._room: float | None = None  # bytes, for what is held
 
@@ -81,14 +81,12 @@ class Models:
     @property
     def doubts(self) -> list[str]:
         """What is said of odd answers, and of results that another class of machine made."""
-        makers = dict(self.makers)
-        if self.weights.others:
-            makers["weights"] = set(self.weights.others.values())
+        makers = self.makers | set(self.weights.others.values())
         return [*self.weights.doubts, *self._odd()] + [
-            f"{self.name}: {what} in the store were made by {'; '.join(sorted(machines))}, and "
-            "this machine might compute other last bits: give --multiplicity-store another folder "
-            "to have everything made here"
-            for what, machines in makers.items()
+            f"some results in the store were made by {maker}; this machine, {self.machine.kind}, "
+            "might compute other last bits: give --multiplicity-store another folder to have "
+            "everything made here"
+            for maker in sorted(makers)
         ]
 
     def note_odd(self, index: int, what: str | None) -> None:
@@ -103,10 +101,10 @@ class Models:
             whose = "" if ids == self.name else f"{self.name}: "  # a family of one has its name
             yield f"{whose}{ids}: {what}"
 
-    def note_maker(self, what: str, maker: str | None) -> None:
+    def note_maker(self, maker: str | None) -> None:
         """Note the class of the machine that made what was found in the store."""
         if maker not in (None, str(self.machine.kind)):
-            self.makers.setdefault(what, set()).add(maker)
+            self.makers.add(maker)
 
     def model(self, index: int) -> Model:
         """Return a frozen callable from a batch on the device to answers, not to be changed.

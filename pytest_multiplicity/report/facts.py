@@ -187,14 +187,12 @@ def comparison(family: FamilyReport, each: ComparisonReport) -> str:
     """Return `4.1% flips, of which 3.6% by retraining alone; ...`: the survivors' mean."""
     kept = [c.status == "survivor" for c in family.candidates]
     parts = []
-    for name, values, floor in (
-        ("flips", each.flips, each.flips_floor),
-        ("churn", each.churn, each.churn_floor),
-    ):
-        if (mean := _mean_of(values, kept)) is not None:
-            parts.append(f"{100 * mean:.1f}% {name}{_alone(mean, floor)}")
+    if (flips := _mean_of(each.flips, kept)) is not None:
+        parts.append(f"{100 * flips:.1f}% flips{_alone(flips, each.flips_floor)}")
     if (gain := _mean_of(each.gain, kept)) is not None:
         parts.append(f"gain {100 * gain:+.1f} points")
+    if (churn := _mean_of(each.churn, kept)) is not None:
+        parts.append(f"{100 * churn:.1f}% churn{_alone(churn, each.churn_floor)}")
     compared = sum(value is not None for value in each.churn)
     whose = plural(sum(kept) or compared, "survivor" if any(kept) else "candidate")
     return f"{each.incumbent} on {each.data}: {'; '.join(parts)} (mean of {whose})"
@@ -214,10 +212,20 @@ def _mean_of(values: Sequence[Valued | None], kept: Sequence[bool]) -> float | N
     return sum(chosen) / len(chosen) if chosen else None
 
 
+def looks(family: FamilyReport) -> list[str]:
+    """Return the notes on how often data were looked at."""
+    return [each for each in family.notes if each.startswith(tuple(f"{d}: " for d in family.looks))]
+
+
+def rates(each: RegionReport) -> str:
+    """Return `age >= 60 and device == 'B': 11.0%, 2.1% elsewhere`."""
+    return f"{each.query}: {100 * each.inside:.1f}%, {100 * each.elsewhere:.1f}% elsewhere"
+
+
 def region(each: RegionReport) -> str:
-    """Return `age >= 60 and device == 'B': 11.0%, 2.1% elsewhere, on ...`."""
+    """Return `age >= 60 and device == 'B': 11.0%, 2.1% elsewhere (...)`: of whom, how sure."""
     return (
-        f"{each.query}: {100 * each.inside:.1f}%, {100 * each.elsewhere:.1f}% elsewhere "
+        f"{rates(each)} "
         f"({each.samples:,} of {each.of:,} samples of {each.data}, p = {each.p_value:.2g}; found "
         f"on {each.found_on})"
     )

@@ -123,10 +123,9 @@ def test_what_another_class_of_machine_made_is_used_and_said(bench):
         candidate.logits(bench.test)
     counts = here.models.counts
     assert (counts.trained, counts.inferred) == (0, 0)
-    told = sorted(here.facts().warnings)
-    assert [text.partition(", ")[0] for text in told] == [
-        f"candidate: {what} in the store were made by an abacus" for what in ("logits", "weights")
-    ]
+    (told,) = here.facts().warnings  # once, whatever it made
+    assert told.startswith("some results in the store were made by an abacus, ")
+    assert f"; this machine, {here.models.machine.kind}, might compute other last bits" in told
 
 
 def test_however_many_threads_there_are_an_intervention_has_one() -> None:

@@ -60,8 +60,10 @@ def test_the_summary_shows_who_rejects_most_and_what_spreads_most(samples: Modul
     text = render(samples.paper_run(), width=120)
     assert re.search(r"test_minority +36 +9 +5 +36 +━", text)
     assert (
-        "unforeseen: test_group_age_59_116, test_ood_celeba, test_input_noise_1 and 1 more" in text
+        "unforeseen: test_group_age_59_116, test_ood_celeba, test_input_noise_1, test_pgd" in text
     )
+    narrow = render(samples.paper_run(), width=80)
+    assert "  unforeseen: test_group_age_59_116, test_ood_celeba and 2 more\n" in narrow
     spreads = re.findall(r"^accuracy on (.+?)  .* (\d+\.\d\d) +\d+\.\d\d .*81% seed$", text, re.M)
     assert [float(after) for _, after in spreads] == [24.46, 15.25, 5.46, 2.44, 2.40]
     assert "range after" not in text
@@ -83,11 +85,79 @@ def test_the_summary_says_what_is_known_of_configurations(samples: ModuleType) -
     family = replace(run.families[0], configurations=found)
     lines = render(replace(run, families=[family]), width=80).splitlines()
     below = lines.index("survivors  19 of 45 candidates survive")
-    assert lines[below + 1 : below + 4] == [
-        "  reliable at 50%  a 5/5, d 5/5",
-        "  not reliable at 50%  b 0/5",
+    assert lines[below + 1 : below + 3] == [
+        "  reliable at 50%  a 5/5, d 5/5 · not reliable at 50%  b 0/5 · undecided  c 3/5",
+        "",
+    ]
+    narrower = render(replace(run, families=[family]), width=70).splitlines()
+    assert narrower[below + 1 : below + 3] == [
+        "  reliable at 50%  a 5/5, d 5/5 · not reliable at 50%  b 0/5",
         "  undecided  c 3/5",
     ]
+
+
+def test_several_families_share_the_screen(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    (family,) = run.families
+    busy = [each for each in family.specs if each.kind == "enforced"][:3]
+    families = [
+        replace(
+            family,
+            name=name,
+            specs=busy,
+            axes={"lr": (0.1, 0.01)},
+            sheets=[replace(each, data="UTKFace") for each in family.sheets if each.optimistic],
+            comparisons=[
+                samples.comparison_of("production", data, len(family.candidates))
+                for data in ("UTKFace", "FairFace")
+            ],
+            configurations=[
+                ConfigurationReport(
+                    name="default",
+                    config={},
+                    seeds=5,
+                    passed=5,
+                    low=0.5,
+                    high=1.0,
+                    reliable={"0.5": True},
+                )
+            ],
+            regions=[samples.region_of("age > 60"), samples.region_of("age < 8")],
+            looks={"FairFace": 2 + place},
+            optimism={"FairFace": 0.05 + place / 100},
+            notes=[f"FairFace: look {2 + place}; by chance an accuracy may be too good there"],
+        )
+        for place, name in enumerate(("one", "two", "three"))
+    ]
+    run = replace(run, families=families, warnings=[], gates=[])
+    text = render(run, width=80)
+    lines = text.splitlines()
+    assert len(lines) <= 50
+    assert (
+        lines.count("beside production on FairFace: 3.1% flips, and 3.6% by retraining alone") == 3
+    )
+    assert "production on UTKFace" not in text  # it selected the survivors
+    assert "where age > 60  age > 60: 31.0%, 5.0% elsewhere and 1 more" in lines
+    looks = [line for line in lines if "look" in line]
+    assert looks == ["  looks at FairFace 4: by chance an accuracy may be 7.0 points too good"]
+    told = render(run, width=80, level=Level.SHEETS)
+    assert all(f"FairFace: look {count}" in told for count in (2, 3, 4))
+    assert "production on UTKFace: 3.1% flips" in told
+
+
+def test_gates_that_passed_share_a_line(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    passed = [
+        replace(run.gates[0], name=f"test_gate_{place}", outcome="passed", message="")
+        for place in range(9)
+    ]
+    lines = render(replace(run, gates=passed), width=80).splitlines()
+    assert (
+        lines[-1]
+        == "gates  9 passed  test_gate_0, test_gate_1, test_gate_2, test_gate_3 and 5 more"
+    )
+    told = render(replace(run, gates=passed), width=80, level=Level.SHEETS)
+    assert all(each.name in told for each in passed)
 
 
 def test_a_note_is_cut_between_clauses(samples: ModuleType) -> None:

@@ -59,7 +59,7 @@ def summary(
         blocks += brief.blocks(page, run)
     else:
         blocks += [each for family in run.families for each in _family(page, run, family, level)]
-    blocks += gates.block(page, run.gates)
+    blocks += gates.block(page, run.gates, brief=level is Level.SUMMARY)
     return [each for block in blocks for each in (block, Text())][:-1]
 
 

@@ -3,53 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pytest_multiplicity.findings import FamilyReport, RunReport
 from pytest_multiplicity.report import configurations, facts
 from pytest_multiplicity.report.terminal import funnel, individuals, parts, reachable, spread
-from pytest_multiplicity.report.terminal.page import DIM, WIDE, Page, indented, listed
+from pytest_multiplicity.report.terminal.page import (
+    BOLD,
+    DIM,
+    INDENT,
+    WIDE,
+    Page,
+    fitting,
+    indented,
+    listed,
+)
 from pytest_multiplicity.report.text import plural
 
 SPREADS = 5
-"""Metrics shown: those that spread most among survivors."""
+"""Metrics shown of one family: those that spread most among survivors."""
+SHARED, LEAST = 6, 2
+"""Those that several families share, and what each has at least."""
 SPECS = 12
 """Those that reject most."""
-REGIONS = 2
 SURVIVORS = 6
 """Configurations, where seeds say nothing of them."""
+NUMBERS = 34
+"""Cells that a table's numbers take: a name beside them stays on its line."""
 PREDICTIVE = ("ambiguity", "disagreement")
 
 
 def blocks(page: Page, run: RunReport) -> Iterator[RenderableType]:
-    """Yield every family in a few blocks, then what the signs mean, once."""
+    """Yield every family in a block, then what the signs mean, once."""
+    alone = len(run.families) == 1
+    most = SPREADS if alone else max(LEAST, SHARED // len(run.families))
     for family in run.families:
-        yield parts.header(page, run, family, [_clauses(page, note) for note in family.notes])
-        yield Group(*_funnel(page, family), *_who(page, family))
+        notes = [_clauses(page, each) for each in family.notes if each not in facts.looks(family)]
+        header = parts.header(page, run, family, notes)
+        below = [*_funnel(page, family), *_who(page, family)]
         if family.sheets or family.predictive:
-            yield _remains(page, family)
-        yield from (reachable.numbers(page, each) for each in family.reachable)
-        if family.extremes:
-            yield Group(*reachable.extremes(page, family))
-        yield from (individuals.line(page, each) for each in family.individuals)
+            below += [Text()] * alone + [
+                _remains(page, family, most, len(PREDICTIVE) if alone else 1)
+            ]
+        below += [reachable.numbers(page, each) for each in family.reachable]
+        below += reachable.extremes(page, family) if family.extremes else []
+        below += [individuals.line(page, each) for each in family.individuals]
+        yield from (header, Group(*below)) if alone else [Group(header, *below)]
     if told := [family for family in run.families if family.sheets or family.predictive]:
-        yield Group(spread.legend(page, told), indented(Text(_more(told), DIM)))
+        lines = [*_looked(page, run.families), _more(told, most)]
+        yield Group(spread.legend(page, told), *(indented(Text(each, DIM)) for each in lines))
 
 
-def _more(families: Sequence[FamilyReport]) -> str:
+def _looked(page: Page, families: Sequence[FamilyReport]) -> Iterator[str]:
+    """Yield how often which data were looked at, and what that may hide in the worst case."""
+    looks: dict[str, int] = {}
+    for family in families:
+        if facts.looks(family):
+            looks |= family.looks
+    known = [chance for family in families for chance in family.optimism.values() if chance]
+    times = ", ".join(f"{page.name(data, 34)} {count}" for data, count in looks.items())
+    if known:
+        worst = f"by chance an accuracy may be {100 * max(known):.1f} points too good"
+        yield f"looks at {times}: {worst}"
+    elif looks:
+        yield f"looks at {times}: what is measured there may be too good by any amount"
+
+
+def _more(families: Sequence[FamilyReport], most: int) -> str:
     """Return what isn't on this screen."""
-    hidden = sum(len(each.sheets) - len(facts.widest(each, SPREADS)) for each in families)
+    hidden = sum(len(each.sheets) - len(facts.widest(each, most)) for each in families)
     smaller = f"{plural(hidden, 'smaller spread')}, " if hidden else ""
     return f"with -v {smaller}where each comes from, sheets, definitions"
 
 
-def _clauses(page: Page, note: str) -> str:
-    """Return as many clauses of a note as one line holds, at least the first."""
+def _clauses(page: Page, note: str, beside: int = 0) -> str:
+    """Return as many clauses of a note as one line holds beside something, at least the first."""
     first, *rest = note.split("; ")
     for clause in rest:
-        if len(first) + 2 + len(clause) > page.width:
+        if beside + len(first) + 2 + len(clause) > page.width:
             break
         first += f"; {clause}"
     return first
@@ -69,10 +104,16 @@ def _funnel(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
 
 def _others(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
     """Yield who rejects nobody, and who only measures."""
-    if idle := [page.name(step.name, 34) for step in facts.funnel(family) if step.idle]:
-        yield indented(Text(f"nobody is rejected by {listed(idle, 1)}", DIM))
-    if measuring := [_unforeseen(page, step) for step in facts.unforeseen(family)]:
-        yield indented(Text(f"unforeseen: {listed(measuring, 3)}", DIM))
+    idle = [page.name(step.name, 34) for step in facts.funnel(family) if step.idle]
+    measuring = [_unforeseen(page, step) for step in facts.unforeseen(family)]
+    said = f"nobody is rejected by {listed(idle, 1)}" if idle else ""
+    if idle and measuring:
+        said = f"rejecting nobody: {len(idle)}{page.dot}"
+    if measuring:
+        said += "unforeseen: "
+        said += fitting(measuring, page.width - INDENT - len(said))
+    if said:
+        yield indented(Text(said, DIM))
 
 
 def _unforeseen(page: Page, step: facts.Step) -> str:
@@ -91,21 +132,47 @@ def _who(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
     yield parts.survivors(page, family, 0 if listed_below else SURVIVORS)
     if all(step.idle for step in facts.funnel(family)):
         yield from _others(page, family)
-    for verdict, names in groups.items():
-        yield indented(Text.assemble(f"{configurations.in_words(verdict)}  ", (listed(names), DIM)))
-    below = (parts.comparisons(page, family), parts.regions(page, family, most=REGIONS))
-    yield from (each for each in below if each is not None)
+    if groups:
+        told = [f"{configurations.in_words(key)}  {listed(of)}" for key, of in groups.items()]
+        yield from _joined(page, told)
+    yield from _beside(page, family)
 
 
-def _remains(page: Page, family: FamilyReport) -> RenderableType:
+def _joined(page: Page, told: Sequence[str]) -> Iterator[RenderableType]:
+    """Yield what is told beside each other while a line holds it, else below each other."""
+    line = ""
+    for each in told:
+        longer = f"{line}{page.dot}{each}" if line else each
+        if line and cell_len(longer) > page.width - INDENT:
+            yield indented(Text(line, DIM))
+            longer = each
+        line = longer
+    yield indented(Text(line, DIM))
+
+
+def _beside(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
+    """Yield a line for each comparison on data that report, and for where survivors differ most."""
+    selecting = {pair.data for pair in family.sheets if pair.optimistic}
+    fresh = [each for each in family.comparisons if each.data not in selecting]
+    for each in fresh or family.comparisons:
+        said = _clauses(page, facts.comparison(family, each), len("beside "))
+        yield Text.assemble(("beside ", BOLD), page.prose(said))
+    for region in family.regions[:1]:
+        rest = f" and {len(family.regions) - 1} more" if family.regions[1:] else ""
+        said = page.prose(facts.rates(region)) + rest
+        yield Text.assemble((f"where {page.name(region.what)}  ", BOLD), (said, DIM))
+
+
+def _remains(page: Page, family: FamilyReport, most: int, headlines: int) -> RenderableType:
     """Return the largest spreads among survivors, where there is room each with its source."""
-    pairs = facts.widest(family, SPREADS)
-    headlines = [row for row in family.predictive if row.metric in PREDICTIVE]
-    rows = [row for row in headlines if not row.optimistic] or headlines
+    pairs = facts.widest(family, most)
+    known = [row for row in family.predictive if row.metric in PREDICTIVE[:headlines]]
+    rows = [row for row in known if not row.optimistic] or known
     table, wide = spread.table(page, ()), page.width >= WIDE
     if wide:
         table.add_column("mostly", no_wrap=True)
     for pair in pairs:
+        pair = replace(pair, metric=page.name(pair.metric, page.width - NUMBERS))
         spread.add_metric(page, table, pair, (), facts.main_source(pair) * wide)
     for row in rows:
         spread.add_predictive(page, table, row, 0)

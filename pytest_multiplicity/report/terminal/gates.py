@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pytest_multiplicity.findings import GateOutcome, GateReport
 from pytest_multiplicity.report import facts
-from pytest_multiplicity.report.terminal.page import BAD, BOLD, CARE, DIM, GOOD, Page
+from pytest_multiplicity.report.terminal.page import BAD, BOLD, CARE, DIM, GOOD, Page, fitting
 
 _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
     "passed": ("✓ passed", "passed", GOOD),
@@ -19,18 +19,27 @@ _SHOWN: dict[GateOutcome, tuple[str, str, str]] = {
 }
 
 
-def block(page: Page, gates: Sequence[GateReport]) -> list[RenderableType]:
-    """Return those that just passed, then a line for each of the others, with its message."""
+def block(page: Page, gates: Sequence[GateReport], *, brief: bool = False) -> list[RenderableType]:
+    """Return those that just passed, then a line for each of the others, with its message.
+
+    `brief`: as many of those that passed as one line holds, beside the title if all did.
+    """
     if not gates:
         return []
+    title = Text.assemble(("gates", BOLD), (f"  {facts.tally(gates)}", DIM))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     silent = [gate for gate in gates if gate.outcome == "passed" and not gate.message]
+    if brief and len(silent) == len(gates):
+        names = fitting([page.name(gate.name) for gate in silent], page.width - title.cell_len - 2)
+        return [Text.assemble(title, (f"  {names}", GOOD))]
     if silent:
         sign, plain, style = _SHOWN["passed"]
-        names = ", ".join(page.name(gate.name) for gate in silent)
-        grid.add_row(Text("  " + page.glyph(sign, plain), style), Text(names))
+        names = [page.name(gate.name) for gate in silent]
+        room = page.width - 2 - len(page.glyph(sign, plain)) - 2
+        said = fitting(names, room) if brief else ", ".join(names)
+        grid.add_row(Text("  " + page.glyph(sign, plain), style), Text(said))
     for gate in gates:
         if gate in silent:
             continue
@@ -39,4 +48,4 @@ def block(page: Page, gates: Sequence[GateReport]) -> list[RenderableType]:
         if gate.message:
             text.append("\n" + page.lines(gate.message), DIM if gate.outcome != "failed" else "")
         grid.add_row(Text("  " + page.glyph(sign, plain), style), text)
-    return [Group(Text.assemble(("gates", BOLD), (f"  {facts.tally(gates)}", DIM)), grid)]
+    return [Group(title, grid)]

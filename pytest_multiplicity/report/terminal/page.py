@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.color import Color, ColorSystem
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -128,3 +128,9 @@ def listed(names: Sequence[str], shown: int = 6) -> str:
     """Return `a, b and 3 more`."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def fitting(names: Sequence[str], room: int) -> str:
+    """Return as many names as fit into so many cells, at least one, and how many there are more."""
+    least = range(len(names), 1, -1)
+    return next((s for n in least if cell_len(s := listed(names, n)) <= room), listed(names, 1))

@@ -111,15 +111,13 @@ def comparisons(page: Page, family: FamilyReport) -> RenderableType | None:
     return Group(Text("beside what runs today", BOLD), *map(indented, lines))
 
 
-def regions(page: Page, family: FamilyReport, most: int | None = None) -> RenderableType | None:
+def regions(page: Page, family: FamilyReport) -> RenderableType | None:
     """Return where survivors disagree or flip, each region that other samples confirm."""
     lines = [
         indented(Text.assemble(f"{page.name(each.what)}  ", (page.prose(facts.region(each)), DIM)))
-        for each in family.regions[:most]
+        for each in family.regions
     ]
-    rest = len(family.regions) - len(lines)
-    more = [indented(Text(f"and {rest} more", DIM))] if rest else []
-    return Group(Text("where", BOLD), *lines, *more) if lines else None
+    return Group(Text("where", BOLD), *lines) if lines else None
 
 
 def definitions(page: Page, family: FamilyReport) -> RenderableType | None:
