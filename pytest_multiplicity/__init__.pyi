@@ -15,12 +15,12 @@ from .interventions import InputNoise as InputNoise
 from .interventions import OutputNoise as OutputNoise
 from .interventions import intervention as intervention
 from .interventions import strategies as strategies
+from .keeping import load as load
 from .plugin.fixtures import answers as answers
 from .plugin.fixtures import family as family
 from .plugin.fixtures import incumbent as incumbent
 from .plugin.fixtures import recorded as recorded
 from .statistics import Sheet as Sheet
 from .training import Recipe as Recipe
-from .training import load as load
 
 __version__: str

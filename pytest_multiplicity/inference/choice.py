@@ -22,6 +22,7 @@ from pytest_multiplicity.compute import (
     StalledError,
     copied,
     drawing_nothing,
+    let_go,
     machine_class,
     of_inference,
     out_of_memory,
@@ -94,8 +95,23 @@ class Forms:
             key = known, kinds.signature(batch.inputs), demand
             if key not in self._known:
                 with preserved_rng(), threads(1):
-                    self._known[key] = self._found(model, known, batch, demand)
+                    form = self._looked_for(model, known, batch, demand)
+                if form.lacking:  # which is no reason to do so the next time
+                    yield tuple(positions), form
+                    continue
+                self._known[key] = form
             yield tuple(positions), self._known[key]
+
+    def _looked_for(self, module: nn.Module, known: str, batch: Batch, demand: Demand) -> Form:
+        """Return the form that is found, or in turn where memory runs out twice."""
+        for _ in range(2):
+            try:
+                return self._found(module, known, batch, demand)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            let_go()
+        return replace(_in_turn(module, batch.inputs, demand), lacking=True)
 
     def _found(self, module: nn.Module, known: str, batch: Batch, demand: Demand) -> Form:
         generator = torch.Generator().manual_seed(0)

@@ -30,7 +30,6 @@ class Unit(ABC):
     """K models that compute together, in a form."""
 
     count: int
-    fewer: int | None = None  # models side by side that give the same bits
 
     def __init__(self, form: Form) -> None:
         self.form = form
@@ -45,7 +44,10 @@ class Unit(ABC):
 
     @abstractmethod
     def smaller(self) -> list[Unit]:
-        """Return units that need less memory, and compute the same; none where there are none."""
+        """Return units that need less memory; none where there are none.
+
+        They compute the same bits, or say in their form that they don't.
+        """
 
     @abstractmethod
     def twin(self) -> Unit:
@@ -188,7 +190,7 @@ class Abreast(Unit):
     def __init__(self, modules: Sequence[nn.Module], form: Form, lanes: int) -> None:
         super().__init__(form)
         self.count = len(modules)
-        self._modules, self._lanes, self.fewer = modules, lanes, form.fewer(lanes)
+        self._modules, self._lanes = modules, lanes
         self._fused = FusedModule([*modules, *[modules[0]] * (lanes - len(modules))]).train(False)
         self._fused.deck.channels_last = form.arithmetic.channels_last
 
@@ -206,10 +208,10 @@ class Abreast(Unit):
         return self._all(self._fused, whole, whole.shape[1])[:, : inputs.shape[1]]
 
     def smaller(self) -> list[Unit]:
-        """Return units of the next fewer lanes that give the same bits."""
-        lanes = self.fewer
+        """Return units of the next fewer lanes that give the same bits, in the end of one each."""
+        lanes = self.form.fewer(self._lanes)
         if lanes is None:
-            return []
+            return [Alone(module, self.form.alone) for module in self._modules]
         parts = [self._modules[i : i + lanes] for i in range(0, self.count, lanes)]
         return [Abreast(part, self.form, lanes) for part in parts]
 
@@ -274,6 +276,10 @@ class Shelf:
             self._units[key] = held
         held.asked = self._question
         return held.unit
+
+    def drop(self, unit: Unit) -> None:
+        """Let go of a unit for which there is too little memory."""
+        self._units = {key: held for key, held in self._units.items() if held.unit is not unit}
 
     def _has_room(self, size: int) -> bool:
         """Say whether there is room, for which it lets go of what nobody asked for lately."""

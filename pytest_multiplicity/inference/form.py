@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from pytest_multiplicity.interventions import (
     JointIntervention,
     ModelIntervention,
 )
+from pytest_multiplicity.training import LACKING
 
 PLAIN = Arithmetic()
 Step = InputIntervention | ModelIntervention
@@ -42,6 +43,7 @@ class Form:
             mind company. Other units compute at once, with a thread each.
         copies: each model computes on a copy of its inputs, since it may write into them.
         whole: the samples of a batch act on each other, so none is added and none left out.
+        lacking: memory ran out for what the rule says.
     """
 
     arithmetic: Arithmetic = PLAIN
@@ -49,9 +51,11 @@ class Form:
     in_turn: bool = False
     copies: bool = False
     whole: bool = False
+    lacking: bool = False
 
     def __str__(self) -> str:
-        return f"{self.arithmetic}{', in turn' * self.in_turn}{', whole batches' * self.whole}"
+        told = f"{self.arithmetic}{', in turn' * self.in_turn}{', whole batches' * self.whole}"
+        return told + f" ({LACKING})" * self.lacking
 
     def width(self, models: int, cores: int) -> int:
         """Return how many of so many models to put side by side, that no core is idle."""
@@ -61,6 +65,12 @@ class Form:
     def fewer(self, lanes: int) -> int | None:
         """Return the next smaller number of models side by side; None: there is none."""
         return max((each for each in self.lanes if each < lanes), default=None)
+
+    @property
+    def alone(self) -> Form:
+        """The form of each model by itself, where memory ran out for several."""
+        arithmetic = replace(self.arithmetic.alone, channels_last=False)
+        return replace(self, arithmetic=arithmetic, lanes=(1,), lacking=True)
 
 
 IN_TURN = Form(in_turn=True, copies=True)

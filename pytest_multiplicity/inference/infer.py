@@ -58,6 +58,8 @@ class Infer:
     """Units that have begun to compute and not ended, with the positions of their models."""
     alike: list[Alike] = field(default_factory=list)
     """How the models are evaluated that were asked last."""
+    lacking: set[int] = field(default_factory=set)
+    """The ids of models that are evaluated in another way, since memory ran out."""
 
     def __call__(
         self,
@@ -110,6 +112,8 @@ class Infer:
                 for piece, logits in self._computed(beside, columns, now):
                     for position, lane in zip(piece.positions, logits, strict=True):
                         parts[position].append(lane)
+                        if piece.unit.form.lacking:
+                            self.lacking.add(id(models[position]))
                     advance(len(piece.positions))
         self.counts.inferred += len(models) * whole
         return [torch.cat(part) for part in parts]
@@ -147,10 +151,28 @@ class Infer:
     ) -> Iterator[Piece]:
         """Divide models of one structure into units."""
         width = form.width(len(positions), cores)
-        beside = not form.in_turn and self.device.type == "cpu"
         for start in range(0, len(positions), width):
-            chosen = tuple(positions[start : start + width])
-            yield Piece(chosen, self.shelf.unit([models[i] for i in chosen], form, width), beside)
+            yield from self._made(models, tuple(positions[start : start + width]), form, width)
+
+    def _made(
+        self, models: Sequence[Model], positions: tuple[int, ...], form: Form, lanes: int
+    ) -> Iterator[Piece]:
+        """Yield the piece of some models, or smaller ones where there is too little memory."""
+        beside = not form.in_turn and self.device.type == "cpu"
+        try:
+            unit = self.shelf.unit([models[i] for i in positions], form, lanes)
+        except Exception as error:
+            if not out_of_memory(error) or not form.arithmetic.fused:
+                raise
+        else:
+            yield Piece(positions, unit, beside)
+            return
+        let_go()
+        fewer = form.fewer(lanes)
+        form = form if fewer else form.alone
+        for start in range(0, len(positions), fewer or 1):
+            some = positions[start : start + (fewer or 1)]
+            yield from self._made(models, some, form, fewer or 1)
 
     def _computed(
         self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
@@ -182,15 +204,16 @@ class Infer:
         try:
             logits = piece.unit.logits(batch)
         except Exception as error:
-            if not out_of_memory(error) or not piece.unit.form.arithmetic.fused:
+            form = piece.unit.form
+            if not out_of_memory(error) or not (form.arithmetic.fused or form.lacking):
                 raise
-            if piece.unit.fewer is None:
+            if form.lacking:
                 raise EvaluationError(
-                    f"{piece.unit.count} models side by side take more memory than there is, and "
-                    "fewer would compute other last bits: free memory, run fewer processes at "
-                    "once (-n), or measure on smaller inputs"
+                    "a model by itself takes more memory than there is: free memory, run fewer "
+                    "processes at once (-n), or measure on smaller inputs"
                 ) from error
             logits = None
+            self.shelf.drop(piece.unit)
             let_go()
         self.begun.pop(piece.unit, None)
         return logits

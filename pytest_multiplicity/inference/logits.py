@@ -20,11 +20,16 @@ from pytest_multiplicity.inference.on_cluster import FarInfer
 from pytest_multiplicity.inference.question import Asked
 from pytest_multiplicity.inference.told import ToldAnswers
 from pytest_multiplicity.store import fingerprint
+from pytest_multiplicity.training import LACKING
 
 CHUNK_BYTES = 1 << 30  # parameters of the models that are held at once
 OTHERWISE = (
     "its function was called again with the same configuration, and gave a model that answers "
     "otherwise: have it draw all that is random from config.seed"
+)
+APART = (
+    f"{LACKING} for evaluating it as the rule says, which can change last bits: free memory, run "
+    "fewer processes at once (-n), or measure on smaller inputs"
 )
 KEPT_BYTES = 1 << 28  # logits that need not be read back from the store
 
@@ -136,6 +141,7 @@ class Logits:
         with guarded(what):
             models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
+                self._infer.lacking.clear()
                 given = self._compute_all(models, asked.source, asked.under, noted)
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
@@ -161,7 +167,8 @@ class Logits:
             )
         except MeasurementError as error:
             raise MeasurementError(f"{self._models.design.ids[index]}: {error}") from None
-        if (twin := self._models.twin(index)) is not None:
+        odd = APART if odd is None and id(model) in self._infer.lacking else odd
+        if odd != APART and (twin := self._models.twin(index)) is not None:
             model = toward(twin, data)
             (other,) = self._compute_all([model], data, asked.under, lambda steps: None)
             odd = odd if torch.equal(other, given) else OTHERWISE

@@ -40,6 +40,7 @@ from pytest_multiplicity.interventions import Chain
 
 PAYS = 4.0  # seconds that the rest of an evaluation would take here
 FEWEST_MODELS = 4  # of a task, where batches alone are too few
+Found = tuple[list[Tensor], int, list[int]]
 TASKS = 2  # for each worker: not all take as long
 
 
@@ -102,12 +103,13 @@ class FarInfer:
         kept = {share.models: Shared([modules[i] for i in share.models]) for share in shares}
         device, threads_here = torch.device(self._infer.device.type), torch.get_num_threads()
 
-        def make(share: Share) -> partial[tuple[list[Tensor], int]]:
+        def make(share: Share) -> partial[Found]:
             how = _How(device, threads_here, tuple(_restricted(alike, share.models)))
             return partial(_compute, kept[share.models], how, data, under, share.starts)
 
         found: dict[Share, list[Tensor]] = {}
-        for share, (logits, intervened) in self._done(pool, shares, make, advance):
+        for share, (logits, intervened, lacking) in self._done(pool, shares, make, advance):
+            self._infer.lacking.update(id(modules[share.models[i]]) for i in lacking)
             if logits is None:
                 chosen = [modules[i] for i in share.models]
                 own = list(_restricted(alike, share.models))
@@ -121,9 +123,9 @@ class FarInfer:
         self,
         pool: Pool,
         shares: Sequence[Share],
-        make: Callable[[Share], partial[tuple[list[Tensor], int]]],
+        make: Callable[[Share], partial[Found]],
         advance: Callable[[int], None],
-    ) -> Iterator[tuple[Share, tuple[list[Tensor] | None, int]]]:
+    ) -> Iterator[tuple[Share, tuple[list[Tensor] | None, int, Sequence[int]]]]:
         """Yield the result of every share; no logits where it can't be sent."""
         waiting, crashed = deque(shares), set()
         for share, outcome in pool.perform(waiting, make, advance=advance):
@@ -131,7 +133,7 @@ class FarInfer:
                 case Done(value):
                     yield share, value
                 case Failed(UnsharableError()):
-                    yield share, (None, 0)
+                    yield share, (None, 0, ())
                 case Failed(error):
                     raise error
                 case Stalled(seconds):
@@ -181,10 +183,14 @@ def _compute(
     under: Chain,
     starts: range,
     reporter: Reporter,
-) -> tuple[list[Tensor], int]:
-    """Compute logits over there; return also on how many batches there was an intervention."""
+) -> Found:
+    """Compute logits over there.
+
+    Return also on how many batches there was an intervention, and for whom memory ran out.
+    """
     infer = Infer(how.device, Counts(), Forms(how.device, lambda structure: 0), cores=1)
     models = [frozen(module, how.device) for module in modules.value]
     with threads(how.threads):  # for interventions, which may mind how many there are
         logits = infer(models, data, under, reporter, starts, how.alike)
-    return logits, infer.counts.intervened
+    lacking = [i for i, model in enumerate(models) if id(model) in infer.lacking]
+    return logits, infer.counts.intervened, lacking

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from pytest_multiplicity.compute import named
 from pytest_multiplicity.errors import Attempt, CandidateDiverged, guarded
 from pytest_multiplicity.inference.counts import Counts, Foreseen
 from pytest_multiplicity.inference.made import Made
-from pytest_multiplicity.training import Declared, Diverged, Plan, Trained, engine
+from pytest_multiplicity.training import LACKING, Declared, Diverged, Plan, Trained, engine
 
 
 class Weights:
@@ -56,8 +57,15 @@ class Weights:
 
     @property
     def doubts(self) -> list[str]:
-        """Nothing is said of weights but who made them."""
-        return []
+        """What is said of candidates for whose way of training there was too little memory."""
+        lacking = [self._made.design.ids[i] for i, way in self._ways.items() if LACKING in way]
+        if not lacking:
+            return []
+        return [
+            f"{self._made.name}: {named(lacking)}: {LACKING} for training as the rule says, which "
+            "can change last bits: free memory, and give --multiplicity-store another folder to "
+            "have everything made anew"
+        ]
 
     def refuse(self, index: int) -> None:
         """Raise CandidateDiverged when the candidate at `index` has no model."""

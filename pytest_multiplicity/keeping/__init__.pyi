@@ -6,3 +6,4 @@ from .engine import train as train
 from .entries import Entries as Entries
 from .entries import Kept as Kept
 from .fixtures import check_fixtures as check_fixtures
+from .load import load as load

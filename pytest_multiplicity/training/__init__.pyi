@@ -4,7 +4,7 @@ from .jobs import Job as Job
 from .jobs import Trained as Trained
 from .jobs import initial_module as initial_module
 from .jobs import other_dtype as other_dtype
-from .load import load as load
+from .plan import LACKING as LACKING
 from .plan import Declared as Declared
 from .plan import Plan as Plan
 from .recipe import Recipe as Recipe

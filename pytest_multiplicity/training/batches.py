@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import Samples, free_bytes
+from pytest_multiplicity.compute import Samples, free_bytes, let_go, out_of_memory
 from pytest_multiplicity.data import kinds
 
 if TYPE_CHECKING:
@@ -106,7 +106,14 @@ def feed(data: Data | Samples, device: torch.device) -> Feed:
     targets = data.targets.to(device)
     if device.type == "cpu":
         return Feed(lambda rows, there: data.take(rows), targets, data)
+    by_block = Feed(lambda rows, there: kinds.to(data.take(rows), device), targets, data)
     if data.streamed or data.sample_bytes * len(data) > free_bytes(device) // 2:
-        return Feed(lambda rows, there: kinds.to(data.take(rows), device), targets, data)
-    inputs = kinds.to(data.inputs, device)
+        return by_block
+    try:
+        inputs = kinds.to(data.inputs, device)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        let_go()
+        return by_block
     return Feed(lambda rows, there: kinds.take(inputs, there), targets, data)

@@ -85,6 +85,22 @@ class Trial:
                 return reason_of(error)
         return None
 
+    def fewer_lanes(self, arithmetic: Arithmetic) -> tuple[int, ...]:
+        """Return lower numbers of lanes than usual that give the same bits, largest first."""
+        usual, fewer = fewest_lanes(self.device), []
+        if not arithmetic.fused or usual == FEWEST_LANES:
+            return ()
+        with preserved_rng(), precision(self.jobs[0].recipe.precision, self.device), threads(1):
+            try:
+                wanted = self._steps(arithmetic, usual, last=False)
+                while (usual := usual // 2) >= FEWEST_LANES:
+                    states = [self._steps(arithmetic, usual, last=last) for last in (False, True)]
+                    fewer += [usual] * all(_same(wanted, state) for state in states)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+        return tuple(fewer)
+
     def _check_agreement(self, arithmetic: Arithmetic) -> None:
         """Raise `Unfusable` unless losses, gradients and buffers are those of the plain way."""
         jobs, modules = self.jobs[:FEWEST_LANES], self.modules[:FEWEST_LANES]
@@ -119,7 +135,7 @@ class Trial:
             self._steps(arithmetic, lanes, last=last) for lanes, last in dict.fromkeys(companies)
         ]
         for state in seen[1:]:
-            if not all(torch.equal(seen[0][name], state[name]) for name in state):
+            if not _same(seen[0], state):
                 raise Unfusable("a candidate would depend on its neighbours")
 
     def _steps(self, arithmetic: Arithmetic, lanes: int, *, last: bool) -> dict[str, Tensor]:
@@ -196,6 +212,10 @@ def _pairs(
         yield grad[lane], expected
     for name, value in plain.named_buffers():
         yield fused.modules.buffers[name][lane], value
+
+
+def _same(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(state[name], other[name]) for name in state)
 
 
 def _close(got: Tensor, expected: Tensor) -> bool:

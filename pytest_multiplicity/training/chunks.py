@@ -26,6 +26,7 @@ from pytest_multiplicity.compute import (
     UnsharableError,
     Work,
     WorkerPool,
+    fewest_lanes,
     keeping_pages,
     let_go,
     named,
@@ -38,9 +39,15 @@ from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints, Keeper
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.losses import takes_attributes
-from pytest_multiplicity.training.plan import Plan
+from pytest_multiplicity.training.plan import LACKING, Plan
 from pytest_multiplicity.training.recipe import Recipe
-from pytest_multiplicity.training.remote import Results, portable, train_task, train_together
+from pytest_multiplicity.training.remote import (
+    Computing,
+    Results,
+    portable,
+    train_task,
+    train_together,
+)
 
 Result = tuple[Job, Trained | Diverged]
 
@@ -55,12 +62,33 @@ class Chunk:
     seconds: float
     bytes: int = 0  # that its steps need
     attempts: int = 1
+    lanes: int = FEWEST_LANES  # that few are filled up to
+    fewer: tuple[int, ...] = ()  # that give the same bits
+    lacking: bool = False  # whether the rule says another arithmetic, for which memory ran out
+
+    @property
+    def how(self) -> Computing:
+        """How it is trained."""
+        return Computing(self.arithmetic, self.lanes)
 
     def smaller(self) -> list[Chunk]:
-        """Return what to do after it failed for want of memory: two halves, or it once more."""
-        if len(self.jobs) <= FEWEST_LANES:
-            return [replace(self, attempts=self.attempts + 1)]
-        return replace(self, saved=()).split(2)
+        """Return what to do after it failed for want of memory; nothing where all was tried.
+
+        Two halves; fewer lanes, of those that give the same bits; it once more, as others may have
+        let go of memory; and in the end each job by itself, which other bits may come of.
+        """
+        anew = replace(self, saved=(), attempts=1)
+        if len(self.jobs) > self.lanes:
+            return anew.split(2)
+        if self.fewer and self.arithmetic.fused:
+            less = replace(anew, lanes=self.fewer[0], fewer=self.fewer[1:])
+            return less.split(math.ceil(len(self.jobs) / less.lanes))
+        if self.attempts == 1:
+            return [replace(self, attempts=2)]
+        if not self.arithmetic.fused:
+            return []
+        alone = Arithmetic(threads=self.arithmetic.threads)
+        return replace(anew, arithmetic=alone, lacking=True).split(len(self.jobs))
 
     def split(self, count: int) -> list[Chunk]:
         """Split it into so many chunks of even size."""
@@ -69,6 +97,13 @@ class Chunk:
         return [
             replace(share, jobs=self.jobs[a:b], saved=self.saved[a:b]) for a, b in pairwise(bounds)
         ]
+
+    def told(self, results: Results) -> Iterator[Result]:
+        """Yield its jobs with their results, which say where memory ran out."""
+        for job, result in zip(self.jobs, results, strict=True):
+            if self.lacking and isinstance(result, Trained):
+                result = replace(result, way=f"{result.way} ({LACKING})")
+            yield job, result
 
 
 @dataclass(frozen=True)
@@ -99,7 +134,7 @@ class Trainer:
         for chunk, outcome in outcomes:
             match outcome:
                 case Done(value):
-                    yield from zip(chunk.jobs, value, strict=True)
+                    yield from chunk.told(value)
                 case Failed(UnsharableError()):
                     left.append(chunk)
                 case Stalled():
@@ -127,7 +162,7 @@ class Trainer:
                 waiting.extend(again(chunk, Failed(error)))
                 let_go()
             else:
-                yield from zip(chunk.jobs, results, strict=True)
+                yield from chunk.told(results)
 
     def _train(self, chunk: Chunk, feeds: dict[str, Feed]) -> Results:
         """Train a chunk here, under watch; `feeds` are those in use, by fingerprint."""
@@ -139,15 +174,13 @@ class Trainer:
                 feeds[data.fingerprint] = feed(data, device)
             modules = [initial_module(job.recipe, job.seeds) for job in chunk.jobs]
             source = feeds[data.fingerprint]
-            return train_together(
-                chunk.jobs, modules, chunk.arithmetic, source, device, keeper, advance
-            )
+            return train_together(chunk.jobs, modules, chunk.how, source, keeper, advance)
 
     def _task(self, chunk: Chunk) -> Work:
         there = [portable(job, self._samples(job.recipe)) for job in chunk.jobs]
         saved, seconds = self._saved(chunk), self.checkpoint_seconds
         device = torch.device(self.machine.device.type)  # the only one there, whatever its number
-        return train_task(chunk.jobs, there, chunk.arithmetic, saved, seconds, device)
+        return train_task(chunk.jobs, there, chunk.how, saved, seconds, device)
 
     def _samples(self, recipe: Recipe) -> Samples | None:
         asks = takes_attributes(recipe.loss) or recipe.weight is not None
@@ -187,7 +220,10 @@ class Trainer:
             kept = tuple(saved for _, saved in row if saved)
             count = math.ceil(len(jobs) / plan.lanes)
             seconds = plan.seconds * len(jobs) / len(plan.group.jobs)
-            chunks += Chunk(jobs, kept, plan.arithmetic, seconds, count * plan.bytes).split(count)
+            whole = Chunk(jobs, kept, plan.arithmetic, seconds, count * plan.bytes)
+            lanes = fewest_lanes(self.machine.device)
+            whole = replace(whole, lanes=lanes, fewer=plan.fewer, lacking=plan.lacking)
+            chunks += whole.split(count)
         return chunks
 
 
@@ -200,10 +236,10 @@ def again(chunk: Chunk, outcome: Outcome) -> list[Chunk]:
     """
     if isinstance(outcome, Failed) and not out_of_memory(outcome.error):
         raise outcome.error
-    if len(chunk.jobs) <= FEWEST_LANES and chunk.attempts > 1:
+    if not (parts := chunk.smaller()):
         what = outcome.why if isinstance(outcome, Crashed) else "out of memory"
         raise EvaluationError(
             f"training {named([job.id for job in chunk.jobs])} killed its worker process twice "
             f"({what}): give the machine more memory, or the recipe a smaller batch_size"
         ) from (outcome.error if isinstance(outcome, Failed) else None)
-    return chunk.smaller()
+    return parts

@@ -65,6 +65,21 @@ def train_fused(
     keeper: Keeper | None = None,
     advance: Advance = lambda steps: None,
 ) -> list[Trained | Diverged]:
+    """Train jobs side by side in no fewer lanes than is usual on a device; see `train_filled`."""
+    lanes = fewest_lanes(device)
+    return train_filled(jobs, modules, feed, lanes, arithmetic, keeper=keeper, advance=advance)
+
+
+def train_filled(
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    feed: Feed,
+    lanes: int,
+    arithmetic: Arithmetic,
+    *,
+    keeper: Keeper | None,
+    advance: Advance,
+) -> list[Trained | Diverged]:
     """Train jobs of one structure side by side, each from its initial module.
 
     Few are filled up with copies of the first: other numbers of lanes pick other kernels, and a
@@ -75,7 +90,7 @@ def train_fused(
         Unfusable: the modules can't run side by side.
         RecipeError: what the recipes' functions give can't be trained.
     """
-    padding = max(0, fewest_lanes(device) - len(jobs))
+    padding, device = max(0, lanes - len(jobs)), feed.targets.device
     padded = [*jobs, *[jobs[0]] * padding]
     with preserved_rng(), precision(jobs[0].recipe.precision, device):
         filled = [*modules, *[modules[0]] * padding]

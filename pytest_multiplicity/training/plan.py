@@ -20,8 +20,10 @@ from pytest_multiplicity.compute import (
     WorkerPool,
     fewest_lanes,
     keeping_pages,
+    let_go,
     named,
     of_training,
+    out_of_memory,
     watched,
 )
 from pytest_multiplicity.training.batches import feed
@@ -35,6 +37,7 @@ RATE = {"cpu": 2e10}  # operations a second, by one core
 ACCELERATOR_RATE = 1e13
 WORKERS_SECONDS = 2.5  # to start worker processes, nearly all of it importing torch
 MEMORY_SHARE = 0.5  # of what is free, for all tasks together
+LACKING = "memory ran out"
 COPIES = 5  # of a candidate's state, in training: gradients, momenta, and what steps leave
 
 
@@ -70,6 +73,8 @@ class Plan:
         seconds: that all of it takes, about.
         bytes: that each of its tasks needs, about.
         reason: why it is not fused, or not as the rule says, where that failed.
+        fewer: lanes that give the same bits as the usual, where memory runs out.
+        lacking: whether memory ran out for what the rule says when that was looked at.
     """
 
     group: JobGroup
@@ -79,6 +84,8 @@ class Plan:
     seconds: float = 0.0
     bytes: int = 0
     reason: str | None = None
+    fewer: tuple[int, ...] = ()
+    lacking: bool = False
 
     @property
     def tasks(self) -> int:
@@ -129,15 +136,13 @@ class Planner:
             if missing:
                 own = tuple(job for job in group.jobs if job.key not in added) or group.jobs[:1]
                 looked_at = replace(group, jobs=own)
-                arithmetic, shape, reason = self._decided(looked_at, declared, forgiving)
-                plan = Plan(replace(group, jobs=missing), arithmetic, reason=reason)
+                plan, shape = self._decided(looked_at, declared, forgiving)
+                plan = replace(plan, group=replace(group, jobs=missing))
                 made.append(replace(plan, seconds=self._seconds(plan, shape)))
         return self._shared_out(made)
 
-    def _decided(
-        self, group: JobGroup, declared: Declared, forgiving: bool
-    ) -> tuple[Arithmetic, Shape, str | None]:
-        """Return a group's arithmetic, the shape that it follows from, and what failed."""
+    def _decided(self, group: JobGroup, declared: Declared, forgiving: bool) -> tuple[Plan, Shape]:
+        """Return a group's arithmetic and what failed, and the shape that it follows from."""
         jobs = group.jobs[:MOST_LANES]
         try:
             what = f"planning to train {named([job.id for job in jobs])}"
@@ -146,11 +151,9 @@ class Planner:
         except StalledError:
             if not forgiving:
                 raise
-            return Arithmetic(), Shape(math.inf), "it hangs"
+            return Plan(group, Arithmetic(), reason="it hangs"), Shape(math.inf)
 
-    def _looked_at(
-        self, group: JobGroup, declared: Declared
-    ) -> tuple[Arithmetic, Shape, str | None]:
+    def _looked_at(self, group: JobGroup, declared: Declared) -> tuple[Plan, Shape]:
         jobs, device = group.jobs[:MOST_LANES], self.machine.device
         recipe = jobs[0].recipe
         modules = [initial_module(job.recipe, job.seeds) for job in jobs]
@@ -167,12 +170,25 @@ class Planner:
         )
         reason = group.obstacle if wanted.fused else None
         trial = Trial(jobs, modules, feed(recipe.data, device), device)
+        lacking = False
         for arithmetic in _simpler(wanted.alone if reason else wanted):
-            why = trial.why_not(arithmetic, check=self.machine.check)
+            why = self._why_not(trial, arithmetic)
             if why is None:
                 break
-            reason = reason or why
-        return arithmetic, shape, reason
+            lacking, reason = lacking or why == LACKING, reason or why
+        fewer = trial.fewer_lanes(arithmetic) if self.machine.check else ()
+        return Plan(group, arithmetic, reason=reason, fewer=fewer, lacking=lacking), shape
+
+    def _why_not(self, trial: Trial, arithmetic: Arithmetic) -> str | None:
+        """Return the reason not to take an arithmetic; want of memory must come up twice."""
+        for _ in range(2):
+            try:
+                return trial.why_not(arithmetic, check=self.machine.check)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            let_go()
+        return LACKING
 
     def _shared_out(self, plans: list[Plan]) -> list[Plan]:
         """Say where groups are trained, and how many candidates at once."""

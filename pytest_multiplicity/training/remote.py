@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,12 +13,20 @@ from torch import nn
 from pytest_multiplicity.compute import Advance, Arithmetic, Reporter, Samples
 from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Keeper
-from pytest_multiplicity.training.fused_training import train_fused
+from pytest_multiplicity.training.fused_training import train_filled
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.plain import train_plain
 
 CPU = torch.device("cpu")
 Results = list[Trained | Diverged]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How jobs are trained: in which arithmetic, filled up to how many lanes if they are fused."""
+
+    arithmetic: Arithmetic
+    lanes: int
 
 
 def portable(job: Job, samples: Samples | None) -> Job:
@@ -40,7 +48,7 @@ def _built_elsewhere() -> nn.Module:
 def train_task(
     jobs: Sequence[Job],
     portable_jobs: Sequence[Job],
-    arithmetic: Arithmetic,
+    how: Computing,
     saved: Sequence[Checkpoint],
     seconds: float,
     device: torch.device = CPU,
@@ -50,13 +58,13 @@ def train_task(
     It notes (position of the job, checkpoint) every so many `seconds`.
     """
     modules = [initial_module(job.recipe, job.seeds) for job in jobs]
-    return partial(_train, list(portable_jobs), modules, arithmetic, list(saved), seconds, device)
+    return partial(_train, list(portable_jobs), modules, how, list(saved), seconds, device)
 
 
 def _train(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
-    arithmetic: Arithmetic,
+    how: Computing,
     saved: Sequence[Checkpoint],
     seconds: float,
     device: torch.device,
@@ -64,33 +72,27 @@ def _train(
 ) -> Results:
     keeper = Keeper(saved, lambda lane, kept: reporter.note((lane, kept)), seconds)
     source = feed(jobs[0].recipe.data, device)
-    return train_together(jobs, modules, arithmetic, source, device, keeper, reporter)
+    return train_together(jobs, modules, how, source, keeper, reporter)
 
 
 def train_together(
     jobs: Sequence[Job],
     modules: Sequence[nn.Module],
-    arithmetic: Arithmetic,
+    how: Computing,
     feed: Feed,
-    device: torch.device,
     keeper: Keeper,
     advance: Advance,
 ) -> Results:
     """Train jobs (one, unless they are to be fused) from their initial modules."""
+    arithmetic = how.arithmetic
     if arithmetic.fused:
-        return train_fused(
-            jobs,
-            modules,
-            feed,
-            device,
-            arithmetic,
-            keeper=keeper,
-            advance=advance,
+        return train_filled(
+            jobs, modules, feed, how.lanes, arithmetic, keeper=keeper, advance=advance
         )
     result = train_plain(
         jobs[0],
         feed,
-        device,
+        feed.targets.device,
         module=modules[0],
         arithmetic=arithmetic,
         keeper=keeper,

@@ -6,6 +6,7 @@ As SQLite's tests do it. EVERY=1 fails at each allocation, EVERY=7 at each seven
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import count
 
 import pytest
@@ -18,9 +19,13 @@ from pytest_multiplicity.compute import Machine, out_of_memory
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.form import Form
 from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import Chain
+from pytest_multiplicity.training import remote
+from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.engine import train
+from pytest_multiplicity.training.plain import train_plain
 
 DEVICE = torch.device("cuda", 1)
 EVERY = int(os.environ.get("EVERY", "7"))
@@ -37,7 +42,8 @@ def network() -> nn.Module:
 
 def trained(job, store, bar, count, **settings):
     """Return states and how they were trained."""
-    jobs = [job(seed, model=network, epochs=1, batch_size=32, **settings) for seed in range(count)]
+    settings = {"model": network, "epochs": 1, "batch_size": 32} | settings
+    jobs = [job(seed, **settings) for seed in range(count)]
     machine = Machine(DEVICE, store, bar, cores=1)
     return {each.key: (result.state, result.way) for each, result in train(jobs, machine)}
 
@@ -100,3 +106,122 @@ def test_evaluation():
         return {str(i): ({"": each}, str(infer.alike[0][1])) for i, each in enumerate(found)}
 
     assert outcomes(run, same)
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 3))
+
+
+def squeezed(run):
+    """Run with ever less memory until it is too little; return what each run gave."""
+    run()
+    torch.cuda.reset_peak_memory_stats(DEVICE)
+    run()
+    nbytes, found = torch.cuda.max_memory_allocated(DEVICE), []
+    while True:
+        torch.cuda.empty_cache()
+        with simulated.limited(nbytes):
+            try:
+                found.append(run())
+            except Exception as error:
+                return found, error
+        nbytes -= nbytes // 8
+
+
+def checked(found, fused, plain):
+    """Compare states with those of the way that was said; return the ways in their order."""
+    ways = []
+    for states in found:
+        (way,) = {way for _, way in states.values()}
+        wanted = fused if way == "fused" else plain
+        same(states, {key: (state, way) for key, (state, _) in wanted.items()})
+        ways += [way] * (way not in ways)
+    return ways
+
+
+APART = "plain (memory ran out)"
+
+
+@pytest.fixture
+def lanes(monkeypatch):
+    """Note in how many lanes each attempt was that trains side by side."""
+    seen = []
+    filled = remote.train_filled
+
+    def noted(jobs, modules, source, count, *rest, **options):
+        seen.append(count)
+        return filled(jobs, modules, source, count, *rest, **options)
+
+    monkeypatch.setattr(remote, "train_filled", noted)
+    return seen
+
+
+def test_less_memory_than_planned_is_fewer_lanes_and_in_the_end_none(job, store, bar, lanes):
+    """Others took it in the meantime."""
+    jobs = [job(seed, model=wide, epochs=1, batch_size=32) for seed in range(4)]
+    machine = Machine(DEVICE, store, bar, cores=1)
+    tried = []
+
+    def run():
+        lanes.clear()
+        limit = simulated.device.limit()
+        simulated.device.set_limit(1 << 30)
+        results = train(jobs, machine, on_plan=lambda plans: simulated.device.set_limit(limit))
+        states = {each.key: (result.state, result.way) for each, result in results}
+        tried.append(tuple(lanes))
+        return states
+
+    fused = run()
+    plain = {
+        each.key: (train_plain(each, feed(each.recipe.data, DEVICE), DEVICE).state, "")
+        for each in jobs
+    }
+    found, error = squeezed(run)
+    assert checked(found, fused, plain) == ["fused", APART]
+    assert list(dict.fromkeys(tried)) == [(16,), (16, 8), (16, 8, 4), (16, 8, 4, 4)]
+    assert isinstance(error, EvaluationError)
+    assert "give the machine more memory" in str(error)
+
+
+def test_too_little_memory_to_look_at_several_is_each_by_itself(job, store, bar, lanes):
+    run = partial(trained, job, store, bar, 4, model=wide)
+    fused = run()
+    jobs = [job(seed, model=wide, epochs=1, batch_size=32) for seed in range(4)]
+    plain = {
+        each.key: (train_plain(each, feed(each.recipe.data, DEVICE), DEVICE).state, "")
+        for each in jobs
+    }
+    found, error = squeezed(run)
+    assert checked(found, fused, plain) == ["fused", APART]
+    assert ended(error)
+
+
+def test_an_evaluation_goes_on_with_fewer_models_and_in_the_end_one():
+    torch.manual_seed(0)
+    models = [wide().eval().requires_grad_(False).to(DEVICE) for _ in range(6)]
+    data = pm.Data(torch.rand(300, 4), torch.arange(300) % 3, bounds=None)
+    under = Chain((pm.PGD(0.01, steps=2),))
+    whole = Infer(DEVICE, Counts(), Forms(DEVICE, lambda structure: 6))
+    fused = whole(models, data, under, lambda steps: None)
+    alike = list(whole.alike)
+    assert [str(form) for _, form in alike] == ["fused"]
+    plain_forms = [((i,), Form()) for i in range(6)]
+    plain = whole(models, data, under, lambda steps: None, alike=plain_forms)
+    assert not whole.lacking
+
+    def run():
+        infer = Infer(DEVICE, Counts(), Forms(DEVICE, lambda structure: 6))
+        found = infer(models, data, under, lambda steps: None, alike=alike)
+        return found, {i for i, model in enumerate(models) if id(model) in infer.lacking}
+
+    found, error = squeezed(run)
+    assert ended(error)
+    assert "a model by itself" in str(error)
+    alone = [lacking for _, lacking in found]
+    for answers, lacking in found:
+        for i in range(6):
+            wanted = [fused[i], plain[i]] if i in lacking else [fused[i]]
+            for rows in (slice(256), slice(256, None)):
+                assert any(torch.equal(answers[i][rows], each[rows]) for each in wanted)
+    assert alone[0] == set()
+    assert alone[-1] == set(range(6))

@@ -15,7 +15,6 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Arithmetic, threads
-from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference import Counts
 from pytest_multiplicity.inference.choice import LANES, Forms
 from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, size_of
@@ -454,17 +453,22 @@ def test_a_model_alone_that_takes_too_much_memory_is_an_error(digits, inferring)
     assert Alone(greedy, Form()).smaller() == []
 
 
-def test_no_fewer_side_by_side_than_were_compared(trained, digits, inferring, monkeypatch):
-    """Fewer lanes, or none, would compute other bits."""
+def test_fewer_side_by_side_than_were_compared_are_each_by_itself(
+    trained, digits, inferring, monkeypatch
+):
+    """Fewer lanes would compute other bits, and so may none: that is told."""
 
     def greedy(self, inputs):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(Abreast, "shared", greedy)
-    with pytest.raises(EvaluationError, match=r"4 models side by side.*other last bits: free"):
-        logits(inferring(Form(FUSED, (4, 16))), trained["cnn"], digits)
+    infer, models = inferring(Form(FUSED, (4, 16))), trained["cnn"]
+    got = logits(infer, models, digits)
+    assert not infer.lacking.symmetric_difference(map(id, models))
+    assert torch.equal(got, logits(inferring(Form()), models, digits))
     form = Form(FUSED, (4, 16))
     assert [form.fewer(lanes) for lanes in (16, 8, 4)] == [4, 4, None]
+    assert str(form.alone) == "plain (memory ran out)"
 
 
 @pytest.mark.parametrize("seeds", [2, 4])

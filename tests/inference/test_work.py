@@ -16,7 +16,9 @@ from torch import nn
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute.stall import StalledError
 from pytest_multiplicity.errors import EvaluationError, InterventionError, MeasurementError
+from pytest_multiplicity.inference import executors
 from pytest_multiplicity.inference.form import Form
+from pytest_multiplicity.training import fused_training
 
 
 def darker(images, by):
@@ -498,3 +500,20 @@ def test_modules_that_hang_at_once_are_named_and_leave_no_thread_behind(bench):
     with pytest.raises(StalledError, match=f"{population.design.ids[1]} on test: no progress"):
         population.candidates[0].accuracy(bench.test)
     assert population.models.counts.inferred == 3
+
+
+def test_what_was_computed_in_another_way_for_want_of_memory_is_told(bench, monkeypatch):
+    def greedy(self, *arguments):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(fused_training.FusedTraining, "run_epoch", greedy)
+    monkeypatch.setattr(executors.Abreast, "shared", greedy)
+    for _ in range(2):  # and again from the store
+        population = bench.family(vary={}, seeds=3)
+        for candidate in population.candidates:
+            candidate.accuracy(bench.test)
+        trained, evaluated = population.models.doubts
+        who = "default-seed0, default-seed1, default-seed2"
+        assert trained.startswith(f"candidate: {who}: memory ran out for training as")
+        assert evaluated.startswith(f"candidate: {who}: memory ran out for evaluating it")
+        assert population.models.weights.ways == {"plain (memory ran out)": 3}

@@ -304,6 +304,28 @@ def test_want_of_memory_halves_a_chunk(job: Make) -> None:
         chunks.again(whole, Failed(ValueError("own")))
 
 
+def test_want_of_memory_ends_with_each_job_by_itself(job: Make) -> None:
+    jobs = tuple(job(seed) for seed in range(4))
+    tried = chunks.Chunk(jobs, (), FUSED, seconds=8.0, attempts=2)
+    alone = chunks.again(tried, Failed(MemoryError()))
+    assert [each.jobs for each in alone] == [(made,) for made in jobs]
+    assert {str(each.arithmetic) for each in alone} == {"plain"}
+    assert all(each.lacking for each in alone)
+    (again,) = chunks.again(alone[0], Failed(MemoryError()))
+    with pytest.raises(EvaluationError, match=r"training job-seed0 .*\(out of memory\)"):
+        chunks.again(again, Failed(MemoryError()))
+
+
+def test_fewer_lanes_are_those_that_give_the_same_bits(job: Make) -> None:
+    jobs = tuple(job(seed) for seed in range(12))
+    wide = chunks.Chunk(jobs, (), FUSED, seconds=8.0, lanes=16, fewer=(8, 4))
+    eight = chunks.again(wide, Failed(MemoryError()))
+    assert [(len(each.jobs), each.lanes) for each in eight] == [(6, 8), (6, 8)]
+    four = chunks.again(eight[0], Failed(MemoryError()))
+    assert [(len(each.jobs), each.lanes) for each in four] == [(3, 4), (3, 4)]
+    assert [each.attempts for each in chunks.again(four[0], Failed(MemoryError()))] == [2]
+
+
 def allocate_too_much() -> None:
     torch.empty(2**60)  # as a RuntimeError of torch's tells, which has no class of its own
 

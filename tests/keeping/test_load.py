@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.training.load import load
+from pytest_multiplicity.keeping.load import load
 
 
 def module() -> nn.Module:
@@ -88,7 +88,7 @@ def test_what_stands_in_the_way_of_loading_is_named(tmp_path):
 def test_a_relative_path_is_taken_from_the_file_that_calls(tmp_path):
     save_file(module().state_dict(), tmp_path / "w.safetensors")
     script = tmp_path / "conftest.py"
-    code = "from pytest_multiplicity.training.load import load\nresult = load('w.safetensors', m)\n"
+    code = "from pytest_multiplicity.keeping.load import load\nresult = load('w.safetensors', m)\n"
     script.write_text(code)
     scope = {"m": module()}
     exec(compile(code, str(script), "exec"), scope)
