@@ -36,9 +36,9 @@ def block(page: Page, gates: Sequence[GateReport], *, brief: bool = False) -> li
         return [Text.assemble(title, (f"  {names}", GOOD))]
     if silent:
         sign, plain, style = _SHOWN["passed"]
-        names = [page.name(gate.name) for gate in silent]
+        passed = [page.name(gate.name) for gate in silent]
         room = page.width - 2 - len(page.glyph(sign, plain)) - 2
-        said = fitting(names, room) if brief else ", ".join(names)
+        said = fitting(passed, room) if brief else ", ".join(passed)
         grid.add_row(Text("  " + page.glyph(sign, plain), style), Text(said))
     for gate in gates:
         if gate in silent:
