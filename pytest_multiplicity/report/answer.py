@@ -244,12 +244,15 @@ def decided(family: FamilyReport) -> str:
 
 
 def beside(family: FamilyReport) -> Iterator[tuple[ComparisonReport, list[Line]]]:
-    """Yield what the pick changes against each incumbent."""
+    """Yield what the pick changes against each incumbent, on samples that selected nobody."""
     found = picked(family)
     if found is None:
         return
     place, _ = found
+    fresh = facts.fresh_comparisons(family)
     for index, each in enumerate(family.comparisons):
+        if each not in fresh:
+            continue
         lines = []
         for kind, floor, text in (
             ("flips", each.flips_floor, "right today and wrong then"),
@@ -260,7 +263,8 @@ def beside(family: FamilyReport) -> Iterator[tuple[ComparisonReport, list[Line]]
                 value = values[place].value
                 alone = f", {100 * floor:.1f}% by retraining alone" if known(floor) else ""
                 at = f"comparisons/{index}/{kind}/{place}/value"
-                lines.append(Line("", Number(value, at), "%", text + alone, warns=kind == "flips"))
+                beyond = kind == "flips" and not (known(floor) and value <= floor)
+                lines.append(Line("", Number(value, at), "%", text + alone, warns=beyond))
         gain = each.gain[place] if each.gain else None
         if gain is not None:
             at = f"comparisons/{index}/gain/{place}/value"

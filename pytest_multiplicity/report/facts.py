@@ -198,6 +198,13 @@ def comparison(family: FamilyReport, each: ComparisonReport) -> str:
     return f"{each.incumbent} on {each.data}: {'; '.join(parts)} (mean of {whose})"
 
 
+def fresh_comparisons(family: FamilyReport) -> Sequence[ComparisonReport]:
+    """Return the comparisons on data that selected nobody; all of them where there are none."""
+    selecting = tuple(f"{pair.data} " for pair in family.sheets if pair.optimistic)
+    fresh = [each for each in family.comparisons if not f"{each.data} ".startswith(selecting)]
+    return fresh or family.comparisons
+
+
 def _alone(mean: float, floor: float | None) -> str:
     """Return how much of it retraining alone makes; "" where every configuration has one seed."""
     if not known(floor):

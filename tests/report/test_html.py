@@ -218,6 +218,20 @@ def test_an_accuracy_below_today_s_is_not_called_more(samples: ModuleType) -> No
     assert "3.1% right today and wrong then, 3.6% by retraining alone" in shown
 
 
+def test_the_first_screen_compares_on_samples_that_selected_nobody(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    family = run.families[0]
+    sheets = [replace(each, data="UTKFace" if each.optimistic else None) for each in family.sheets]
+    compared = [
+        samples.comparison_of("production", data, len(family.candidates))
+        for data in ("UTKFace", "UTKFace under Noise(1)", "FairFace")
+    ]
+    for count, shown_on in (3, ["FairFace"]), (2, ["UTKFace", "UTKFace under Noise(1)"]):
+        some = replace(family, sheets=sheets, comparisons=compared[:count])
+        shown = Page(html.render(replace(run, families=[some]))).words()
+        assert re.findall(r"Against production the pick, on (.+?) 3\.1%", shown) == shown_on
+
+
 def test_several_families_have_a_part_each(samples: ModuleType) -> None:
     run = samples.paper_run()
     second = replace(run.families[0], name="second", sheets=(), specs=(), predictive=())

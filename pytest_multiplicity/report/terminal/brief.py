@@ -152,9 +152,7 @@ def _joined(page: Page, told: Sequence[str]) -> Iterator[RenderableType]:
 
 def _beside(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
     """Yield a line for each comparison on data that report, and for where survivors differ most."""
-    selecting = {pair.data for pair in family.sheets if pair.optimistic}
-    fresh = [each for each in family.comparisons if each.data not in selecting]
-    for each in fresh or family.comparisons:
+    for each in facts.fresh_comparisons(family):
         said = _clauses(page, facts.comparison(family, each), len("beside "))
         yield Text.assemble(("beside ", BOLD), page.prose(said))
     for region in family.regions[:1]:
