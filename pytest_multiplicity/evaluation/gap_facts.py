@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
-from pytest_multiplicity.statistics import LEVEL, gaps
+from pytest_multiplicity.statistics import LEVEL, gaps, kept
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer]
@@ -116,6 +116,46 @@ def _bootstrap(
     return gaps.interval_of_resamples(np.array(drawn), observed, confidence, ratio=ratio)
 
 
+@dataclass(frozen=True)
+class GapFact:
+    """What reports say of the gap of one candidate."""
+
+    low: float | None
+    high: float | None
+    floor: float
+    floor_95: float
+    p_value: float
+    lowest: str
+    highest: str
+
+
+def all_facts(all_rates: Sequence[Rates], names: Sequence[str], *, ratio: bool) -> list[GapFact]:
+    """Return the intervals and floors of candidates with these rates."""
+    return [_fact(rates, names, ratio=ratio) for rates in all_rates]
+
+
+# of means, which are known by the samples that they are made of
+facts_of = kept(GapFact, many=True)(all_facts)
+
+
+def _fact(rates: Rates, names: Sequence[str], *, ratio: bool) -> GapFact:
+    by_group = rates.by_group()
+    point = float(gaps.extent(by_group, ratio=ratio))
+    floor = gaps.floor(point, rates.by_chance(ratio=ratio), ratio=ratio)
+    low, high = (None, None)
+    if isinstance(rates, MeanRates):
+        low, high = rates.interval(0.95, ratio=ratio)
+    return GapFact(
+        low=low,
+        high=high,
+        floor=floor.mean,
+        floor_95=floor.level_95,
+        p_value=floor.p_value,
+        lowest=names[int(by_group.argmin())],
+        highest=names[int(by_group.argmax())],
+    )
+
+
 class GapFacts:
     """Intervals and floors of the gaps of a family's candidates, found when they are asked for."""
 
@@ -145,35 +185,19 @@ class GapFacts:
 
     @cached_property
     def _record(self) -> dict[str, Any]:
-        found = {index: self._one(index) for index in self._chosen}
-        first = self._rates(self._chosen[0]) if self._chosen else None
-        sizes = [] if first is None else np.bincount(first.groups).tolist()
-        floors = [each["floor"] for each in found.values()]
-        levels = [each["floor_95"] for each in found.values()]
+        rates = [self._rates(index) for index in self._chosen]
+        known = facts_of if all(isinstance(each, MeanRates) for each in rates) else all_facts
+        facts = known(rates, self._names, ratio=self._ratio)
+        sizes = np.bincount(rates[0].groups).tolist() if rates else []
         return {
             "kind": "ratio" if self._ratio else "gap",
             "null": self._null,
             "groups": dict(zip(self._names, sizes, strict=False)),
-            "floor": float(np.mean(floors)) if floors else None,
-            "floor_95": float(np.mean(levels)) if levels else None,
-            "beyond": sum(each["p_value"] <= LEVEL for each in found.values()),
-            "candidates": {str(index): each for index, each in found.items()},
-        }
-
-    def _one(self, index: int) -> dict[str, Any]:
-        rates = self._rates(index)
-        by_group = rates.by_group()
-        point = float(gaps.extent(by_group, ratio=self._ratio))
-        floor = gaps.floor(point, rates.by_chance(ratio=self._ratio), ratio=self._ratio)
-        low, high = (None, None)
-        if isinstance(rates, MeanRates):
-            low, high = rates.interval(0.95, ratio=self._ratio)
-        return {
-            "low": low,
-            "high": high,
-            "floor": floor.mean,
-            "floor_95": floor.level_95,
-            "p_value": floor.p_value,
-            "lowest": self._names[int(by_group.argmin())],
-            "highest": self._names[int(by_group.argmax())],
+            "floor": float(np.mean([each.floor for each in facts])) if facts else None,
+            "floor_95": float(np.mean([each.floor_95 for each in facts])) if facts else None,
+            "beyond": sum(each.p_value <= LEVEL for each in facts),
+            "candidates": {
+                str(index): dict(vars(each))
+                for index, each in zip(self._chosen, facts, strict=True)
+            },
         }

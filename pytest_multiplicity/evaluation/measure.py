@@ -20,6 +20,7 @@ from pytest_multiplicity.statistics import (
     PERMUTATIONS_OF_VALUES,
     MetricFunction,
     Noise,
+    kept,
     noise_of_metric,
 )
 from pytest_multiplicity.tasks import Named, Task, measure_named
@@ -154,6 +155,7 @@ def apply_measure(
     return value
 
 
+@kept(Noise)
 def noise_of_measure(
     fn: Any, logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
 ) -> Noise | None:

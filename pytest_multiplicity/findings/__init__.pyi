@@ -14,6 +14,7 @@ from .lasting import LookReport as LookReport
 from .lasting import Rung as Rung
 from .lost import tried as tried
 from .lost import why as why
+from .memory import StoredMemory as StoredMemory
 from .model import SCHEMA as SCHEMA
 from .model import AllocationFacts as AllocationFacts
 from .model import CandidateReport as CandidateReport

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_multiplicity.compute import Cluster, Machine, Progress
     from pytest_multiplicity.evaluation import Leakage
+    from pytest_multiplicity.statistics import Memory
     from pytest_multiplicity.store import Store
 
 
@@ -35,6 +36,13 @@ class Resources:
         from pytest_multiplicity.store import LocalStore
 
         return LocalStore(self._options.store, warn=self.warnings.append)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What remembers what formulas found, where this process has come to use the store."""
+        from pytest_multiplicity.findings import StoredMemory
+
+        return StoredMemory(lambda: vars(self).get("store"))
 
     @cached_property
     def device(self) -> torch.device:

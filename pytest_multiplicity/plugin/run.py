@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
+from contextvars import Token
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from pytest_multiplicity.findings import GateRecord, PairRecord
 from pytest_multiplicity.plugin import clusters, options, paths
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
+from pytest_multiplicity.statistics import MEMORY, Memory
 
 KNOWN = pytest.StashKey[bool]()
+REMEMBERED = pytest.StashKey[Token[Memory | None]]()
 
 
 def configure(config: pytest.Config) -> None:
@@ -27,6 +30,7 @@ def configure(config: pytest.Config) -> None:
         paths.check(given)
         _check_machine(config, state)
     config.pluginmanager.register(Log(state), "multiplicity-log")
+    config.stash[REMEMBERED] = MEMORY.set(state.resources.memory)
 
 
 def _check_machine(config: pytest.Config, state: State) -> None:
@@ -58,6 +62,8 @@ def know_questions(config: pytest.Config) -> None:
 
 def unconfigure(config: pytest.Config) -> None:
     """Close what the run held open."""
+    if (token := config.stash.get(REMEMBERED, None)) is not None:
+        MEMORY.reset(token)
     if (state := config.stash.get(STATE, None)) is not None:
         state.resources.close()
 

@@ -18,6 +18,10 @@ from .differences import combined as combined
 from .doubt import BUDGET as BUDGET
 from .doubt import Decision as Decision
 from .doubt import Verdict as Verdict
+from .kept import MEMORY as MEMORY
+from .kept import Memory as Memory
+from .kept import Row as Row
+from .kept import kept as kept
 from .noise import LEVEL as LEVEL
 from .noise import PERMUTATIONS_OF_VALUES as PERMUTATIONS_OF_VALUES
 from .noise import MetricFunction as MetricFunction

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_multiplicity.statistics.kept import kept
 from pytest_multiplicity.statistics.votes import check_probabilities
 
 Floats = npt.NDArray[np.float64]
@@ -44,6 +45,7 @@ class Capacity:
     """In bits, the largest over samples: the true capacity lies between `bits` and that more."""
 
 
+@kept(Capacity)
 def rashomon_capacity(probabilities: npt.NDArray[np.floating], gap: float = GAP) -> Capacity:
     """Rashomon capacity of every sample, as `2 ** bits`.
 

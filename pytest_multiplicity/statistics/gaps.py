@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from pytest_multiplicity.statistics.kept import kept
 from pytest_multiplicity.statistics.noise import (
     LEVEL,
     Noise,
@@ -185,6 +186,7 @@ def rows_of(groups: Codes) -> list[npt.NDArray[np.intp]]:
     return [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
 
 
+@kept(Noise)
 def noise(
     outcomes: npt.NDArray[np.bool_], groups: Codes, *, ratio: bool, seed: int = 0
 ) -> Noise | None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import integrate, special
 
 from pytest_multiplicity.errors import ScoresError
+from pytest_multiplicity.statistics.kept import kept
 from pytest_multiplicity.statistics.votes import CHUNK
 
 Floats = npt.NDArray[np.float64]
@@ -53,6 +54,7 @@ class Noise:
         return self.p_value > LEVEL
 
 
+@kept(Noise)
 def noise(
     outcomes: npt.NDArray[np.generic],
     *,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from pytest_multiplicity.statistics.attribution import holm
+from pytest_multiplicity.statistics.kept import kept
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -77,6 +78,7 @@ class Region:
     """After Holm's correction."""
 
 
+@kept(Region, many=True)
 def confirmed(
     found_on: Floats, columns: Columns, tested_on: Floats, others: Columns
 ) -> list[Region]:
