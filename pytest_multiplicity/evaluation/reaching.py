@@ -29,7 +29,7 @@ from pytest_multiplicity.reach import Base, Found, Inverses, Reach, drawn, polis
 from pytest_multiplicity.store import Aside, Entry, fingerprint
 from pytest_multiplicity.tasks import Task
 
-VERSION = "reachable 2"  # of what is found, beside RESULTS_VERSION
+VERSION = "reachable 3"  # of what is found, beside RESULTS_VERSION
 LAST_LAYER = "last layer"
 HOW = (LAST_LAYER, *drawn.WAYS)
 MANY = 2_000  # weights of a last layer

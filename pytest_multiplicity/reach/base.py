@@ -22,7 +22,6 @@ from pytest_multiplicity.reach.parts import Head
 
 MEASURED_BYTES = 1 << 26  # outputs of as many models as are measured at once
 MOST_EXACT = 1 << 24  # models times training samples whose losses are computed in float64
-FEW = 2_000  # weights for which one product with all of an inverse is quicker than several
 HELD_BYTES = 1 << 30  # inverses that are kept from round to round
 
 
@@ -32,6 +31,10 @@ class OnData:
 
     features: Tensor
     targets: Tensor
+
+    def some(self, rows: Tensor) -> OnData:
+        """Return some of the samples."""
+        return OnData(self.features[rows], self.targets[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +111,7 @@ class Base:
         """
         features = self.data.features[rows].double()
         turns, amounts = turns.to(features.device), amounts.to(features.device)
-        if self.head.weights.numel() <= FEW:
-            steps = inverse.apply(turns[:, :, None] * features[:, None, :])
-        else:
-            steps = features.new_empty(len(rows), *self.head.weights.shape)
-            directions, which = torch.unique(turns, dim=0, return_inverse=True)
-            for number, direction in enumerate(directions):
-                own = (which == number).nonzero().flatten()
-                steps[own] = inverse.steps(features[own], direction)
+        steps = inverse.steps(features, turns)
         reach = (torch.bmm(steps, features[:, :, None])[:, :, 0] * turns).sum(1)
         moved = self.head.weights + (amounts / reach)[:, None, None] * steps
         return self.head.rounded(moved)

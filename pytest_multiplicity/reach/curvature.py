@@ -92,14 +92,15 @@ class Inverse(Protocol):
     def leverages(self, features: Tensor, direction: Tensor) -> Tensor:
         """Return `v' H^-1 v` for features `[b, F]` and one direction `[k]`: `[b]`."""
 
-    def squares(self, features: Tensor) -> Tensor | None:
+    def squares(self, features: Tensor, used: Tensor) -> Tensor | None:
         """Return, for features `[b, F]`, `Q` `[b, k, k]` with `v' H^-1 v = d' Q d`.
 
+        `used` `[b, k]` are the outputs that directions `d` of each are about: others' are not told.
         None: it takes more than `leverages` of single directions.
         """
 
-    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
-        """Return `H^-1 v`, `[b, k, F]`."""
+    def steps(self, features: Tensor, directions: Tensor) -> Tensor:
+        """Return `H^-1 v`, `[b, k, F]`, for features `[b, F]`, each with a direction `[b, k]`."""
 
     def apply(self, vectors: Tensor) -> Tensor:
         """Return `H^-1` times any vectors, `[b, k, F]`."""
@@ -126,26 +127,30 @@ class Whole:
                 middle += direction[c] * direction[e] * self.inverse[c, :, e]
         return ((features @ middle) * features).sum(1)
 
-    def squares(self, features: Tensor) -> Tensor | None:
+    def squares(self, features: Tensor, used: Tensor) -> Tensor | None:
         """See `Inverse`."""
         k, width = self.inverse.shape[:2]
         if len(features) * k * width > MOST_SQUARES:
             return None
-        found = features.new_empty(len(features), k, k)
+        found = features.new_zeros(len(features), k, k)
         for c in range(k):
-            side = features @ self.inverse[c, :, c:].reshape(width, -1)
-            row = (side.reshape(-1, k - c, width) @ features[:, :, None])[:, :, 0]
-            found[:, c, c:] = row
-            found[:, c:, c] = row
+            rows = used[:, c].nonzero().flatten()
+            some = features[rows]
+            side = some @ self.inverse[c, :, c:].reshape(width, -1)
+            row = (side.reshape(-1, k - c, width) @ some[:, :, None])[:, :, 0]
+            found[rows, c, c:] = row
+            found[rows, c:, c] = row
         return found
 
-    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
-        """See `Inverse`."""
+    def steps(self, features: Tensor, directions: Tensor) -> Tensor:
+        """See `Inverse`. Directions are mostly of two classes: most of a product would be zeros."""
         k, width = self.inverse.shape[:2]
-        side = torch.zeros_like(self.inverse[0])
-        for c in direction.nonzero().flatten().tolist():
-            side += direction[c] * self.inverse[c]
-        return (features @ side.reshape(width, k * width)).reshape(-1, k, width)
+        found = features.new_zeros(len(features), k * width)
+        for c in directions.any(0).nonzero().flatten().tolist():
+            own = directions[:, c].nonzero().flatten()
+            pulled = directions[own, c, None] * features[own]
+            found.index_add_(0, own, pulled @ self.inverse[c].reshape(width, k * width))
+        return found.reshape(-1, k, width)
 
     def apply(self, vectors: Tensor) -> Tensor:
         """See `Inverse`."""
@@ -170,13 +175,13 @@ class Blocks:
         middle = torch.einsum("c,cfg->fg", direction**2, self.inverse)
         return ((features @ middle) * features).sum(1)
 
-    def squares(self, features: Tensor) -> Tensor | None:
+    def squares(self, features: Tensor, used: Tensor) -> Tensor | None:
         """See `Inverse`."""
         return None
 
-    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+    def steps(self, features: Tensor, directions: Tensor) -> Tensor:
         """See `Inverse`."""
-        return torch.einsum("bf,c,cfg->bcg", features, direction, self.inverse)
+        return self.apply(directions[:, :, None] * features[:, None])
 
     def apply(self, vectors: Tensor) -> Tensor:
         """See `Inverse`."""
@@ -216,15 +221,18 @@ class Gradients:
         ]
         return torch.cat(found)
 
-    def squares(self, features: Tensor) -> Tensor | None:
+    def squares(self, features: Tensor, used: Tensor) -> Tensor | None:
         """See `Inverse`."""
         return None
 
-    def steps(self, features: Tensor, direction: Tensor) -> Tensor:
+    def steps(self, features: Tensor, directions: Tensor) -> Tensor:
         """See `Inverse`."""
-        used = self._used(direction)
-        found = features.new_zeros(len(features), len(direction), features.shape[1])
-        found[:, used] = self._solved(features, direction, used)
+        found = features.new_zeros(len(features), directions.shape[1], features.shape[1])
+        several, which = torch.unique(directions, dim=0, return_inverse=True)
+        for number, direction in enumerate(several):
+            own = (which == number).nonzero().flatten()
+            used = self._used(direction)
+            found[own[:, None], used] = self._solved(features[own], direction, used)
         return found
 
     def _used(self, direction: Tensor) -> Tensor:

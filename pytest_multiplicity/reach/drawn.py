@@ -26,7 +26,8 @@ from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference import tensor_of
 from pytest_multiplicity.reach.base import Base
 from pytest_multiplicity.reach.parts import of_all
-from pytest_multiplicity.reach.search import EQUAL, FARTHER, Found, Reach
+from pytest_multiplicity.reach.scoring import EQUAL
+from pytest_multiplicity.reach.search import FARTHER, Found, Reach
 
 DROPOUT, WEIGHTS, PATH = "dropout", "weights", "path"
 WAYS = (DROPOUT, WEIGHTS, PATH)
@@ -225,7 +226,7 @@ def search(how: str, reach: Reach, sources: Sequence[Origin], asked: Wanted) -> 
 
 def own_score(reach: Reach, base: Base) -> float:
     """Return a survivor's score on the selecting data."""
-    return float(reach.scores(base.select, base.head.rounded(base.head.weights)[None])[0])
+    return float(reach.scoring.scores(base.select, base.head.rounded(base.head.weights)[None])[0])
 
 
 def built_again(
@@ -258,13 +259,12 @@ def enter(
     """
     outputs = drawn.outputs(asked.data)
     said = reach.turning.said(outputs).cpu()
-    others = [reach.turning.differ(said, each.to(said.dtype)) for each in reach.said]
-    turned = torch.stack(others).all(0)
+    turned = reach.unheard(said, torch.arange(len(said)))
     turned = rows[turned[rows]]
     if not len(turned):
         return
     chosen = reach.turning.said(drawn.outputs(asked.select)).cpu()
-    score = reach.share_right(chosen, asked.select.targets)
+    score = reach.scoring.share_right(chosen, asked.select.targets)
     if score < reach.threshold - EQUAL:
         return
     if score >= reach.best - EQUAL:
@@ -279,7 +279,7 @@ def enter(
             to=said[cheaper],
             cost=cost * one,
             score=score * one,
-            fresh=reach.share_right(said, asked.data.targets) * one,
+            fresh=reach.scoring.share_right(said, asked.data.targets) * one,
             turn=torch.zeros(len(cheaper), found.turn.shape[1]),
             amount=0 * one,
             steps=torch.full((len(cheaper),), drawn.number),

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pytest_multiplicity.reach.base import Base
 from pytest_multiplicity.reach.curvature import Inverse
-from pytest_multiplicity.reach.search import EQUAL, Reach
+from pytest_multiplicity.reach.scoring import EQUAL
+from pytest_multiplicity.reach.search import Reach
 from pytest_multiplicity.tasks import Turning
 
 STEPS = 6  # within one radius
@@ -96,7 +97,7 @@ def _climbed(
         u = inverse.apply(v)
         far = (amounts[rows] / (v * u).sum((1, 2)))[:, None, None]
         built = base.head.rounded(best.weights.double() + far * u)
-        scores = reach.scores(base.select, built)
+        scores = reach.scoring.scores(base.select, built)
         found = [
             _measured(base, features, reach, built[i], value)
             for i in (scores >= reach.threshold - EQUAL).nonzero().flatten().tolist()
@@ -112,10 +113,10 @@ def _measured(
     base: Base, features: Tensor, reach: Reach, weights: Tensor, value: Value
 ) -> Extreme | None:
     held = base.head.rounded(weights)
-    (score,) = reach.scores(base.select, held[None]).tolist()
+    (score,) = reach.scoring.scores(base.select, held[None]).tolist()
     if score < reach.threshold - EQUAL:
         return None
-    (fresh,) = reach.scores(base.data, held[None]).tolist()
+    (fresh,) = reach.scoring.scores(base.data, held[None]).tolist()
     return Extreme(held, value(features @ held.double().T), score, fresh)
 
 

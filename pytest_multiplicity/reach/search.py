@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_multiplicity.reach.base import Base, Inverses, OnData, at_once, outputs_of
+from pytest_multiplicity.reach.base import Base, Inverses
 from pytest_multiplicity.reach.curvature import Inverse
 from pytest_multiplicity.reach.polish import STEPS, polished, worth_it
+from pytest_multiplicity.reach.scoring import EQUAL, Scoring
 from pytest_multiplicity.tasks import MOST_WAYS, Task
 
 FARTHER = 1e-3  # a turn goes this share beyond the boundary, and by what rounding may take back:
 ROUNDING = 1e-5
-EQUAL = 1e-9  # shares differ by 1/n or not at all
 CHUNK_BYTES = 1 << 27  # weights that are built at once
+MOST_COMPARED = 1 << 22  # answers that are held against survivors' at once: 32 MB
 
 Advance = Callable[[int], None]
 Judge = Callable[[int, Tensor], bool]
@@ -121,10 +122,12 @@ class Reach:
         best: float | None = None,
     ) -> None:
         assert task.turning is not None  # as was asked before
-        self._task, self.turning, self.said = task, task.turning, said
+        self.turning, self.said = task.turning, said
         self.threshold, self._judge = threshold, judge
         self.best = threshold if best is None else best
+        self._least = torch.tensor([threshold, self.best], dtype=torch.float64)
         self._polish = polish and judge is None
+        self.scoring = Scoring(task, task.turning)
         self.by: list[str] = []  # how Hessians were inverted, in words
 
     @staticmethod
@@ -149,7 +152,7 @@ class Reach:
         at, width = 0, 1
         while at < order.shape[1]:
             rows = self._open(found).nonzero().flatten()
-            width = width if len(rows) * width <= room else 1
+            width = max(1, min(width, room // max(1, len(rows))))
             for part in torch.split(rows, max(1, room // width)):
                 some, places = there[part, at : at + width].nonzero(as_tuple=True)
                 tries = Tries(part[some], order[part[some], at + places], places)
@@ -182,7 +185,9 @@ class Reach:
             turns, amounts = plan.directions[plan.which[rows, ways]], plan.amounts[rows, ways]
             weights = base.turned(inverses.of(i), rows, turns, amounts)
             built = Turned(i, base, rows, turns, amounts, weights)
-            to, score = self._measured(built)
+            unknown = found.base[rows] < 0
+            least = torch.where(unknown, self._least[0], self._least[1])
+            to, score = self._measured(built, least)
             good = (score >= self.threshold - EQUAL).nonzero().flatten()
             places = tries.places[own][good]
             if self._judge is None:
@@ -217,9 +222,10 @@ class Reach:
         """Return `v' H^-1 v` of each way `[n, MOST_WAYS]`; nan where there is none."""
         features = base.data.features.double()
         found = torch.full_like(amounts, torch.nan)
-        squares = inverse.squares(features)
+        turns = directions[which]
+        used = (turns != 0).any(1).to(features.device)
+        squares = inverse.squares(features, used)
         if squares is not None:
-            turns = directions[which]
             found = ((turns @ squares.cpu()) * turns).sum(2)
             return found.masked_fill(amounts.isinf(), torch.nan)
         for number, direction in enumerate(directions.to(features.device)):
@@ -242,7 +248,7 @@ class Reach:
         steps = torch.zeros(len(built.rows), dtype=torch.int64)
         if inverse is not None:
             steps = self._lower(built, inverse, to, score, cost)
-        fresh = self.scores(built.base.data, built.weights)
+        fresh = self.scoring.scores(built.base.data, built.weights)
         turned = F.pad(built.turns, (0, found.turn.shape[1] - built.turns.shape[1]))
         where = torch.full((len(built.rows),), built.position)
         good = found.as_good[built.rows] | (score >= self.best - EQUAL)
@@ -260,7 +266,10 @@ class Reach:
         other = replace(
             built, weights=polished(base, inverse, built.rows, built.turns, built.weights)
         )
-        less, (its, good) = base.losses_of(other.weights) - base.lost, self._measured(other)
+        less, (its, good) = (
+            base.losses_of(other.weights) - base.lost,
+            self._measured(other, self._least[0].expand(len(cost))),
+        )
         better = ((less < cost).cpu() & (good >= self.threshold - EQUAL)).nonzero().flatten()
         for into, of in ((weights, other.weights), (to, its), (score, good), (cost, less)):
             into[better] = of[better]
@@ -268,32 +277,24 @@ class Reach:
         steps[better] = STEPS
         return steps
 
-    def _measured(self, built: Turned) -> tuple[Tensor, Tensor]:
+    def _measured(self, built: Turned, least: Tensor) -> tuple[Tensor, Tensor]:
         """Return what models say of their rows, and their scores on the selecting data.
 
-        Those who say what a survivor says have none: nan.
+        Those who say what a survivor says have none, nor those who score less than `least`: nan.
         """
         own = built.base.data.features[built.rows].double()
         outputs = torch.einsum("bkf,bf->bk", built.weights.double(), own)
         to = self.turning.said(outputs).cpu()
-        rows = built.rows
-        apart = [self.turning.differ(to, said[rows].to(to.dtype)) for said in self.said]
-        score = torch.full((len(rows),), torch.nan, dtype=torch.float64)
-        kept = torch.stack(apart).all(0)
-        score[kept] = self.scores(built.base.select, built.weights[kept])
+        score = torch.full((len(to),), torch.nan, dtype=torch.float64)
+        kept = self.unheard(to, built.rows)
+        score[kept] = self.scoring.good(built.base, built.weights[kept], least[kept])
         return to, score
 
-    def share_right(self, said: Tensor, targets: Tensor) -> float:
-        """Return the accuracy of one model's predictions of a data set."""
-        right = self._task.right(said.reshape(len(said), *targets.shape[1:]), targets)
-        return float(right.double().mean())
-
-    def scores(self, on: OnData, built: Tensor) -> Tensor:
-        """Return the accuracies `[b]`, float64 on the CPU, of models on a data set."""
-        found = [torch.zeros(0, dtype=torch.float64)]
-        for each in torch.split(built, at_once(on.features, built)):
-            said = self.turning.said(outputs_of(each, on.features))
-            form = (*said.shape[:2], *on.targets.shape[1:])
-            right = self._task.right(said.reshape(form), on.targets)
-            found.append(right.double().mean(1).cpu())
-        return torch.cat(found)
+    def unheard(self, to: Tensor, rows: Tensor) -> Tensor:
+        """Return which answers `[b, ...]` about rows of the data `[b]` no survivor gives."""
+        kept = torch.ones(len(rows), dtype=torch.bool)
+        for some in torch.split(self.said, max(1, MOST_COMPARED // max(1, to.numel()))):
+            theirs = some[:, rows].to(to.dtype).flatten(0, 1)
+            own = to.expand(len(some), *to.shape).flatten(0, 1)
+            kept &= self.turning.differ(own, theirs).reshape(len(some), len(rows)).all(0)
+        return kept

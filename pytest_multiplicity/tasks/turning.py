@@ -41,6 +41,12 @@ class Turning(Protocol):
         What `outputs` predict is among `said`.
         """
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return which of outputs `[b, n, k]` are right, `[b, n]`.
+
+        None: what they predict tells as quickly.
+        """
+
     def differ(self, some: Tensor, others: Tensor) -> Tensor:
         """Return which of n predictions differ from n others."""
 
@@ -66,6 +72,21 @@ class TurnClasses:
         if outputs.shape[-1] == 1:
             return (outputs[..., 0] > 0).long()
         return outputs.argmax(-1)
+
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return where the target's output is largest: quicker than which is, unless some tie."""
+        k = outputs.shape[-1]
+        if k == 1 or not bool(((targets >= 0) & (targets < k)).all()):
+            return None
+        column = targets.expand(outputs.shape[:2])[:, :, None]
+        own = outputs.gather(-1, column)[:, :, 0]
+        hidden = torch.zeros(k, len(targets), dtype=outputs.dtype, device=outputs.device)
+        hidden.scatter_(0, targets[None], -torch.inf)
+        most = (outputs + hidden.T).amax(-1)
+        right = own > most
+        if bool((own == most).any()):  # the first of the largest is said
+            right = outputs.argmax(-1) == targets
+        return right
 
     def differ(self, some: Tensor, others: Tensor) -> Tensor:
         """Return where classes are two."""
@@ -105,6 +126,10 @@ class TurnLabels:
         """Return the labels, int64."""
         return (outputs > 0).long()
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return None."""
+        return None
+
     def differ(self, some: Tensor, others: Tensor) -> Tensor:
         """Return where any label differs."""
         return (some != others).any(-1)
@@ -130,6 +155,10 @@ class TurnValues:
     def said(self, outputs: Tensor) -> Tensor:
         """Return the values, `[..., n, k]`."""
         return outputs
+
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return None."""
+        return None
 
     def differ(self, some: Tensor, others: Tensor) -> Tensor:
         """Return where a value is more than the tolerance apart."""

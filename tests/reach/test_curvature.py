@@ -69,7 +69,8 @@ def test_all_forms_of_the_inverse_are_one(kind: str) -> None:
     whole = torch.linalg.inv(curvature.hessian(found.second, features, 0.01))
     asked = features[:5]
     direction = torch.tensor([1.0, -1.0, 0.0]).double()
-    v = (direction[None, :, None] * asked[:, None]).reshape(5, -1)
+    several = torch.stack([direction, -direction, direction.roll(1), direction, direction.roll(2)])
+    v = (several[:, :, None] * asked[:, None]).reshape(5, -1)
     steps = (v @ whole).reshape(5, 3, -1)
     forms = [curvature.inverse_of(found.second, features, 0.01, "a", most=m) for m in (100, 1)]
     assert [form.said for form in forms] == [
@@ -77,9 +78,15 @@ def test_all_forms_of_the_inverse_are_one(kind: str) -> None:
         "conjugate gradients on Hessian products",
     ]
     for form in forms:
-        assert torch.allclose(form.steps(asked, direction), steps, rtol=1e-6, atol=1e-8)
-        leverages = form.leverages(asked, direction)
-        assert torch.allclose(leverages, (v * steps.reshape(5, -1)).sum(1), rtol=1e-6)
+        assert torch.allclose(form.steps(asked, several), steps, rtol=1e-6, atol=1e-8)
+        expected = (v * steps.reshape(5, -1)).sum(1)
+        own = torch.tensor([0, 3])  # those of the first direction
+        leverages = form.leverages(asked[own], direction)
+        assert torch.allclose(leverages, expected[own], rtol=1e-6)
+        squares = form.squares(asked, several != 0)
+        if squares is not None:
+            of_all = torch.einsum("bk,bkc,bc->b", several, squares, several)
+            assert torch.allclose(of_all, expected, rtol=1e-6)
 
 
 def test_of_very_many_weights_those_of_the_outputs_that_move_change() -> None:
@@ -92,7 +99,7 @@ def test_of_very_many_weights_those_of_the_outputs_that_move_change() -> None:
     v = (direction[two][None, :, None] * features[:5, None]).reshape(5, -1)
     form = curvature.inverse_of(found.second, features, 0.01, "a", most=1, most_together=1)
     assert form.said == "conjugate gradients on Hessian products of the outputs that move"
-    steps = form.steps(features[:5], direction)
+    steps = form.steps(features[:5], direction.expand(5, 3))
     assert not steps[:, 1].any()
     assert torch.allclose(steps[:, two], (v @ inverse).reshape(5, 2, -1), rtol=1e-6, atol=1e-8)
     leverages = form.leverages(features[:5], direction)

@@ -58,6 +58,20 @@ def test_ways_lead_past_what_others_say() -> None:
     assert ways.amounts[0].tolist() == pytest.approx([0.2, 0.3, float("inf")])
 
 
+@pytest.mark.parametrize("count", [1, 3, 5])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 500), classes=st.integers(1, 6))
+def test_classes_are_right_as_predictions_tell(count: int, seed: int, classes: int) -> None:
+    task, draw = Classification(), torch.Generator().manual_seed(seed)
+    outputs = torch.randint(4, (2, 30, count), generator=draw).float()  # so many tie
+    targets = torch.randint(classes, (30,), generator=draw)
+    assert task.turning is not None
+    right = task.turning.right(outputs, targets)
+    expected = task.right(task.turning.said(outputs), targets)
+    assert right is None if count == 1 else right is not None or classes > count
+    assert right is None or torch.equal(right, expected)
+
+
 def test_values_are_compared_with_their_own() -> None:
     turning = Regression(0.5).turning
     assert turning is not None
