@@ -64,7 +64,7 @@ def test_a_change_is_a_look_and_a_warm_run_is_none(project):
     result, first = looks(made)
     assert first == {"select": 1, "report": 1}
     result.stdout.fnmatch_lines(
-        ["report: the first look; by chance an accuracy may be 6.6 points *"]
+        ["  looks at *report 1*: by chance an accuracy may be 6.6 points too good"]
     )
     assert looks(made)[1] == first
     assert looks(made, "-k", "accuracy")[1] == {"select": 1}
