@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.modules import module_at
 
 from pytest_multiplicity.findings import RunReport
 from pytest_multiplicity.report import html
@@ -20,13 +20,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 
 @pytest.fixture(scope="session")
 def samples() -> ModuleType:
-    path = Path(__file__).parents[1] / "report" / "samples.py"
-    spec = importlib.util.spec_from_file_location("report_samples", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).parents[1] / "report" / "samples.py", "report_samples")
 
 
 @pytest.fixture(scope="session")

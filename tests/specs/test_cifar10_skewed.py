@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.modules import module_at
 from torchvision.datasets import CIFAR10
 
 ROOT = Path(__file__).parents[2]
@@ -24,13 +24,7 @@ COLOURED = ["airplane", "automobile", "bird", "cat", "deer"]
 
 
 def import_study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cifar10_skewed", ROOT / STUDY / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / STUDY / "conftest.py", "cifar10_skewed", known=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.modules import module_at
 
 PAPER = Path(__file__).parents[2] / "specs" / "paper"
 
@@ -42,9 +42,6 @@ def benchmark_module() -> Callable[[str], ModuleType]:
 
     def load(name: str) -> ModuleType:
         path = PAPER.parents[1] / "benchmarks" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return module_at(path, f"benchmarks_{name}")
 
     return load
