@@ -145,6 +145,37 @@ def test_several_families_share_the_screen(samples: ModuleType) -> None:
     assert "production on UTKFace: 3.1% flips" in told
 
 
+def test_the_summary_tells_of_data_as_they_are_before_interventions(samples: ModuleType) -> None:
+    run = samples.paper_run()
+    (family,) = run.families
+    first = family.predictive[0]
+    family = replace(
+        family,
+        predictive=[
+            replace(first, metric="ambiguity", data=data, optimistic=False)
+            for data in ("faces", "faces under InputNoise(1)")
+        ],
+        individuals=[
+            samples.individuals_of(data, "someone")
+            for data in ("faces", "faces under InputNoise(1)")
+        ],
+        extremes=[samples.extreme_facts("faces", "someone")],
+    )
+    text = render(replace(run, families=[family]), width=80)
+    lines = text.splitlines()
+    assert sum(line.startswith("ambiguity on faces ") for line in lines) == 1
+    assert sum(line.startswith("individuals on faces ") for line in lines) == 1
+    assert "ambiguity on faces under InputNoise(1)" not in text
+    at = lines.index("nobody trained, as good")
+    assert " 31.00, survivors have" in " ".join(lines[at : at + 4])
+    under = replace(family, predictive=family.predictive[1:], individuals=family.individuals[1:])
+    text = render(replace(run, families=[under]), width=80)
+    assert "ambiguity on faces under InputNoise(1)" in text
+    assert "individuals on faces under InputNoise(1)" in text
+    told = render(replace(run, families=[family]), width=80, level=Level.SHEETS)
+    assert "nobody trained these: each was built" in " ".join(told.split())
+
+
 def test_gates_that_passed_share_a_line(samples: ModuleType) -> None:
     run = samples.paper_run()
     passed = [

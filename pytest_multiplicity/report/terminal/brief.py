@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from pytest_multiplicity.findings import FamilyReport, RunReport
+from pytest_multiplicity.findings import FamilyReport, IndividualsReport, Predictive, RunReport
 from pytest_multiplicity.report import configurations, facts
 from pytest_multiplicity.report.terminal import funnel, individuals, parts, reachable, spread
 from pytest_multiplicity.report.terminal.page import (
@@ -34,6 +35,7 @@ SURVIVORS = 6
 """Configurations, where seeds say nothing of them."""
 NUMBERS = 34
 """Cells that a table's numbers take: a name beside them stays on its line."""
+AboutData = TypeVar("AboutData", IndividualsReport, Predictive)
 PREDICTIVE = ("ambiguity", "disagreement")
 
 
@@ -50,8 +52,8 @@ def blocks(page: Page, run: RunReport) -> Iterator[RenderableType]:
                 _remains(page, family, most, len(PREDICTIVE) if alone else 1)
             ]
         below += [reachable.numbers(page, each) for each in family.reachable]
-        below += reachable.extremes(page, family) if family.extremes else []
-        below += [individuals.line(page, each) for each in family.individuals]
+        below += reachable.extreme_lines(page, family)
+        below += [individuals.line(page, each) for each in _as_they_are(family.individuals)]
         yield from (header, Group(*below)) if alone else [Group(header, *below)]
     if told := [family for family in run.families if family.sheets or family.predictive]:
         lines = [*_looked(page, run.families), _more(told, most)]
@@ -88,6 +90,11 @@ def _clauses(page: Page, note: str, beside: int = 0) -> str:
             break
         first += f"; {clause}"
     return first
+
+
+def _as_they_are(told: Sequence[AboutData]) -> Sequence[AboutData]:
+    """Return what is told of data without interventions; everything where nothing is."""
+    return [each for each in told if " under " not in each.data] or told
 
 
 def _funnel(page: Page, family: FamilyReport) -> Iterator[RenderableType]:
@@ -165,7 +172,7 @@ def _remains(page: Page, family: FamilyReport, most: int, headlines: int) -> Ren
     """Return the largest spreads among survivors, where there is room each with its source."""
     pairs = facts.widest(family, most)
     known = [row for row in family.predictive if row.metric in PREDICTIVE[:headlines]]
-    rows = [row for row in known if not row.optimistic] or known
+    rows = _as_they_are([row for row in known if not row.optimistic] or known)
     table, wide = spread.table(page, ()), page.width >= WIDE
     if wide:
         table.add_column("mostly", no_wrap=True)

@@ -38,6 +38,15 @@ def extremes(page: Page, family: FamilyReport) -> list[RenderableType]:
     return [page.title("the worst and the best model as good"), indented(table), indented(legend)]
 
 
+def extreme_lines(page: Page, family: FamilyReport) -> list[RenderableType]:
+    """Return a line for each of them: what it is about, its value, and those of the survivors."""
+    told = []
+    for what, value, survivors, *_ in reachable.extremes(family.extremes, page.glyph(DASH, "-")):
+        said = Text.assemble(page.name(what, 200), "  ", (value, BOLD))
+        told.append(said.append(f", survivors have {survivors}", DIM))
+    return [page.title("nobody trained, as good"), *map(indented, told)] if told else []
+
+
 def numbers(page: Page, reached: ReachedFacts) -> RenderableType:
     """Return the three numbers beside each other, with their words."""
     lines = [
