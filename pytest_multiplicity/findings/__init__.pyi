@@ -43,6 +43,8 @@ from .pictured import Conflicts as Conflicts
 from .pictured import SaidValues as SaidValues
 from .pictured import Thumbnail as Thumbnail
 from .plain import plain_config as plain_config
+from .profiled import STAGES as STAGES
+from .profiled import ProfileReport as ProfileReport
 from .records import GateRecord as GateRecord
 from .records import Ledger as Ledger
 from .records import News as News

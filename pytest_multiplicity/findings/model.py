@@ -24,6 +24,7 @@ from pytest_multiplicity.findings.beside import ComparisonReport, GapReport, Reg
 from pytest_multiplicity.findings.lasting import ConfigurationReport
 from pytest_multiplicity.findings.people import IndividualsReport, Pick
 from pytest_multiplicity.findings.pictured import Agreement, Conflicts
+from pytest_multiplicity.findings.profiled import ProfileReport
 
 SCHEMA = "pytest-multiplicity/1"
 
@@ -291,6 +292,8 @@ class RunReport:
     """Parts that could not be made, each with why: warnings too, and the run fails."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The plugin's options as they took effect, for the page's "exact configuration"."""
+    profile: ProfileReport | None = None
+    """Where the time went, where that was asked for: never part of the JSON report."""
     schema: str = SCHEMA
 
 

@@ -23,6 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Begin to look where the time goes before conftests import, where that is asked for."""
+    if options.early(early_config, "profile"):
+        from pytest_multiplicity.plugin import profiling
+
+        profiling.begin(early_config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; begin at once where an option or pytest-xdist asks for it."""
     for marker in options.MARKERS:

@@ -199,6 +199,9 @@ class Options:
     export: Path | None = option(
         _path, "DIR", "write the survivors to this folder: weights, scores, verdicts, the sheet"
     )
+    profile: Path | None = option(
+        _path, "PATH", "write where the time went, by stage and test, to this file, as JSON"
+    )
     update_lock: bool = switch(
         "write the file of --multiplicity-lock anew, where the run drifted from it"
     )
@@ -300,6 +303,12 @@ def add(parser: pytest.Parser) -> None:
 def given(config: pytest.Config) -> bool:
     """Return whether any option is set, on the command line or in the ini file."""
     return any((row.given(config, name) or "") != (row.ini or "") for name, row in ROWS.items())
+
+
+def early(config: pytest.Config, name: str) -> bool:
+    """Return whether an option is given, before pytest has read all of them."""
+    given = getattr(config.known_args_namespace, f"multiplicity_{name}", None)
+    return bool(given or config.getini(f"multiplicity_{name}"))
 
 
 def read(config: pytest.Config) -> Options:

@@ -33,6 +33,8 @@ def check(options: Options) -> None:
         _check_writable("--multiplicity-lock", options.lock)
     elif options.lock is not None:
         _check_lock(options.lock)
+    if options.profile is not None:
+        _check_writable("--multiplicity-profile", options.profile)
     if options.export is not None:
         _check_export(options.export)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.plugin import profiling
 from pytest_multiplicity.plugin.completeness import doubt, partial
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def run_of(state: State) -> RunReport:
 
         titles = state.families.titles()
         gates = gates_of(state.ledger, state.selected_gates)
-        stash[RUN] = assemble(
+        run = assemble(
             state.ledger,
             found_in(state),
             [(gate, titles[state.gate_families[gate.nodeid]]) for gate in gates],
             warnings=[*state.warnings, *filter(None, [doubt(state)])],
             settings=state.options.describe(),
         )
+        stash[RUN] = replace(run, profile=profiling.told(state.config))
     return stash[RUN]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.findings import GateRecord, PairRecord
-from pytest_multiplicity.plugin import clusters, options, paths
+from pytest_multiplicity.plugin import clusters, options, paths, profiling
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
 from pytest_multiplicity.statistics import MEMORY, Memory
@@ -29,6 +29,8 @@ def configure(config: pytest.Config) -> None:
     if not state.worker:  # once is enough
         paths.check(given)
         _check_machine(config, state)
+    if given.profile is not None:
+        profiling.begin(config)
     config.pluginmanager.register(Log(state), "multiplicity-log")
     config.stash[REMEMBERED] = MEMORY.set(state.resources.memory)
 

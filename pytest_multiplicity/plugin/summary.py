@@ -14,7 +14,15 @@ import pytest
 
 from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import MultiplicityError
-from pytest_multiplicity.plugin import compat, completeness, export, files, lock, reported
+from pytest_multiplicity.plugin import (
+    compat,
+    completeness,
+    export,
+    files,
+    lock,
+    profiling,
+    reported,
+)
 from pytest_multiplicity.plugin import plan as foresight
 from pytest_multiplicity.plugin.options import Sheets
 from pytest_multiplicity.plugin.paths import is_step_summary
@@ -123,7 +131,8 @@ def _wanted(state: State) -> bool:
     """Return whether files are to be written: GitHub's only when there is something to show."""
     options = state.options
     asked = any(not is_step_summary(path) for path in options.files.values())
-    return bool(asked or options.lock or options.export or _concerned(state))
+    asked |= bool(options.lock or options.export or options.profile)
+    return asked or _concerned(state)
 
 
 def _write_files(state: State) -> dict[Path, str]:
@@ -134,6 +143,8 @@ def _write_files(state: State) -> dict[Path, str]:
     }
     if (folder := state.options.export) is not None:
         writers[folder] = partial(export.write, state, run_of(state), folder)
+    if (told := state.options.profile) is not None:  # the last: it tells what all others took
+        writers[told] = partial(_write_profile, state, told)
     from pytest_multiplicity.findings import why
 
     problems = {}
@@ -148,6 +159,10 @@ def _write_files(state: State) -> dict[Path, str]:
         except Exception as error:  # a fault of ours, which must not cost the other files
             problems[path] = f"multiplicity: can't write {str(path)!r}: {why(error)}"
     return problems
+
+
+def _write_profile(state: State, path: Path) -> None:
+    files.replace(path, profiling.text(state.config))
 
 
 def _annotate(config: pytest.Config, run: RunReport) -> None:

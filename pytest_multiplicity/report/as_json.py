@@ -11,9 +11,11 @@ from typing import Any, cast
 
 from pytest_multiplicity.findings import RunReport
 
-PICTURES = frozenset({"thumbnail", "attributes", "example", "divided", "scale", "everybody"})
+ELSEWHERE = frozenset(
+    {"thumbnail", "attributes", "example", "divided", "scale", "everybody", "profile"}
+)
 """What the model holds for pictures of samples alone, which a controller of workers doesn't know;
-and every single sample, which has a file of its own."""
+every single sample, and where the time went, which have files of their own."""
 
 
 def render(run: RunReport) -> str:
@@ -39,7 +41,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if is_dataclass(value):
-        names = [field.name for field in fields(value) if field.name not in PICTURES]
+        names = [field.name for field in fields(value) if field.name not in ELSEWHERE]
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}

@@ -20,6 +20,7 @@ from pytest_multiplicity.report import (
     configurations,
     facts,
     individuals,
+    profile,
     reachable,
 )
 from pytest_multiplicity.report.colours import GOLD, css
@@ -113,6 +114,7 @@ def _environment() -> Environment:
         glyphs=glyphs,
         configurations=configurations,
         individuals=individuals,
+        profile=profile,
         reachable=reachable,
         interval=interval,
         known=known,

@@ -17,6 +17,7 @@ from pytest_multiplicity.report.terminal import (
     gates,
     individuals,
     parts,
+    profile,
     reachable,
     sheets,
     spread,
@@ -60,6 +61,7 @@ def summary(
     else:
         blocks += [each for family in run.families for each in _family(page, run, family, level)]
     blocks += gates.block(page, run.gates, brief=level is Level.SUMMARY)
+    blocks += profile.block(page, run.profile) if level is Level.DEFINITIONS else []
     return [each for block in blocks for each in (block, Text())][:-1]
 
 
