@@ -25,6 +25,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 QUICK = (
     "tests/test_house.py",
     "tests/test_project.py",
+    "tests/test_benchmarks.py",
     "tests/test_workflow.py",
     "tests/design",
     "tests/statistics",
