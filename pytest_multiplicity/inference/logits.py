@@ -32,6 +32,7 @@ APART = (
     "fewer processes at once (-n), or measure on smaller inputs"
 )
 KEPT_BYTES = 1 << 28  # logits that need not be read back from the store
+LATELY_BYTES = 1 << 26  # logits that were read from it, and need not be read again
 
 Reader = Callable[[int], Tensor]
 
@@ -52,6 +53,8 @@ class Logits:
         self._attempts: dict[str, Attempt] = {}  # at data and interventions
         self._forms: dict[int, str] = {}  # in which candidates were evaluated last
         self._odd: dict[int, str] = {}  # what is said of the answers that were computed last
+        self._read_lately: dict[tuple[int, str], Tensor] = {}
+        self._lately_bytes = 0
         self.searching = False
 
     @contextmanager
@@ -84,15 +87,27 @@ class Logits:
         def read(index: int) -> Tensor:
             if index in computed:
                 return computed[index]
+            if (known := self._read_lately.get((index, keys[index]))) is not None:
+                return known
             if (entry := self._store.get("logits", keys[index])) is not None:
                 self._models.note_maker(entry.meta.get("machine"))
                 self._models.note_odd(index, entry.meta.get("odd"))
-                return entry.tensors["logits"]
+                return self._held((index, keys[index]), entry.tensors["logits"])
             with as_new():
                 ((_, logits),) = self._compute([index], asked)  # a sick file, put aside just now
             return logits
 
         return read
+
+    def _held(self, key: tuple[int, str], logits: Tensor) -> Tensor:
+        """Return logits, and hold small ones for a while: many metrics ask for the same."""
+        if logits.nbytes <= LATELY_BYTES >> 6:
+            self._read_lately[key] = logits
+            self._lately_bytes += logits.nbytes
+            while self._lately_bytes > LATELY_BYTES:
+                oldest = next(iter(self._read_lately))
+                self._lately_bytes -= self._read_lately.pop(oldest).nbytes
+        return logits
 
     def _put(self, index: int, key: str, logits: Tensor) -> None:
         """Keep logits, with what computed them."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+
+from pytest_multiplicity.store import LocalStore
 
 SPECS = """
     def test_accurate(candidate, points):
@@ -83,3 +87,18 @@ def test_what_changed_is_computed_anew(trained, computed):
     path.write_text(path.read_text().replace('draw(40, "test", 2)', 'draw(40, "test", 3)'))
     made.run()
     assert {*computed} >= {"_permuted_ranges", "permuted", "_capacity"}
+
+
+def test_answers_are_read_once_to_measure(trained, monkeypatch):
+    made = trained(SPECS, ODD, HARD)
+    made.run()
+    reads = Counter()
+    original = LocalStore.get
+
+    def get(self, kind, key):
+        reads[key] += kind == "logits"
+        return original(self, kind, key)
+
+    monkeypatch.setattr(LocalStore, "get", get)
+    made.run()
+    assert max(reads.values()) <= 3  # reports read some for themselves: who is a copy, who is sure
