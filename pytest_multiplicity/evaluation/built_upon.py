@@ -102,6 +102,8 @@ class BuiltUpon(Sequence[Candidate]):
         within: float = 0.01,
         of: Any = "churn",
         against: Candidate | Incumbent | None = None,
+        *,
+        specs: bool = False,
     ) -> Candidate:
         """Return the worst model as good as the survivors that was found, as a candidate.
 
@@ -116,11 +118,13 @@ class BuiltUpon(Sequence[Candidate]):
             of: "churn", the share of samples that it answers otherwise than `against`; a `pm.Gap`
                 of a rate; or a measure, a function or a name, which takes longer.
             against: for churn, an incumbent or a candidate; by default the best survivor.
+            specs: look only among models that every enforced specification would keep, too, as
+                `reachable` does; what is found isn't kept in the store.
 
         Raises:
             MeasurementError: as for `reachable`; or nothing is known of such a measure.
         """
-        return self._extreme(data, select, within, of, against, best=False)
+        return self._extreme(data, select, within, of, against, best=False, specs=specs)
 
     def best(
         self,
@@ -129,19 +133,29 @@ class BuiltUpon(Sequence[Candidate]):
         within: float = 0.01,
         of: Any = "churn",
         against: Candidate | Incumbent | None = None,
+        *,
+        specs: bool = False,
     ) -> Candidate:
         """Return the best such model: a less discriminatory one, or one that changes fewer answers.
 
         See `worst`. It is aimed at `data`: measure it on others, too, before it is shipped.
         """
-        return self._extreme(data, select, within, of, against, best=True)
+        return self._extreme(data, select, within, of, against, best=True, specs=specs)
 
     def _extreme(
-        self, data: Data, select: Data, within: float, of: Any, against: Any, *, best: bool
+        self,
+        data: Data,
+        select: Data,
+        within: float,
+        of: Any,
+        against: Any,
+        *,
+        best: bool,
+        specs: bool,
     ) -> Candidate:
         from pytest_multiplicity.evaluation.extremes import most_extreme
 
-        asked = self._reaching(data, select, within, None)
+        asked = self._reaching(data, select, within, None, specs=specs)
         return most_extreme(asked, of, against, best=best)
 
     def _reaching(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -198,12 +199,14 @@ def most_extreme(asked: Reaching, of: Any, against: Any, *, best: bool) -> Candi
     """
     sought = question(asked, of, against, best=best)
     end = "best" if best else "worst"
-    key = None if sought.content is None else asked.key(end, sought.content)
+    unknown = sought.content is None or asked.judge is not None
+    key = None if unknown else asked.key(end, sought.content)
     threshold = asked.threshold  # trains who isn't yet
-    entry = asked.kept(key, lambda: _searched(asked, sought.sought, threshold))
+    entry = asked.looked_up(key, lambda: _searched(asked, sought.sought, threshold))
     place, index = int(entry.meta["base"]), asked.indices[int(entry.meta["base"])]
-    model = asked.built(index, entry.tensors["weights"])
-    found = asked.candidate(model, index, f"{end} {sought.name}")
+    weights = entry.tensors["weights"]
+    what = f"{end} {sought.name}" + " that specs keep" * (asked.judge is not None)
+    found = asked.candidate(asked.built(index, weights), index, what, held=weights)
     theirs = [
         sought.sought.of_answers(asked.family.logits(i, asked.data, None)) for i in asked.indices
     ]
@@ -225,6 +228,7 @@ def most_extreme(asked: Reaching, of: Any, against: Any, *, best: bool) -> Candi
         fresh=float(entry.meta["fresh"]),
         fresh_base=fresh,
         base=asked.id_of(place),
+        specs=asked.judge is not None,
     )
     return found
 
@@ -237,14 +241,16 @@ def _searched(asked: Reaching, sought: Sought, threshold: float) -> Entry:
     for place in order:
         base = asked.bases.base(asked.indices[place])
         inverse = Inverses([base]).of(0)
-        found = extreme(base, inverse, reach, sought.value, sought.gains)
+        keeps = partial(asked.keeps, base, place)
+        found = extreme(base, inverse, reach, sought.value, sought.gains, keeps)
         if found is not None:
             there.append((found, place))
     if not there:
         raise MeasurementError(
-            f"no model that was built scores {threshold:.4g} on {asked.select.name!r}, also "
-            "none with a survivor's own weights: its answers are rounded otherwise there; give "
-            "within= more than one sample is worth"
+            f"no model that was built scores {threshold:.4g} on {asked.select.name!r}"
+            + " and is kept by every enforced specification" * (asked.judge is not None)
+            + ", also none with a survivor's own weights: its answers are rounded otherwise there; "
+            "give within= more than one sample is worth"
         )
     most, place = max(there, key=lambda pair: pair[0].value)
     numbers = {"value": most.value, "score": most.score, "fresh": most.fresh}

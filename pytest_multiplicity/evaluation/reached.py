@@ -90,6 +90,8 @@ class ExtremeFacts:
     fresh_base: float
     base: str
     """The survivor it was built from."""
+    specs: bool = False
+    """Whether every enforced specification keeps the model, too."""
 
 
 def of_samples(frame: pd.DataFrame, best: float, within: float, as_good: float) -> dict[str, Any]:

@@ -118,11 +118,11 @@ class Reaching:
             tensors = {each.name: getattr(found, each.name) for each in fields(found)}
             return Entry(tensors, {"notes": notes})
 
-        entry = self.kept(None if self.judge else self._key(), made)
+        entry = self.looked_up(None if self.judge else self._key(), made)
         notes = {name: str(text) for name, text in entry.meta["notes"].items()}
         return Reached(Found(**entry.tensors), self.said, notes)
 
-    def kept(self, key: str | None, make: Callable[[], Entry]) -> Entry:
+    def looked_up(self, key: str | None, make: Callable[[], Entry]) -> Entry:
         """Return what the store has, or what is made, which it then has; None: it never has it."""
         made = self.family.models.made
         store = made.machine.store
@@ -151,7 +151,7 @@ class Reaching:
 
     def _search(self, threshold: float) -> tuple[Found, dict[str, str]]:
         bases = [self.bases.base(index) for index in self.indices]
-        kept = None if self.judge is None else partial(self._kept, bases, self.judge)
+        kept = None if self.judge is None else partial(self._kept, bases)
         best = threshold + self.within
         search = Reach(self._task, torch.from_numpy(self.said), threshold, kept, best=best)
         if self.how != LAST_LAYER:
@@ -177,14 +177,19 @@ class Reaching:
     def _asked(self) -> drawn.Wanted:
         return drawn.Wanted(self.data, self.select)
 
-    def _kept(self, bases: Sequence[Base], judge: Judge, position: int, weights: Tensor) -> bool:
-        """Return whether the specs keep a built model; nothing of it is stored."""
-        config = self.family.design.configs[self.indices[position]]
-        model = bases[position].head.built(weights)
+    def _kept(self, bases: Sequence[Base], position: int, weights: Tensor) -> bool:
+        return self.keeps(bases[position], position, weights)
+
+    def keeps(self, base: Base, place: int, weights: Tensor) -> bool:
+        """Return whether the specs that are asked, if any, keep a built model; it isn't stored."""
+        if self.judge is None:
+            return True
+        config = self.family.design.configs[self.indices[place]]
+        model = base.head.built(weights)
         machine = self.family.models.machine
         aside = replace(machine, store=Aside(machine.store))
         with self._selecting():
-            return judge(twin(self.family, model, config, "a built model", aside))
+            return self.judge(twin(self.family, model, config, "a built model", aside))
 
     @property
     def _task(self) -> Task:
@@ -254,7 +259,7 @@ class Reaching:
                     turned = polished(base, inverse, rows, found.turn[[row], :k], turned)
             return Entry({"weights": turned[0]}, {})
 
-        weights = self.kept(self.key("twin", row), made).tensors["weights"]
+        weights = self.looked_up(self.key("twin", row), made).tensors["weights"]
         return self.candidate(self.built(index, weights), index, "twin", f" at {row}")
 
     def built(self, index: int, weights: Tensor) -> Any:
@@ -269,11 +274,16 @@ class Reaching:
             reach = Reach(self._task, torch.from_numpy(self.said), self.threshold)
             return drawn.built_again(self.how, reach, sources, self._asked(), row, found)
 
-    def candidate(self, model: Any, index: int, what: str, where: str = "") -> Candidate:
-        """Return what was built from a survivor as a candidate, which an export takes."""
+    def candidate(
+        self, model: Any, index: int, what: str, where: str = "", held: Tensor | None = None
+    ) -> Candidate:
+        """Return what was built from a survivor as a candidate, which an export takes.
+
+        `held` are weights that nothing else tells.
+        """
         id = f"{what} of {self.family.design.ids[index]}{where} of {self.data.name}"
         if not isinstance(model, torch.nn.Module):
-            model.fingerprint = fingerprint(["built", self._key(), id])
+            model.fingerprint = fingerprint(["built", self._key(), id, held])
         made = twin(self.family, model, self.family.design.configs[index], id)
         asked = f"{self._key()} {id}"
         self.family.beside.twins[asked] = BuiltModel(made, self.select.name, float(self.within))

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pytest_multiplicity.compute import free_bytes
 from pytest_multiplicity.reach.curvature import (
     DAMPING,
     Inverse,
@@ -22,7 +23,7 @@ from pytest_multiplicity.reach.parts import Head
 
 MEASURED_BYTES = 1 << 26  # outputs of as many models as are measured at once
 MOST_EXACT = 1 << 24  # models times training samples whose losses are computed in float64
-HELD_BYTES = 1 << 30  # inverses that are kept from round to round
+HELD_BYTES = 1 << 30  # inverses that are kept from round to round, or a quarter of what is free
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,8 @@ class Inverses:
     """The inverses of bases, kept as far as there is room, in their order."""
 
     def __init__(self, bases: Sequence[Base]) -> None:
-        self._bases, self._held, self._room = bases, dict[int, Inverse](), HELD_BYTES
+        self._bases, self._held = bases, dict[int, Inverse]()
+        self._room = max(HELD_BYTES, free_bytes(bases[0].head.weights.device) // 4)
 
     def of(self, position: int) -> Inverse:
         """Return the inverse of one base, computed anew where it was not kept."""

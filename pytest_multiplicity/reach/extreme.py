@@ -27,11 +27,14 @@ RADII, HALVINGS = 14, 4
 FIRST = 1e-3  # radius, of the distance at which half of the samples turn by themselves
 BEYOND = 1e-3
 CLIMBS, TRIED = 16, 64  # samples that are turned one by one at the end, each the best of so many
+JUDGED = 8  # of these, at most, where it is asked whether a model may be
 
 Value = Callable[[Tensor], float]
 """Outputs `[n, k]` -> what is to be as large as it can be."""
 Gains = Callable[[Tensor, Tensor], Tensor]
 """Outputs, and those with every sample turned -> what turning each alone would add, `[n]`."""
+Keeps = Callable[[Tensor], bool]
+"""Weights `[k, F]` -> whether a model may have them besides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +51,22 @@ class Extreme:
 
 
 def extreme(
-    base: Base, inverse: Inverse, reach: Reach, value: Value, gains: Gains
+    base: Base,
+    inverse: Inverse,
+    reach: Reach,
+    value: Value,
+    gains: Gains,
+    keeps: Keeps = lambda weights: True,
 ) -> Extreme | None:
-    """Return the model with the largest value that `reach` takes for good enough; None: none is."""
+    """Return the model with the largest value that `reach` takes for good enough; None: none is.
+
+    `keeps` is asked about those models only that would be returned.
+    """
     start = base.head.weights
     features, trained = (on.features.double() for on in (base.data, base.train))
     best = _measured(base, features, reach, start, value)
+    if best is not None and not keeps(best.weights):
+        best = None
     radius, step, failed = FIRST * _typical(base, inverse, reach.turning), 2.0, False
     left = HALVINGS
     change = torch.zeros_like(start)
@@ -66,9 +79,11 @@ def extreme(
             change = _inside(change + towards * (radius / 2), base, trained, radius)
             found = _measured(base, features, reach, start + change, value)
             if found is not None:
+                better = best is None or found.value > best.value
+                if better and not keeps(found.weights):
+                    continue
                 good = True
-                if best is None or found.value > best.value:
-                    best = found
+                best = found if better else best
         if not good:
             failed, change = True, before
         if failed:
@@ -76,11 +91,17 @@ def extreme(
         radius = radius * step if good else radius / step
         if left < 0:
             break
-    return None if best is None else _climbed(base, inverse, reach, best, value, gains)
+    return None if best is None else _climbed(base, inverse, reach, best, value, gains, keeps)
 
 
 def _climbed(
-    base: Base, inverse: Inverse, reach: Reach, best: Extreme, value: Value, gains: Gains
+    base: Base,
+    inverse: Inverse,
+    reach: Reach,
+    best: Extreme,
+    value: Value,
+    gains: Gains,
+    keeps: Keeps,
 ) -> Extreme:
     """Return a model with the samples turned, one after the other, that help most."""
     features = base.data.features.double()
@@ -102,10 +123,12 @@ def _climbed(
             _measured(base, features, reach, built[i], value)
             for i in (scores >= reach.threshold - EQUAL).nonzero().flatten().tolist()
         ]
-        better = max(filter(None, found), key=lambda each: each.value, default=best)
-        if better.value <= best.value:
+        better = [each for each in found if each is not None and each.value > best.value]
+        better.sort(key=lambda each: -each.value)
+        kept = next((each for each in better[:JUDGED] if keeps(each.weights)), None)
+        if kept is None:
             break
-        best = better
+        best = kept
     return best
 
 

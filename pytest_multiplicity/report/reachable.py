@@ -91,11 +91,11 @@ def curve(reached: ReachedFacts) -> str:
 
 
 def of_extreme(extreme: ExtremeFacts) -> str:
-    """Return `worst churn against a on report, as good on select within 1 points`."""
+    """Return `worst churn against a on report, as good on select within 1 points`, and by specs."""
     against = "" if extreme.against is None else f" against {extreme.against}"
     return (
         f"{extreme.end} {extreme.of}{against} on {extreme.data}, as good on {extreme.select} "
-        f"within {100 * extreme.within:g} points"
+        f"within {100 * extreme.within:g} points" + ", kept by all specifications" * extreme.specs
     )
 
 

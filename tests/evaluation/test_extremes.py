@@ -83,6 +83,32 @@ def test_any_measure_can_be_bad(bench: Any) -> None:
     assert found[0] < before < found[1]
 
 
+def right(module: Any, data: pm.Data) -> float:
+    """Return what a network has right, asked directly."""
+    return float((module(data.inputs).argmax(1) == data.targets).double().mean())
+
+
+def test_specs_have_a_say(digits: Any) -> None:
+    case, survivors = digits
+    best = max(survivors, key=lambda each: float(each.accuracy(case.select)))
+    asked = case.report, case.select, WITHIN
+    plain = survivors.worst(*asked)
+    least = (right(plain.module, case.train) + right(best.module, case.train)) / 2
+    with pytest.raises(MeasurementError, match="specs=True asks the enforced specifications"):
+        survivors.worst(*asked, specs=True)
+    survivors.judge = lambda built: right(built.module, case.train) >= least
+    kept = survivors.worst(*asked, specs=True)
+    assert right(plain.module, case.train) < least <= right(kept.module, case.train)
+    assert right(kept.module, case.select) >= right(best.module, case.select) - WITHIN - 1e-9
+    assert churn(kept, best, case.report) > 0
+    told = list(survivors._population.beside.extremes.values())
+    assert [each.specs for each in told] == [False, True]
+    assert len({each.id for each in told}) == 2  # each is exported
+    survivors.judge = lambda built: False
+    with pytest.raises(MeasurementError, match="and is kept by every enforced specification"):
+        survivors.best(*asked, against=survivors[1], specs=True)
+
+
 def test_the_best_is_nearer_to_another_model(digits: Any) -> None:
     case, survivors = digits
     other = survivors[1]

@@ -92,6 +92,8 @@ def test_gate(survivors, data):
     gap = pm.Gap("group", of="positive rate")
     asked = data["report"], data["select"], 0.03
     worst, fairer = survivors.worst(*asked), survivors.best(*asked, of=gap)
+    kept = survivors.worst(*asked, specs=True)
+    assert kept.accuracy(data["select"]).within(0.05)
     assert fairer.measure(gap, data["report"]) <= worst.measure(gap, data["report"])
     survivors.twin(data["report"], survivors.reachable(*asked).cost.idxmin(), data["select"], 0.03)
 """
@@ -160,19 +162,24 @@ def test_the_worst_and_the_best_are_told_and_exported(study: pytest.Pytester) ->
     result, document = report(study, "-n", "0", "--multiplicity-export=selection", *LOCK)
     assert result.ret == 0
     validate(document, as_json.schema())
-    worst, best = document["families"][0]["extremes"]
+    worst, best, kept = document["families"][0]["extremes"]
+    assert [each["specs"] for each in (worst, best, kept)] == [False, False, True]
+    assert kept["id"].startswith("worst churn that specs keep of ")
     assert (worst["end"], worst["of"], worst["within"]) == ("worst", "churn", 0.03)
     assert worst["value"] > worst["survivors"][1]
     assert (best["end"], best["of"]) == ("best", "positive rate gap by group")
     assert best["value"] <= best["survivors"][0]
     assert best["score"] >= best["best"] - 0.03 - 1e-9
     (family,) = json.loads((study.path / "selection/selection.json").read_text())["families"]
-    assert [each["id"].split()[0] for each in family["twins"]] == ["worst", "best", "twin"]
+    ends = [each["id"].split()[0] for each in family["twins"]]
+    assert ends == ["worst", "best", "worst", "twin"]
     weights = [load_file(study.path / "selection" / each["weights"]) for each in family["twins"]]
     assert all(each["2.weight"].shape == (2, 8) for each in weights)
     assert {(each["select"], each["within"]) for each in family["twins"]} == {("select", 0.03)}
     asked = f"worst churn against {worst['against']} on report, as good on select within 3 points"
-    assert asked in (study.path / "lock.json").read_text()
+    lock = (study.path / "lock.json").read_text()
+    assert f'"{asked}"' in lock
+    assert f'"{asked}, kept by all specifications"' in lock
     line = "positive rate gap by group on report"
     texts = [(study.path / f"report.{kind}").read_text() for kind in ("html", "markdown")]
     assert all("he worst and the best model as good" in text and line in text for text in texts)
