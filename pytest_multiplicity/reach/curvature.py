@@ -22,6 +22,7 @@ MOST_CURVATURE = 1 << 27  # numbers of the A_i of conjugate gradients: 1 GiB
 MOST_SQUARES = 1 << 22  # numbers on the way to the leverages of all directions: 32 MB
 MOST_AT_ONCE, MOST_VECTORS = 64, 1 << 23  # right-hand sides of these, and their numbers: 64 MB
 MOST_TOGETHER = 100_000  # unknowns, beyond which only outputs that are to move do
+FEW = 4  # outputs, of which one product with all of an inverse is quicker than several
 PRECISE, MOST_STEPS = 1e-8, 500  # of conjugate gradients
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
@@ -145,6 +146,8 @@ class Whole:
     def steps(self, features: Tensor, directions: Tensor) -> Tensor:
         """See `Inverse`. Directions are mostly of two classes: most of a product would be zeros."""
         k, width = self.inverse.shape[:2]
+        if k <= FEW:
+            return self.apply(directions[:, :, None] * features[:, None])
         found = features.new_zeros(len(features), k * width)
         for c in directions.any(0).nonzero().flatten().tolist():
             own = directions[:, c].nonzero().flatten()

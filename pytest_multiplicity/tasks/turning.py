@@ -85,7 +85,7 @@ class TurnClasses:
         most = (outputs + hidden.T).amax(-1)
         right = own > most
         if bool((own == most).any()):  # the first of the largest is said
-            right = outputs.argmax(-1) == targets
+            right = outputs.contiguous().argmax(-1) == targets
         return right
 
     def differ(self, some: Tensor, others: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from support import reached
 from support.bench import bench as bench
 
 from pytest_multiplicity.reach import Reach, search
+from pytest_multiplicity.reach import scoring as scoring_module
 from pytest_multiplicity.reach.scoring import Scoring
 from pytest_multiplicity.tasks import Classification
 
@@ -23,7 +24,7 @@ def scoring_of(survivors: Any, case: reached.Case) -> tuple[Scoring, Any]:
 
 
 @pytest.mark.parametrize("name", reached.CASES)
-def test_scores_are_exact_or_too_little(bench: Any, name: str) -> None:
+def test_scores_are_exact_or_too_little(bench: Any, monkeypatch: Any, name: str) -> None:
     case = reached.case(name, size=60)
     scoring, base = scoring_of(reached.survivors(bench, case, seeds=1, epochs=5), case)
     drawn = torch.randn(40, *base.head.weights.shape, generator=torch.Generator().manual_seed(0))
@@ -35,14 +36,19 @@ def test_scores_are_exact_or_too_little(bench: Any, name: str) -> None:
     expected = task.right(said, targets).double().mean(1)
     assert torch.allclose(scoring.scores(base.select, built), expected, atol=1e-12)
     least = torch.tensor([0.2, float(expected.median())]).double().repeat(20)
-    found = scoring.good(base, built, least)
     good = expected >= least - 1e-9
     assert 0 < int(good.sum()) < 40
-    assert torch.equal(found.isfinite(), good)
-    assert torch.allclose(found[good], expected[good], atol=1e-12)
+    for few in (0, scoring_module.FEW):
+        monkeypatch.setattr(scoring_module, "FEW", few)
+        found = scoring.good(base, built, least)
+        assert torch.equal(found.isfinite(), good)
+        assert torch.allclose(found[good], expected[good], atol=1e-12)
 
 
-def test_models_that_lose_what_their_base_had_right_are_asked_about_few_samples(bench: Any) -> None:
+def test_models_that_lose_what_their_base_had_right_are_asked_about_few_samples(
+    bench: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(scoring_module, "FEW", 0)
     case = reached.case("cancer")
     scoring, base = scoring_of(reached.survivors(bench, case, seeds=1), case)
     asked = []
