@@ -43,6 +43,11 @@ def gpus() -> list[int]:
     return [index for index, name in enumerate(names) if name == names[0]]
 
 
+def others_like(device: torch.device) -> list[torch.device]:
+    """Return the GPUs like the first that a process computes on, too, where none was numbered."""
+    return [torch.device(GPU, i) for i in gpus()[1:]] if device == torch.device(GPU) else []
+
+
 def gpu_places(numbers: list[int], visible: str | None = None) -> list[dict[str, str]]:
     """Return for each of the GPUs of these numbers what shows a process that one alone.
 

@@ -340,7 +340,7 @@ class Measuring:
         return all_of_them
 
     def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
-        known = {i: self._models.made.keys[i] for i in chosen}
+        known = {i: self._models.known_by(i) for i in chosen}
         rows = [known.get(i) for i in range(len(self._models.made.all))]
         judged = list(asked.task.judgement)
         return fingerprint(

@@ -204,7 +204,7 @@ class Reaching:
         return fingerprint([self._key(), *more])
 
     def _key(self) -> str:
-        known = [self.family.models.made.keys[index] for index in self.indices]
+        known = [self.family.models.known_by(index) for index in self.indices]
         on = [each.fingerprint for each in (self.data, self.select)]
         train = None if self.train is None else self.train.fingerprint
         judged = list(self._task.judgement)

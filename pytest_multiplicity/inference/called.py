@@ -46,6 +46,10 @@ class Called:
         """How candidates were trained is their author's business."""
         return {}
 
+    def device(self, index: int) -> str | None:
+        """Return None: a function may have trained wherever it liked."""
+        return None
+
     @property
     def absent(self) -> set[int]:
         """Positions of the candidates that have no model in this run."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, dropwhile, islice
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from pytest_multiplicity.inference.form import Alike, Batch, Demand, Form, Step
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
+ONE_BY_ONE = Lock()  # interventions: they may draw from global generators
 PRECISION = "float32"  # of every evaluation, in whatever precision a model was trained
 
 
@@ -69,11 +71,12 @@ class Infer:
         advance: Callable[[int], None],
         starts: Sequence[int] | None = None,
         alike: Sequence[Alike] = (),
+        pieces: Sequence[Piece] = (),
     ) -> list[Tensor]:
         """Logits `[n, C]` (CPU, float32) of each model, in the order of `data`.
 
         Inputs under interventions that need no model are made once for all models. After an
-        interruption `begun` tells what was being computed.
+        interruption `begun` tells what was being computed, and who asks again clears it.
 
         Args:
             models: modules and callables.
@@ -82,9 +85,25 @@ class Infer:
             advance: is called with the number of (model, batch) pairs done.
             starts: of the batches that are wanted, where not all of them are.
             alike: how models are evaluated, where it was decided before.
+            pieces: what computes them, where it was `made` before.
         """
         with precision(PRECISION, self.device):
-            return self._inferred(models, data, under, advance, starts, alike)
+            return self._inferred(models, data, under, advance, starts, alike, pieces)
+
+    def decided(self, models: Sequence[Model], data: Data, under: Chain) -> list[Alike]:
+        """Return how models are evaluated, which the first batch tells."""
+        steps = own_steps(under)
+        with precision(PRECISION, self.device):
+            first = self._batch(data, 0, under, steps, counted=False)
+            return list(self.forms.of(models, first, Demand.of(steps)))
+
+    def made(self, models: Sequence[Model], alike: Sequence[Alike]) -> list[Piece]:
+        """Return what computes models so.
+
+        Some are traced for that, while which no module may be called in another thread.
+        """
+        self.shelf.begin(self.device)
+        return [piece for each in alike for piece in self._pieces(models, *each, cores=1)]
 
     def _inferred(
         self,
@@ -94,18 +113,19 @@ class Infer:
         advance: Callable[[int], None],
         starts: Sequence[int] | None,
         alike: Sequence[Alike],
+        pieces: Sequence[Piece],
     ) -> list[Tensor]:
-        self.shelf.begin(self.device)
+        if not pieces:
+            self.shelf.begin(self.device)
         whole = starts is None
         starts = range(0, len(data), BATCH) if starts is None else starts
         parts: list[list[Tensor]] = [[] for _ in models]
-        self.begun.clear()
-        steps = tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
+        steps = own_steps(under)
         batches = (self._batch(data, start, under, steps) for start in starts)
         first = next(batches)
         self.alike[:] = alike or self.forms.of(models, first, Demand.of(steps))
         cores = self.cores or torch.get_num_threads()
-        columns = self._columns(models, cores, len(starts))
+        columns = [[*pieces]] if pieces else self._columns(models, cores, len(starts))
         with at_once(cores) as beside:
             waiting = chain([first], batches)
             while now := list(islice(waiting, len(columns))):
@@ -118,20 +138,29 @@ class Infer:
         self.counts.inferred += len(models) * whole
         return [torch.cat(part) for part in parts]
 
-    def _batch(self, data: Data, start: int, under: Chain, steps: tuple[Step, ...]) -> Batch:
+    def _batch(
+        self,
+        data: Data,
+        start: int,
+        under: Chain,
+        steps: tuple[Step, ...],
+        *,
+        counted: bool = True,
+    ) -> Batch:
         """Return the inputs after the leading steps that are the same for every model.
 
         With one thread, as in every worker: bits don't depend on how many there are, and none that
         has nothing more to do takes a core from the units that compute next.
         """
         rows = torch.arange(start, min(start + BATCH, len(data)))
-        inputs = kinds.to(data.take(rows), self.device)
         leading = under.inputs[: len(under.inputs) - len(steps)]
-        for step in leading:
-            assert not step.needs_model
-            with threads(1):
-                inputs = step.apply(inputs, data.rows[rows], data)
-        self.counts.intervened += bool(leading)
+        with ONE_BY_ONE:
+            inputs = kinds.to(data.take(rows), self.device)
+            for step in leading:
+                assert not step.needs_model
+                with threads(1):
+                    inputs = step.apply(inputs, data.rows[rows], data)
+            self.counts.intervened += bool(leading) and counted
         targets = kinds.to(data.targets[rows], self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
 
@@ -217,6 +246,11 @@ class Infer:
             let_go()
         self.begun.pop(piece.unit, None)
         return logits
+
+
+def own_steps(under: Chain) -> tuple[Step, ...]:
+    """Return the steps from the first on that needs a model: the inputs are each model's own."""
+    return tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
 
 
 def _twin(piece: Piece) -> Piece:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import StalledError, as_new, named, watched
+from pytest_multiplicity.compute import StalledError, as_new, named, others_like, watched
 from pytest_multiplicity.errors import Attempt, DataError, MeasurementError, guarded
 from pytest_multiplicity.inference.answers import toward
 from pytest_multiplicity.inference.choice import Forms
@@ -18,6 +18,7 @@ from pytest_multiplicity.inference.infer import BATCH, Infer, Model
 from pytest_multiplicity.inference.models import Models
 from pytest_multiplicity.inference.on_cluster import FarInfer
 from pytest_multiplicity.inference.question import Asked
+from pytest_multiplicity.inference.spread import SpreadInfer
 from pytest_multiplicity.inference.told import ToldAnswers
 from pytest_multiplicity.store import fingerprint
 from pytest_multiplicity.training import LACKING
@@ -48,6 +49,8 @@ class Logits:
         self._compute_all: Callable[..., list[Tensor]] = self._infer
         if cluster is not None:
             self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)
+        elif others := others_like(device):
+            self._compute_all = SpreadInfer(self._infer, others)
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
         self._attempts: dict[str, Attempt] = {}  # at data and interventions
@@ -156,6 +159,7 @@ class Logits:
         with guarded(what):
             models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
+                self._infer.begun.clear()
                 self._infer.lacking.clear()
                 given = self._compute_all(models, asked.source, asked.under, noted)
         alike = self._infer.alike
@@ -216,4 +220,5 @@ class Logits:
 
     def _key(self, index: int, asked: Asked) -> str:
         steps = list(asked.under.inputs)
-        return fingerprint(["logits", self._made.keys[index], asked.source.fingerprint, steps])
+        known = self._models.known_by(index)
+        return fingerprint(["logits", *known, asked.source.fingerprint, steps])

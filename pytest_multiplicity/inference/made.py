@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pytest_multiplicity.compute import Machine, device_class
+from pytest_multiplicity.compute import Machine
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.design import Built, Design, run_of
 from pytest_multiplicity.errors import DefinitionError, MeasurementError, StoreError
@@ -189,7 +189,7 @@ class Made:
             return Known(fingerprint(["kept", config, common, *([] if run is None else [run])]))
         if isinstance(made, nn.Module) and not is_compiled(made):
             code = made if version is None else [version, made.state_dict()]
-            key = fingerprint(["module", code, versions(self.machine.device)])
+            key = fingerprint(["module", code, versions()])
             return Known(key, _structure_when_frozen(made))
         declared = getattr(made, "fingerprint", None)
         here = [*self.here, self.definition.where, self.design.ids[index]]
@@ -200,7 +200,7 @@ class Made:
         if version not in self._commons:
             code = given.function if version is None else version
             held = {name: _content(name, value) for name, value in given.fixtures.items()}
-            known = [code, held, versions(self.machine.device)]
+            known = [code, held, versions()]
             self._commons[version] = fingerprint(known)
         return self._commons[version]
 
@@ -212,7 +212,7 @@ class Made:
         if version is not None:
             settings = {name: s for name, s in settings.items() if not callable(s)}
             code = [version, module.state_dict()]
-        key = fingerprint(["recipe", config, settings, code, versions(self.machine.device)])
+        key = fingerprint(["recipe", config, settings, code, versions()])
         return Known(key, _structure_when_frozen(module))
 
 
@@ -241,15 +241,16 @@ def common_data(made: Iterable[Any]) -> list[Any]:
     return [common(each) for each in made]
 
 
-def versions(device: torch.device) -> list[str]:
-    """Return the versions, and the class of device, that can change a candidate's bits."""
-    kind = device_class(device)
+def versions() -> list[str]:
+    """Return the versions that can change a candidate's bits.
+
+    Not the class of device: what one made is known by it, and used on others.
+    """
     return [
         f"results {RESULTS_VERSION}",
         f"torch {torch.__version__}",
         f"torchvision {TORCHVISION}",
         f"numpy {np.__version__}",
-        kind,
     ]
 
 

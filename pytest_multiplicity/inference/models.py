@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from pytest_multiplicity.compute import Machine, free_bytes, named
+from pytest_multiplicity.compute import Machine, device_class, free_bytes, named
 from pytest_multiplicity.design import Built, Design
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.inference.answers import answering
@@ -88,6 +88,15 @@ class Models:
             "everything made here"
             for maker in sorted(makers)
         ]
+
+    def known_by(self, index: int) -> list[str]:
+        """Return what the store knows what a candidate computes by: what evaluates it, too.
+
+        And the class of device that trained it, where that is another one.
+        """
+        here = device_class(self.machine.device)
+        trained = self.weights.device(index)
+        return [self.made.keys[index], here, *([trained] if trained not in (None, here) else [])]
 
     def note_odd(self, index: int, what: str | None) -> None:
         """Note what looks odd in the answers of a candidate."""

@@ -159,12 +159,13 @@ def shared_out(starts: range, models: int, workers: int) -> list[Share]:
         parts = max(1, min(math.ceil(workers / ranges), models // FEWEST_MODELS))
     return [
         Share(batches, tuple(chosen))
-        for batches in _divided(starts, ranges)
-        for chosen in _divided(range(models), parts)
+        for batches in divided(starts, ranges)
+        for chosen in divided(range(models), parts)
     ]
 
 
-def _divided(whole: range, count: int) -> list[range]:
+def divided(whole: range, count: int) -> list[range]:
+    """Divide a range into so many of even size."""
     bounds = [len(whole) * i // count for i in range(count + 1)]
     return [whole[a:b] for a, b in pairwise(bounds)]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pytest_multiplicity.compute import named
+from pytest_multiplicity.compute import device_class, named
 from pytest_multiplicity.errors import Attempt, CandidateDiverged, guarded
 from pytest_multiplicity.inference.counts import Counts, Foreseen
 from pytest_multiplicity.inference.made import Made
@@ -28,6 +28,7 @@ class Weights:
         self.others: dict[int, str] = {}
         self.trained_now: set[int] = set()  # in this run, also by a process that died since
         self._ways: dict[int, str] = {}
+        self._devices: dict[int, str] = {}  # that trained them
         self._training = Attempt(f"training {made.name}")
         self._ready = False
 
@@ -49,6 +50,15 @@ class Weights:
             return entry.tensors
         self._ready = False  # lost since: a sick file was put aside, or somebody cleared the store
         return self.of(index)
+
+    def device(self, index: int) -> str | None:
+        """Return the class of device that trained a candidate; None where none did yet."""
+        if index not in self._devices:
+            meta = self._store.meta("weights", self._made.keys[index])
+            if meta is None or "device" not in meta:
+                return None
+            self._devices[index] = meta["device"]
+        return self._devices[index]
 
     @property
     def absent(self) -> set[int]:
@@ -128,10 +138,12 @@ class Weights:
             self._store.put("weights", key, {}, {"diverged": sick, "run": self._made.here})
         else:
             self.history[index], self._ways[index] = outcome.history, outcome.way
+            self._devices[index] = device_class(self._machine.device)
             meta = {
                 "history": outcome.history,
                 "way": outcome.way,
                 "machine": str(self._machine.kind),
+                "device": self._devices[index],
                 "run": self._made.here,
             }
             self._store.put("weights", key, outcome.state, meta)

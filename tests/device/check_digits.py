@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 
@@ -12,23 +13,47 @@ SEEDS = os.environ.get("SEEDS", "1")  # of five
 
 
 @pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Give each number of devices a folder of its own."""
+    return [tmp_path_factory.mktemp("store") for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
 def verdicts():
     return {}
 
 
+@pytest.fixture
+def judged(process, tmp_path):
+    """Judge the study with so many devices and a store; return who was rejected, and the report."""
+
+    def run(devices: int, store: Any) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        report = tmp_path / "report.json"
+        process(
+            *("-W", "error", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"),
+            *("-c", os.devnull, "--rootdir", "specs/digits", DIGITS),
+            *(f"--multiplicity-store={store}", f"--multiplicity-json={report}"),
+            f"--multiplicity-seeds={SEEDS}",
+            devices=devices,
+        )
+        told = json.loads(report.read_text())
+        assert told["device"] == ("cuda" if devices else "cpu")
+        (family,) = told["families"]
+        return {each["id"]: each["rejected_by"] for each in family["candidates"]}, family
+
+    return run
+
+
 @pytest.mark.parametrize("devices", [0, 1, 2])
-def test_verdicts_are_the_same(devices, process, tmp_path, verdicts):
-    report = tmp_path / "report.json"
-    process(
-        *("-W", "error", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"),
-        *("-c", os.devnull, "--rootdir", "specs/digits", DIGITS),
-        *(f"--multiplicity-store={tmp_path / 'store'}", f"--multiplicity-json={report}"),
-        f"--multiplicity-seeds={SEEDS}",
-        devices=devices,
-    )
-    told = json.loads(report.read_text())
-    assert told["device"] == ("cuda" if devices else "cpu")
-    (family,) = told["families"]
-    verdicts[devices] = {each["id"]: each["rejected_by"] for each in family["candidates"]}
+def test_verdicts_are_the_same(devices, judged, verdicts, stores):
+    verdicts[devices], _ = judged(devices, stores[devices])
     assert any(verdicts[devices].values())
     assert verdicts[devices] == verdicts[0]
+
+
+def test_what_a_gpu_trained_is_judged_on_a_cpu(judged, stores):
+    on_gpu, first = judged(1, stores[1])
+    assert first["trained"] == 0 or first["trained"] == len(on_gpu)
+    on_cpu, family = judged(0, stores[1])
+    assert family["trained"] == 0
+    assert on_cpu == on_gpu

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 import pytest_multiplicity as pm
+from pytest_multiplicity.compute import others_like, threads
 from pytest_multiplicity.compute.arithmetic import Arithmetic
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.counts import Counts
+from pytest_multiplicity.inference.executors import Abreast
 from pytest_multiplicity.inference.infer import Infer
+from pytest_multiplicity.inference.spread import SpreadInfer
 from pytest_multiplicity.interventions import Chain
 
 CPU, DEVICE = torch.device("cpu"), torch.device("cuda", 1)
@@ -17,6 +21,11 @@ CPU, DEVICE = torch.device("cpu"), torch.device("cuda", 1)
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+
+
+@pm.intervention
+def drawing(batch):
+    return batch + 0.1 * torch.rand_like(batch)
 
 
 def models(device, count=5):
@@ -97,3 +106,70 @@ def test_arithmetic_of_a_gpu_reads_no_clock():
     }
     assert told[1] == Arithmetic(channels_last=True)
     assert told[15] == Arithmetic(channels_last=True, compiled=True)
+
+
+@pytest.mark.parametrize(
+    "steps", [(), (pm.InputNoise(0.1),), (pm.PGD(0.05, steps=2),), (drawing(),)], ids=str
+)
+def test_batches_are_spread_over_devices_that_were_not_numbered(steps):
+    whole, told = data(600), []
+    under, first = Chain(steps), torch.device("cuda")
+    alone = Infer(first, Counts(), Forms(first, lambda structure: 5))
+    expected = alone(models(first), whole, under, told.append)
+    assert others_like(DEVICE) == []
+    assert others_like(first) == [DEVICE]
+    infer = Infer(first, Counts(), Forms(first, lambda structure: 5))
+    spread = SpreadInfer(infer, others_like(first))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(DEVICE)
+    before, spread_told = torch.cuda.memory_allocated(DEVICE), []
+    found = spread(models(first), whole, under, spread_told.append)
+    assert torch.cuda.max_memory_allocated(DEVICE) > before  # which computed its share
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert sum(spread_told) == sum(told) == 15
+    assert infer.counts == alone.counts
+    assert not infer.begun
+
+
+def test_precision_and_threads_are_put_back_after_all_devices():
+    first = torch.device("cuda")
+    spread = SpreadInfer(Infer(first, Counts(), Forms(first, lambda structure: 5)), [DEVICE])
+    before = torch.backends.cudnn.conv.fp32_precision
+    with threads(2):
+        for _ in range(5):
+            spread(models(first), data(600), Chain((pm.InputNoise(0.1),)), lambda steps: None)
+            assert torch.get_num_threads() == 2
+            assert torch.backends.cudnn.conv.fp32_precision == before
+
+
+def test_code_that_may_mind_company_stays_on_the_first_device():
+    first = torch.device("cuda")
+    spread = SpreadInfer(Infer(first, Counts(), Forms(first, lambda structure: 1)), [DEVICE])
+    seen = set()
+
+    def model(batch):
+        seen.add(batch.device)
+        return batch.flatten(1)[:, :3]
+
+    (found,) = spread([model], data(600), Chain(()), lambda steps: None)
+    assert len(found) == 600
+    assert seen == {torch.device("cuda", 0)}
+
+
+def test_memory_that_runs_out_on_another_device_is_told_of_its_models():
+    first = torch.device("cuda")
+    infer = Infer(first, Counts(), Forms(first, lambda structure: 5))
+    spread, given = SpreadInfer(infer, [DEVICE]), models(first)
+    shared = Abreast.shared
+
+    def greedy(self, inputs):
+        if inputs.device == DEVICE:
+            raise torch.OutOfMemoryError("no room")
+        return shared(self, inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        spread(given, data(600), Chain(()), lambda steps: None)
+        assert not infer.lacking
+        patch.setattr(Abreast, "shared", greedy)
+        spread(given, data(600), Chain(()), lambda steps: None)
+    assert infer.lacking == set(map(id, given))

@@ -12,7 +12,7 @@ import torch
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Machine, machine_class, threads
-from pytest_multiplicity.inference import Counts
+from pytest_multiplicity.inference import Counts, models, weights
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.infer import Infer
 from pytest_multiplicity.interventions import chain
@@ -126,6 +126,30 @@ def test_what_another_class_of_machine_made_is_used_and_said(bench):
     (told,) = here.facts().warnings  # once, whatever it made
     assert told.startswith("some results in the store were made by an abacus, ")
     assert f"; this machine, {here.models.machine.kind}, might compute other last bits" in told
+
+
+def test_weights_that_a_gpu_trained_are_judged_on_a_cpu(bench):
+    with pytest.MonkeyPatch.context() as patch:
+        there = replace(machine_class(torch.device("cpu")), device="cuda", name="NVIDIA B200")
+        patch.setattr(Machine, "kind", there)
+        for module in (models, weights):
+            patch.setattr(module, "device_class", lambda device: there.name)
+        bench.family().candidates[0].logits(bench.test)
+
+    def here():
+        population = bench.family()
+        population.candidates[0].logits(bench.test)
+        counts = population.models.counts
+        return (counts.trained, counts.inferred), population.facts().warnings
+
+    evaluated, (told,) = here()
+    assert evaluated == (0, 4)  # what a GPU computed is another result
+    assert told.startswith("some results in the store were made by NVIDIA B200")
+    assert here() == ((0, 0), (told,))
+    for key in bench.family().models.made.keys:
+        bench.store._file("weights", key).unlink()
+    bench.family().models.weights.ready()
+    assert here() == ((0, 4), ())  # which are not those that a GPU trained
 
 
 def test_however_many_threads_there_are_an_intervention_has_one() -> None:
