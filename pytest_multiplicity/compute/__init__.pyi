@@ -22,6 +22,7 @@ from .devices import precision as precision
 from .devices import preserved_rng as preserved_rng
 from .devices import seed_everything as seed_everything
 from .devices import seed_step as seed_step
+from .devices import steps_at_once as steps_at_once
 from .devices import threads as threads
 from .engines import ENGINES as ENGINES
 from .engines import LOCAL as LOCAL

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
+from torch import nn
 
 # MKL's products, whose bits then don't depend on where a matrix lies in memory. It reads this when
 # it multiplies for the first time, so the plugin sets it when it is loaded.
@@ -179,6 +180,17 @@ def _set(settings: list[tuple[Any, str, object]]) -> None:
 def compile_mode(device: torch.device) -> str | None:
     """Return how torch compiles best: on a GPU launches are recorded and replayed as graphs."""
     return "reduce-overhead" if is_gpu(device) else None
+
+
+def steps_at_once(module: nn.Module, device: torch.device) -> bool:
+    """Say whether torch's optimizers step all of a module's parameters there in one launch.
+
+    On a GPU they do, but for parameters that are no real floats, and for gradients of embeddings
+    that are sparse.
+    """
+    floats = all(each.is_floating_point() for each in module.parameters() if each.requires_grad)
+    sparse = any(getattr(part, "sparse", False) for part in module.modules())
+    return is_gpu(device) and floats and not sparse
 
 
 def seed_everything(seed: int) -> None:

@@ -62,6 +62,7 @@ from pytest_multiplicity.training.state import (
 )
 
 PLAIN = Arithmetic()
+HOW = ("fused", "foreach")  # settings of an optimizer that its device decides
 LOOKED_AT = 16  # samples on which answers are compared
 
 
@@ -235,7 +236,10 @@ class PlainTraining:
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""
         restore(self.module, saved.state)
-        self.optimizer.load_state_dict(saved.optimizer)
+        # whether a step is one launch is this device's business, not that of the checkpoint's
+        pairs = zip(saved.optimizer["param_groups"], self.optimizer.param_groups, strict=True)
+        groups = [{**kept, **{k: own[k] for k in HOW if k in own}} for kept, own in pairs]
+        self.optimizer.load_state_dict({**saved.optimizer, "param_groups": groups})
         self.history = list(saved.history)
 
     def _logits(self, inputs: kinds.Batch) -> Tensor:

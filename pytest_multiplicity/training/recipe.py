@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import steps_at_once
 from pytest_multiplicity.design import second_argument
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.losses import check_loss_of, takes_attributes
@@ -218,15 +219,16 @@ def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
         raise RecipeError(
             f"the model {type(module).__name__} has no parameters to train: give it some"
         )
+    fused = steps_at_once(module, params[0].device) or None  # else torch chooses
+    own: dict[str, Any]
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(
-                params, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-            )
+            own = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+            return torch.optim.SGD(params, lr=recipe.lr, fused=fused, **own)
         case "adam" | "adamw" as kind:
             adam = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-            betas = (recipe.momentum, 0.999)
-            return adam(params, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+            own = {"betas": (recipe.momentum, 0.999), "weight_decay": recipe.weight_decay}
+            return adam(params, lr=recipe.lr, fused=fused, **own)
         case factory:
             return _custom_optimizer(factory, params, recipe.lr)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from pytest_multiplicity.compute.devices import (
     free_gpu_bytes,
@@ -14,6 +15,7 @@ from pytest_multiplicity.compute.devices import (
     precision,
     preserved_rng,
     seed_step,
+    steps_at_once,
 )
 
 GPU = torch.device("cuda", 1)
@@ -116,3 +118,17 @@ def test_a_step_seeds_the_device_that_it_computes_on(monkeypatch: pytest.MonkeyP
     assert [each.initial_seed() for each in generators] == [before[0], 77, before[2]]
     seed_step(78, torch.device("cuda"))
     assert [each.initial_seed() for each in generators] == [78, 77, before[2]]
+
+
+@pytest.mark.parametrize(
+    ("module", "device", "do"),
+    [
+        (nn.Linear(2, 3), "cuda:1", True),
+        (nn.Linear(2, 3), "cpu", False),
+        (nn.Embedding(4, 2, sparse=True), "cuda", False),
+        (nn.Linear(2, 3, dtype=torch.complex64), "cuda", False),
+    ],
+    ids=["gpu", "cpu", "sparse", "complex"],
+)
+def test_who_steps_in_one_launch(module: nn.Module, device: str, do: bool) -> None:
+    assert steps_at_once(module, torch.device(device)) is do

@@ -86,8 +86,8 @@ def test_an_epoch_waits_once_and_a_step_never(job, images, fused, settings):
 @pytest.mark.parametrize(
     ("fused", "settings", "most"),
     [
-        (False, {}, 40),
-        (False, {"optimizer": "adam"}, 45),
+        (False, {}, 38),
+        (False, {"optimizer": "adam"}, 39),
         (False, {"augment": "rand"}, 240),
         (False, {"augment": "trivial"}, 140),
         (True, {}, 55),
@@ -102,6 +102,21 @@ def test_a_step_launches_few_kernels(job, images, fused, settings, most):
         with simulated.counted() as counts:
             training.run_epoch(lambda steps: None)
     assert counts["launch"] <= 5 * most
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_an_optimizer_s_step_is_one_launch(job, images, optimizer):
+    with preserved_rng():
+        training = begun(job, images, False, optimizer=optimizer)
+        training.optimizer.zero_grad()
+        for parameter in training.params:
+            parameter.grad = torch.ones_like(parameter)
+        with simulated.counted() as counts:
+            training.update()
+    kind = optimizer.removesuffix("w")
+    assert counts[f"aten::_fused_{kind}_" if kind == "sgd" else f"aten::_fused_{optimizer}_"] == 1
+    assert counts["launch"] <= 2  # and one that counts Adam's steps
+    assert "wait" not in counts
 
 
 def inferring(count):
@@ -131,7 +146,10 @@ def test_a_batch_of_an_evaluation_waits_once(count, images):
         (1, pm.PGD(0.01)),
         (1, pm.PGD(0.1, norm="l2", random_start=True)),
         (2, pm.PGD(0.001, random_start=True, restarts=2)),
+        (3, pm.PGD(0.001, norm="l2", random_start=True, restarts=3)),
         (2, pm.PGD(0.001, targeted=2)),
+        (4, pm.PGD(0.001, targeted=2, random_start=True, restarts=2)),
+        (3, pm.PGD(1.0, steps=20, random_start=True, restarts=9)),  # which nobody needs
     ],
     ids=repr,
 )
