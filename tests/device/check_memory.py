@@ -5,6 +5,7 @@ As SQLite's tests do it. EVERY=1 fails at each allocation, EVERY=7 at each seven
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import partial
 from itertools import count
@@ -115,12 +116,15 @@ def wide() -> nn.Module:
 def squeezed(run):
     """Run with ever less memory until it is too little; return what each run gave."""
     run()
+    gc.collect()
     torch.cuda.reset_peak_memory_stats(DEVICE)
+    others = torch.cuda.memory_allocated(DEVICE)
     run()
-    nbytes, found = torch.cuda.max_memory_allocated(DEVICE), []
+    nbytes, found = torch.cuda.max_memory_allocated(DEVICE) - others, []
     while True:
+        gc.collect()
         torch.cuda.empty_cache()
-        with simulated.limited(nbytes):
+        with simulated.limited(torch.cuda.memory_allocated(DEVICE) + nbytes):
             try:
                 found.append(run())
             except Exception as error:
