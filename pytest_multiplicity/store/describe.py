@@ -67,7 +67,7 @@ _UNTOLD = frozenset({
     "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__",
     "__annotations_cache__", "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__",
     "__firstlineno__", "__module__", "__orig_bases__", "__parameters__", "__qualname__",
-    "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl",
+    "__slotnames__", "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl",
     "_autograd_function_id",
 })  # fmt: skip
 

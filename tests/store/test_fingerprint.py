@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import random
 import re
 import subprocess
@@ -822,3 +823,29 @@ def test_names_of_keyword_arguments_are_part_of_a_call() -> None:
         return f(depth=1)
 
     assert fingerprint(first) != fingerprint(second)
+
+
+USES = {
+    "copied": copy.copy,
+    "copied deeply": copy.deepcopy,
+    "pickled": pickle.dumps,
+    "pickled by the oldest protocol": lambda made: pickle.dumps(made, protocol=0),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_is_done_with_its_objects_is_no_part_of_a_class(
+    monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Copies have the interpreter leave a note on the class (`copyreg`, `__slotnames__`)."""
+
+    class Used:
+        def __init__(self) -> None:
+            self.number = 3
+
+    used = Used()
+    Used.__qualname__ = "Used"  # as of a module, so that it can be pickled
+    monkeypatch.setitem(globals(), "Used", Used)
+    before = fingerprint(Used), fingerprint(used)
+    USES[use](used)
+    assert (fingerprint(Used), fingerprint(used)) == before
