@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class Scoring:
 
     def __init__(self, task: Task, turning: Turning) -> None:
         self._task, self._turning = task, turning
-        self._parts: dict[int, Halves] = {}
+        self._parts = WeakKeyDictionary[Base, Halves]()
 
     def share_right(self, said: Tensor, targets: Tensor) -> float:
         """Return the accuracy of one model's predictions of a data set."""
@@ -53,9 +54,9 @@ class Scoring:
         return found
 
     def _parted(self, base: Base) -> Halves:
-        if id(base) not in self._parts:
-            self._parts[id(base)] = self._by_hardness(base)
-        return self._parts[id(base)]
+        if base not in self._parts:
+            self._parts[base] = self._by_hardness(base)
+        return self._parts[base]
 
     def _by_hardness(self, base: Base) -> Halves:
         on = base.select
