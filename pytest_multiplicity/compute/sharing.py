@@ -12,7 +12,6 @@ import math
 import pickle
 import shutil
 import sys
-import sysconfig
 import tempfile
 import warnings
 from collections import ChainMap
@@ -32,11 +31,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from pytest_multiplicity.errors import MultiplicityError
+from pytest_multiplicity.store import is_project
 
 SMALLEST_SHARED = 1 << 16  # bytes; what is smaller travels in the message
 PREFIX, OWNED = "multiplicity-", "owned.lock"
 _MEMORY = Path("/dev/shm")
-_STANDARD = Path(sysconfig.get_path("stdlib"))  # also of what the interpreter has frozen
 T = TypeVar("T")
 
 
@@ -282,10 +281,9 @@ def _local_modules(loaded: object, path: tuple[str, ...], far: bool) -> list[str
 
 def _is_local(name: str, module: ModuleType | None, path: tuple[str, ...], far: bool) -> bool:
     file = getattr(module, "__file__", None)
-    if file is None or name == "__main__" or name.split(".")[0] == "pytest_multiplicity":
+    if file is None or name == "__main__" or not Path(file).is_absolute():
         return False
-    place = Path(file)
-    if not place.is_absolute() or _STANDARD in place.parents or _is_installed(file):
+    if not is_project(name, file):
         return False
     last = name.rpartition(".")[2]
     is_test = last == "conftest" or last.startswith("test_") or last.endswith("_test")

@@ -10,6 +10,7 @@ from .looks import find as find
 from .looks import merged as merged
 from .looks import sketch_of as sketch_of
 from .names import closure_of as closure_of
+from .origin import is_project as is_project
 from .signing import Signer as Signer
 from .signing import signer as signer
 from .store import RESULTS_VERSION as RESULTS_VERSION
