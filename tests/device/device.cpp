@@ -1,5 +1,6 @@
 // A simulated "cuda": two devices whose memory is the host's and whose kernels are the CPU's, for a
-// build of torch that has no CUDA. It counts launches, copies and waits, and runs out of memory.
+// build of torch that has no CUDA. It counts launches, copies and waits, runs out of memory, and
+// records graphs.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -10,8 +11,12 @@
 #include <torch/library.h>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -22,6 +27,7 @@ using at::Tensor;
 using c10::DeviceIndex;
 constexpr DeviceIndex DEVICES = 2;
 thread_local DeviceIndex current = 0;
+thread_local std::array<int64_t, DEVICES> streams{};  // the current one of each device; 0 is the default
 
 DeviceIndex index_of(c10::Device device) { return device.has_index() ? device.index() : current; }
 
@@ -44,20 +50,89 @@ int64_t fatal = -1;        // which allocation from now on fails; -1 for none
 int64_t allocations = 0;   // since the counts were reset
 std::string complaint = "CUDA out of memory (simulated)";
 
+// The memory of recorded graphs: what is freed while one is recorded is used again in it, and all of
+// it is kept as long as a graph or a tensor is there.
+struct Pool {
+  DeviceIndex device = 0;
+  std::map<char*, int64_t> blocks;
+  std::multimap<int64_t, void*> idle;
+
+  bool has(const void* start) const {
+    auto* byte = static_cast<char*>(const_cast<void*>(start));
+    auto after = blocks.upper_bound(byte);
+    return after != blocks.begin() && byte < (--after)->first + after->second;
+  }
+  void* reused(int64_t bytes) {
+    auto found = idle.lower_bound(bytes);
+    if (found == idle.end() || found->first > 2 * bytes) return nullptr;
+    void* start = found->second;
+    idle.erase(found);
+    return start;
+  }
+  ~Pool() {
+    std::lock_guard<std::mutex> lock(guarded);
+    for (auto& [start, bytes] : blocks) {
+      memories[device].used -= bytes;
+      std::free(start);
+    }
+  }
+};
+
+// ---- graphs: what is launched while one is recorded is noted, and done at each replay
+struct Graph {
+  std::shared_ptr<Pool> pool;
+  std::vector<std::function<void()>> work;
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> outside;  // memory that isn't its own
+  std::vector<at::Generator> registered, drew;
+  DeviceIndex device = 0;
+  int64_t stream = 0;
+  bool invalid = false, ended = false;
+};
+std::atomic<Graph*> recording{nullptr};  // one at a time, as torch wants it
+
+// Returns the graph that what this thread does on a device becomes a part of.
+Graph* recorded_on(DeviceIndex index) {
+  Graph* graph = recording;
+  if (!graph || graph->device != index) return nullptr;
+  if (streams[index] != graph->stream) {
+    graph->invalid = true;
+    TORCH_CHECK(false, "CUDA error: dependency created on uncaptured work in another stream");
+  }
+  TORCH_CHECK(!graph->invalid, "CUDA error: operation failed due to a previous error during capture");
+  return graph;
+}
+
+// Refuses what nothing can be recorded for.
+void refuse(DeviceIndex index) {
+  if (Graph* graph = recorded_on(index)) {
+    graph->invalid = true;
+    TORCH_CHECK(false, "CUDA error: operation not permitted when stream is capturing");
+  }
+}
+
+void wait(DeviceIndex index) {
+  refuse(index);
+  count("wait");
+}
+
 struct Piece {
   void* start;
   int64_t bytes;
   DeviceIndex device;
+  std::shared_ptr<Pool> pool;
 };
 
 void give_back(void* held) {
-  auto* piece = static_cast<Piece*>(held);
+  const std::unique_ptr<Piece> piece(static_cast<Piece*>(held));
   {
     std::lock_guard<std::mutex> lock(guarded);
+    if (piece->pool) {
+      if (piece->start) piece->pool->idle.emplace(piece->bytes, piece->start);
+      return;
+    }
     memories[piece->device].used -= piece->bytes;
   }
   std::free(piece->start);
-  delete piece;
 }
 
 void reserve(DeviceIndex device, int64_t bytes) {
@@ -76,9 +151,23 @@ void reserve(DeviceIndex device, int64_t bytes) {
 
 struct DeviceMemory final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
-    reserve(current, bytes);
-    auto* piece = new Piece{bytes ? std::malloc(bytes) : nullptr, int64_t(bytes), current};
-    return {piece->start, piece, &give_back, c10::Device(c10::kCUDA, current)};
+    Graph* graph = recorded_on(current);
+    auto pool = graph ? graph->pool : nullptr;
+    int64_t size = bytes;
+    void* start = nullptr;
+    if (pool && bytes) {
+      std::lock_guard<std::mutex> lock(guarded);
+      if ((start = pool->reused(bytes))) size = pool->blocks.at(static_cast<char*>(start));
+    }
+    if (!start) {
+      reserve(current, bytes);
+      if (bytes) start = std::malloc(bytes);
+      if (pool && bytes) {
+        std::lock_guard<std::mutex> lock(guarded);
+        pool->blocks.emplace(static_cast<char*>(start), bytes);
+      }
+    }
+    return {start, new Piece{start, size, current, pool}, &give_back, c10::Device(c10::kCUDA, current)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
   void copy_data(void* to, const void* from, size_t bytes) const override {
@@ -116,7 +205,7 @@ bool is_pinned(const void* start) {
   return pinned.count(start) > 0;
 }
 
-// ---- devices and streams; there is one stream, and nothing on it is ever unfinished
+// ---- devices and streams; nothing on a stream is ever unfinished
 struct Guard final : c10::impl::DeviceGuardImplInterface {
   static constexpr c10::DeviceType static_type = c10::kCUDA;
   Guard() = default;
@@ -134,17 +223,28 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
   c10::Stream getStream(c10::Device device) const override {
+    const DeviceIndex index = index_of(device);
+    return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::kCUDA, index), streams[index]);
+  }
+  c10::Stream getDefaultStream(c10::Device device) const override {
     return c10::Stream(c10::Stream::DEFAULT, c10::Device(c10::kCUDA, index_of(device)));
   }
-  c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
-  c10::Stream exchangeStream(c10::Stream stream) const override { return getStream(stream.device()); }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    const auto before = getStream(stream.device());
+    streams[index_of(stream.device())] = stream.id();
+    return before;
+  }
+  bool isStreamCapturing(const c10::Stream& stream) const override {
+    const Graph* graph = recording;
+    return graph && graph->device == stream.device_index() && graph->stream == stream.id();
+  }
   DeviceIndex deviceCount() const noexcept override { return DEVICES; }
   bool queryStream(const c10::Stream&) const override { return true; }
   bool queryEvent(void*) const override { return true; }
   void record(void**, const c10::Stream&, const DeviceIndex, const c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
-  void synchronizeStream(const c10::Stream&) const override { count("wait"); }
-  void synchronizeDevice(const DeviceIndex) const override { count("wait"); }
+  void synchronizeStream(const c10::Stream& stream) const override { wait(stream.device_index()); }
+  void synchronizeDevice(const DeviceIndex index) const override { wait(index); }
   void destroyEvent(void*, const DeviceIndex) const noexcept override {}
   void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
 };
@@ -156,13 +256,31 @@ struct DeviceGenerator final : c10::GeneratorImpl {
   explicit DeviceGenerator(DeviceIndex index)
       : GeneratorImpl(c10::Device(c10::kCUDA, index), c10::DispatchKeySet(c10::DispatchKey::CUDA)) {}
   static c10::DeviceType device_type() { return c10::kCUDA; }
-  void set_current_seed(uint64_t seed) override { inner.set_current_seed(seed); }
+  void set_current_seed(uint64_t seed) override {
+    TORCH_CHECK(!recorded_on(device().index()) || seed == inner.current_seed(),
+                "CUDAGeneratorImpl::set_current_seed can be called during stream capture only if new seed is the "
+                "same as the original seed.");
+    inner.set_current_seed(seed);
+  }
+  void free(const char* what) const {
+    TORCH_CHECK(!recorded_on(device().index()), "Cannot call CUDAGeneratorImpl::", what, " during CUDA graph capture.");
+  }
   void set_offset(uint64_t) override {}
   uint64_t get_offset() const override { return 0; }
-  uint64_t current_seed() const override { return inner.current_seed(); }
-  uint64_t seed() override { return inner.seed(); }
-  void set_state(const c10::TensorImpl& state) override { inner.unsafeGetGeneratorImpl()->set_state(state); }
+  uint64_t current_seed() const override {
+    free("current_seed");
+    return inner.current_seed();
+  }
+  uint64_t seed() override {
+    free("seed");
+    return inner.seed();
+  }
+  void set_state(const c10::TensorImpl& state) override {
+    free("set_state");
+    inner.unsafeGetGeneratorImpl()->set_state(state);
+  }
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
+    free("get_state");
     return inner.unsafeGetGeneratorImpl()->get_state();
   }
   DeviceGenerator* clone_impl() const override {
@@ -210,7 +328,7 @@ struct CUDAHooks final : at::CUDAHooksInterface {
   at::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
   bool isPinnedPtr(const void* start) const override { return is_pinned(start); }
   at::Device getDeviceFromPtr(void*) const override { return {c10::kCUDA, current}; }
-  void deviceSynchronize(DeviceIndex) const override { count("wait"); }
+  void deviceSynchronize(DeviceIndex index) const override { wait(index); }
 };
 using at::CUDAHooksRegistry;
 using at::RegistererCUDAHooksRegistry;
@@ -250,22 +368,39 @@ Tensor brought(const Tensor& tensor, DeviceIndex index) {
   return there;
 }
 
+bool in_pool(const Graph& graph, const Tensor& tensor) {
+  std::lock_guard<std::mutex> lock(guarded);
+  return graph.pool->has(tensor.storage().data());
+}
+
+// Notes what a replay does, and memory that must be there by then.
+void note(Graph& graph, const std::vector<Tensor>& used, std::function<void()> work) {
+  count("recorded");
+  for (const Tensor& tensor : used)
+    if (tensor.is_cuda() && !in_pool(graph, tensor))
+      graph.outside.emplace_back(tensor.storage().getWeakStorageImpl());
+  graph.work.push_back(std::move(work));
+}
+
 Tensor& copy(Tensor& to, const Tensor& from, bool non_blocking) {
   const at::AutoDispatchBelowADInplaceOrView guard;
-  if (to.is_cuda() && from.is_cuda()) {
-    count("launch");
-  } else {
-    count(to.is_cuda() ? "upload" : "download");
-    const bool waits = !(non_blocking && is_pinned((to.is_cuda() ? from : to).storage().data()));
-    if (waits) count("wait");
-  }
+  const DeviceIndex index = (to.is_cuda() ? to : from).device().index();
+  const bool within = to.is_cuda() && from.is_cuda();
+  if (!within && !(non_blocking && is_pinned((to.is_cuda() ? from : to).storage().data()))) wait(index);
   Tensor target = to.is_cuda() ? seen(to) : to;
-  target.copy_(from.is_cuda() ? seen(from) : from);
+  Tensor source = from.is_cuda() ? seen(from) : from;
+  if (Graph* graph = recorded_on(index)) {
+    note(*graph, {to, from}, [target, source]() mutable { target.copy_(source); });
+    if (to.is_cuda() && in_pool(*graph, to)) target.copy_(source);
+    return to;
+  }
+  count(within ? "launch" : to.is_cuda() ? "upload" : "download");
+  target.copy_(source);
   return to;
 }
 
 at::Scalar item(const Tensor& tensor) {
-  count("wait");
+  wait(tensor.device().index());
   count("item");
   return at::_local_scalar_dense(seen(tensor));
 }
@@ -361,8 +496,8 @@ DeviceIndex device_of(const std::string& name, const c10::FunctionSchema& schema
       if (!tensor.is_cuda()) {
         if (tensor.dim() == 0 || (lists && i > 1)) return;
         if (indexes && name != "aten::index") {  // whose own checks have brought it by now
+          wait(current);
           count("upload");
-          count("wait");
         }
         host = host || !indexes;
         return;
@@ -380,64 +515,187 @@ DeviceIndex device_of(const std::string& name, const c10::FunctionSchema& schema
   return found < 0 ? current : found;
 }
 
+using Arguments = std::vector<c10::IValue>;
+
+// An operation with its arguments; those at `into` get what comes out.
+struct Task {
+  c10::OperatorHandle op;
+  DeviceIndex index;
+  Arguments given;
+  std::set<size_t> into;
+
+  // Does it on arguments as the CPU sees them; returns what it returns, and adds to `fresh` what is to
+  // be written. Random numbers come from the device's generators, or from copies of these.
+  Arguments run(const Arguments& arguments, std::vector<Tensor>& fresh, bool copied) const {
+    const auto& schema = op.schema();
+    torch::jit::Stack stack;
+    for (size_t i = 0; i < arguments.size(); i++) {
+      auto value = arguments[i];
+      const auto kind = schema.arguments()[i].type()->str();
+      if (into.count(i)) {
+        value = changed(value, [&](const Tensor& tensor) {
+          fresh.push_back(at::empty({0}, at::TensorOptions().dtype(tensor.scalar_type())));
+          return fresh.back();
+        });
+      } else if (value.isDevice() || (value.isNone() && kind.find("Device") != std::string::npos)) {
+        value = c10::Device(c10::kCPU);
+      } else if (kind.find("Generator") != std::string::npos) {
+        const auto inner = inner_of(generator(value));
+        value = copied ? inner.clone() : inner;
+      }
+      stack.push_back(value);
+    }
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack);
+    return stack;
+  }
+
+  at::Generator generator(const c10::IValue& value) const {
+    if (value.isNone()) return own_generator(index);
+    TORCH_CHECK(value.toGenerator().device().is_cuda(), "Expected a 'cuda' device type for generator but found 'cpu'");
+    return value.toGenerator();
+  }
+};
+
+void written(const Tensor& tensor, const Tensor& result) {
+  resize(tensor, c10::fromIntArrayRefSlow(result.sizes()), std::nullopt);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(result.sizes(), result.strides());
+}
+
+// Finds out which generators a task draws from; a graph must know them.
+void draw(Graph& graph, const Task& task) {
+  for (size_t i = 0; i < task.given.size(); i++) {
+    if (task.op.schema().arguments()[i].type()->str().find("Generator") == std::string::npos) continue;
+    const auto generator = task.generator(task.given[i]);
+    auto among = [&](const std::vector<at::Generator>& all) {
+      return std::find(all.begin(), all.end(), generator) != all.end();
+    };
+    TORCH_CHECK(generator == own_generator(task.index) || among(graph.registered),
+                "philox_cuda_state for an unexpected CUDA generator used during capture.");
+    if (!among(graph.drew)) graph.drew.push_back(generator);
+  }
+}
+
 void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
   const std::string name = schema.name();
   const size_t wanted = schema.arguments().size(), begin = stack->size() - wanted;
   const DeviceIndex index = device_of(name, schema, stack->data() + begin);
-  count("launch");
-  count(name);
-  if (WAITING.count(name)) count("wait");
-  const std::vector<c10::IValue> given(stack->begin() + begin, stack->end());
-  const bool into = schema.overload_name().find("out") != std::string::npos;
-  std::vector<std::pair<Tensor, Tensor>> written;  // those to write into, and what was written
+  Task task{op, index, Arguments(stack->begin() + begin, stack->end()), {}};
+  stack->erase(stack->begin() + begin, stack->end());
   bool masked = false;
   for (size_t i = 0; i < wanted; i++) {
-    auto& value = (*stack)[begin + i];
-    const auto& argument = schema.arguments()[i];
-    const bool result = into && argument.alias_info() && argument.alias_info()->isWrite();
-    if (value.isOptionalTensorList())
-      each_tensor(value, [&](const Tensor& each) { masked = masked || each.scalar_type() == at::kBool; });
-    value = changed(value, [&](const Tensor& tensor) {
-      if (!tensor.is_cuda()) return tensor;
-      if (!result) return seen(tensor);
-      written.emplace_back(tensor, at::empty({0}, at::TensorOptions().dtype(tensor.scalar_type())));
-      return written.back().second;
+    const auto* alias = schema.arguments()[i].alias_info();
+    if (schema.overload_name().find("out") != std::string::npos && alias && alias->isWrite()) task.into.insert(i);
+    if (task.given[i].isOptionalTensorList())
+      each_tensor(task.given[i], [&](const Tensor& each) { masked = masked || each.scalar_type() == at::kBool; });
+  }
+  // after some the host has to know how many there are
+  if (WAITING.count(name) || (masked && name != "aten::index")) wait(index);
+  Graph* graph = recorded_on(index);
+  if (graph) {
+    draw(*graph, task);
+  } else {
+    count("launch");
+    count(name);
+  }
+  // what isn't the graph's own stays as it is while it is recorded
+  auto apart = [&](const Tensor& tensor) { return graph && !in_pool(*graph, tensor); };
+  auto as_seen = [&](const Tensor& tensor) {
+    if (!tensor.is_cuda()) return tensor;
+    return apart(tensor) ? seen(tensor).clone() : seen(tensor);
+  };
+  Arguments arguments;
+  for (const auto& value : task.given) arguments.push_back(changed(value, as_seen));
+  std::vector<Tensor> fresh, used, places;  // results, tensors of the device, and where results go
+  auto results = task.run(arguments, fresh, graph != nullptr);
+  size_t next = 0;
+  for (size_t i : task.into) {
+    each_tensor(task.given[i], [&](const Tensor& tensor) {
+      const Tensor& result = fresh[next++];
+      written(tensor, result);
+      places.push_back(seen(tensor));
+      if (!apart(tensor)) places.back().copy_(result);
     });
-    const auto kind = argument.type()->str();
-    if (value.isDevice() || (value.isNone() && kind.find("Device") != std::string::npos)) {
-      value = c10::Device(c10::kCPU);
-    } else if (value.isGenerator()) {
-      TORCH_CHECK(value.toGenerator().device().is_cuda(),
-                  "Expected a 'cuda' device type for generator but found 'cpu'");
-      value = inner_of(value.toGenerator());
-    } else if (value.isNone() && kind.find("Generator") != std::string::npos) {
-      value = inner_of(own_generator(index));
-    }
-  }
-  if (masked && name != "aten::index") count("wait");  // the host has to know how many there are
-  {
-    const at::AutoDispatchBelowADInplaceOrView guard;
-    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
-  }
-  for (auto& [tensor, result] : written) {
-    resize(tensor, c10::fromIntArrayRefSlow(result.sizes()), std::nullopt);
-    tensor.unsafeGetTensorImpl()->set_sizes_and_strides(result.sizes(), result.strides());
-    seen(tensor).copy_(result);
   }
   const auto& returns = schema.returns();
+  std::vector<bool> made;
   for (size_t r = 0; r < returns.size(); r++) {
-    auto& value = (*stack)[stack->size() - returns.size() + r];
+    auto& value = results[r];
     const auto* alias = returns[r].alias_info();
-    if (!alias || !alias->isWrite()) {
-      value = changed(value, [&](const Tensor& tensor) { return tensor.is_cuda() ? tensor : brought(tensor, index); });
+    made.push_back(!alias || !alias->isWrite());
+    if (made.back()) {
+      value = changed(value, [&](const Tensor& tensor) {
+        if (tensor.is_cuda()) return tensor;
+        const Tensor there = brought(tensor, index);
+        used.push_back(there);
+        places.push_back(seen(there));
+        return there;
+      });
       continue;
     }
     for (size_t i = 0; i < wanted; i++) {
       const auto* own = schema.arguments()[i].alias_info();
-      if (own && own->beforeSets() == alias->beforeSets()) value = given[i];
+      if (own && own->beforeSets() == alias->beforeSets()) value = task.given[i];
     }
   }
+  if (graph) {
+    for (auto& value : task.given) {
+      each_tensor(value, [&](const Tensor& tensor) { used.push_back(tensor); });
+      value = changed(value, [](const Tensor& tensor) {
+        if (tensor.is_cuda()) return seen(tensor);
+        return tensor.unsafeGetTensorImpl()->is_wrapped_number() ? tensor : tensor.clone();
+      });
+    }
+    note(*graph, used, [task, places, made]() mutable {
+      std::vector<Tensor> all;
+      const auto again = task.run(task.given, all, false);
+      for (size_t r = 0; r < made.size(); r++)
+        if (made[r]) each_tensor(again[r], [&](const Tensor& tensor) { all.push_back(tensor); });
+      for (size_t i = 0; i < places.size(); i++) places[i].copy_(all[i]);
+    });
+  }
+  stack->insert(stack->end(), results.begin(), results.end());
+}
+
+// ---- the life of a graph, as torch._C._CUDAGraph has it
+void begin(Graph& graph, std::shared_ptr<Pool> pool) {
+  TORCH_CHECK(streams[current] != 0, "CUDA graphs must be captured on a non-default stream.");
+  TORCH_CHECK(!recording, "CUDA error: operation not permitted when stream is capturing");
+  graph.pool = pool ? pool : std::make_shared<Pool>();
+  graph.pool->device = graph.device = current;
+  graph.stream = streams[current];
+  recording = &graph;
+}
+
+void end(Graph& graph) {
+  TORCH_CHECK(recording == &graph, "capture_end() called before capture_begin().");
+  recording = nullptr;
+  TORCH_CHECK(!graph.invalid, "CUDA error: operation failed due to a previous error during capture");
+  std::lock_guard<std::mutex> lock(guarded);
+  graph.ended = true;
+  for (auto& [start, bytes] : graph.pool->blocks) std::memset(start, 0xff, bytes);  // nan: nothing was done yet
+}
+
+void replay(Graph& graph) {
+  TORCH_CHECK(graph.ended, "Called CUDAGraph::replay without a preceding successful capture.");
+  refuse(graph.device);
+  for (const auto& each : graph.outside)
+    TORCH_CHECK(!each.expired(), "CUDA error: an illegal memory access: a graph's inputs are gone");
+  count("launch");
+  count("replay");
+  for (size_t i = 0; i < 2 * graph.drew.size(); i++) count("launch");  // which fill in seed and offset
+  const c10::DeviceGuard guard(c10::Device(c10::kCUDA, graph.device));
+  const at::AutoDispatchBelowADInplaceOrView below;
+  for (auto& each : graph.work) each();
+}
+
+void forget(Graph& graph) {
+  if (recording == &graph) recording = nullptr;
+  graph.work.clear();
+  graph.outside.clear();
+  graph.pool.reset();
+  graph.ended = false;
 }
 }  // namespace
 
@@ -479,6 +737,19 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     allocations = 0;
   });
   module.def("count", &count);
+  module.def("wait", [](int device) { wait(DeviceIndex(device)); });
+  module.def("stream", [](int device) { return streams.at(device); });
+  module.def("set_stream", [](int device, int64_t stream) { streams.at(device) = stream; });
+  module.def("recording", [] { return recorded_on(current) != nullptr; });
+  pybind11::class_<Pool, std::shared_ptr<Pool>>(module, "Pool").def(pybind11::init<>());
+  pybind11::class_<Graph, std::shared_ptr<Graph>>(module, "Graph")
+      .def(pybind11::init<>())
+      .def("begin", &begin)
+      .def("end", &end)
+      .def("replay", &replay)
+      .def("reset", &forget)
+      .def("register", [](Graph& graph, at::Generator generator) { graph.registered.push_back(generator); })
+      .def_readonly("pool", &Graph::pool);
   module.def("used", [](int device) { return memories.at(device).used; });
   module.def("peak", [](int device) { return memories.at(device).peak; });
   module.def("reserved", [](int device) { return memories.at(device).reserved; });

@@ -2,7 +2,8 @@
 
 They are two, or as many of them as CUDA_VISIBLE_DEVICES names. What they compute is right; they
 count launches, copies and waits (`counts`), know their memory, and run out of it when told to.
-There are no streams, no graphs, no cuDNN and no compiler for them, and times mean nothing.
+Graphs are recorded and replayed (see simulated_graphs.py). There is no cuDNN and no compiler for
+them, nothing runs beside the host, and times mean nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def _loaded() -> ModuleType:
 
 device: Any = _loaded()
 
+import simulated_graphs  # noqa: E402
 import torch  # noqa: E402
 
 initialized = False
@@ -60,7 +62,7 @@ def counts() -> dict[str, int]:
     """Return how often what happened since the counts were set to 0.
 
     "launch", "upload", "download", "wait" (the host waits for the device), "item", "allocation",
-    and operations by their names.
+    "recorded" and "replay" (of graphs), and operations by their names.
     """
     return dict(device.counts())
 
@@ -117,7 +119,7 @@ def _exchanged(index: int) -> int:
 
 
 def _waited(given: Any = None) -> None:
-    device.count("wait")
+    device.wait(_index(given))
 
 
 def _stats(given: Any = None) -> None:
@@ -180,6 +182,7 @@ def _install() -> list[torch.library.Library]:
     }
     for name, value in told.items():
         setattr(cuda, name, value)
+    simulated_graphs.install(device, _index)
     numbers: Any = sys.modules["torch.cuda.random"]
     numbers._lazy_init, numbers._lazy_call = _initialize, lambda call, **options: call()
     numbers.current_device = told["current_device"]
