@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import pickle
 import signal
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -31,8 +32,9 @@ class Link(Protocol):
         """Send a message."""
 
 
-def main(handle: int) -> None:
-    """Work for the process that started this one, until it hangs up."""
+def main(handle: int, paths: Sequence[str]) -> None:
+    """Work for the process that wanted this one, until it hangs up, with its `sys.path`."""
+    sys.path[:] = paths
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     prepare()
     _be_first_to_go()

@@ -25,11 +25,14 @@ class WorkerPool:
 
     `cuda` without a number is all GPUs of this machine that are like the first: where there are
     several, each has a worker, and with `one_a_device` so it is where there is one.
+    Workers on CPUs have the modules of `common` packages that are loaded here from the start.
     No process exists before `workers` is asked to perform.
     """
 
-    def __init__(self, machine: Machine, *, one_a_device: bool = False) -> None:
-        self.machine, self._one_a_device = machine, one_a_device
+    def __init__(
+        self, machine: Machine, *, one_a_device: bool = False, common: tuple[str, ...] = ()
+    ) -> None:
+        self.machine, self._one_a_device, self._common = machine, one_a_device, common
         self._samples: dict[tuple[str, bool], Samples] = {}
 
     @cached_property
@@ -38,7 +41,9 @@ class WorkerPool:
         device, patience = self.machine.device, self.machine.patience
         if self.machine.cluster is not None:
             return self.machine.cluster.pool(device, patience)
-        return Workers(self.count, patience, gpu_places(self.gpus) if len(self.gpus) > 1 else ())
+        places = gpu_places(self.gpus) if len(self.gpus) > 1 else ()
+        # a process that was forked can't use a GPU that the one before it has looked at
+        return Workers(self.count, patience, places, None if self.gpus else self._common)
 
     @cached_property
     def gpus(self) -> list[int]:

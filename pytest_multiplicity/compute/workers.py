@@ -1,12 +1,11 @@
-"""A pool of worker processes: new interpreters of one thread each, so that cores aren't shared.
+"""A pool of worker processes of one thread each, so that cores aren't shared.
 
-Started by command line rather than by `multiprocessing`, which would import the user's main module
-again in each; and not forked, which is unsafe once torch has threads.
+Forked from a server without threads where that is safe (fork_server.py), else started by command
+line; not by `multiprocessing`, which would import the user's main module again in each.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import subprocess
@@ -14,28 +13,26 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.compute.devices import STRICT
+from pytest_multiplicity.compute.fork_server import (
+    POSSIBLE,
+    READ_LATER,
+    Forked,
+    Request,
+    command,
+    importable_paths,
+    server,
+)
 from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError, hidden
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.errors import EvaluationError
 
-# What it needs is imported before the user's path holds: a file there may be named as a module of
-# the standard library is.
-BOOT = """
-import importlib, json, sys
-paths, needed = json.loads(sys.argv[2])
-sys.path += paths
-from pytest_multiplicity.compute.worker import main
-for name in needed:
-    importlib.import_module(name)
-sys.path[:] = paths
-main(int(sys.argv[1]))
-"""
 # One thread each; and an allocator (glibc's) that keeps what is freed: handing out new pages costs
 # a tenth of a step.
 ENVIRONMENT = {
@@ -93,14 +90,21 @@ class Workers:
     """Processes that perform tasks, as many at once as there are workers.
 
     A task that says nothing for `patience` seconds (0: for ever) is ended. `places` are
-    variables of the environment that tell workers apart, at most one worker for each. There are
-    none on Windows, which can't pass a connection on this way.
+    variables of the environment that tell workers apart, at most one worker for each. Modules of
+    `common` packages that are loaded here workers have from the start where they are forked; new
+    interpreters are started where there are `places`, or it is None. There are none on Windows,
+    which can't pass a connection on this way.
     """
 
     def __init__(
-        self, count: int, patience: float = 0.0, places: Sequence[Mapping[str, str]] = ()
+        self,
+        count: int,
+        patience: float = 0.0,
+        places: Sequence[Mapping[str, str]] = (),
+        common: tuple[str, ...] | None = (),
     ) -> None:
         self.count, self.patience = count, patience
+        self._common = common if POSSIBLE and not places else None
         self._places = places or [{}] * count
         self.sharing = SharedFolder()
         self._processes: list[_Process] = []
@@ -168,7 +172,8 @@ class Workers:
         free = list(self._places)
         for process in self._processes:
             free.remove(process.place)
-        self._processes += [_Process(place) for place in free[: count - len(self._processes)]]
+        missing = free[: count - len(self._processes)]
+        self._processes += [_Process(place, self._common) for place in missing]
 
     def _news(self, running: Collection[_Process]) -> list[tuple[_Process, str, Any]]:
         """Wait for messages, or for the end of our patience with a running process."""
@@ -218,21 +223,14 @@ class Workers:
 class _Process:
     """One worker and the connection to it, a socket pair that breaks when either side dies."""
 
-    def __init__(self, place: Mapping[str, str]) -> None:
+    def __init__(self, place: Mapping[str, str], common: tuple[str, ...] | None) -> None:
         self.place = place
         self.ready = False  # until it has imported everything, a task could block who gives it
         self.heard = time.monotonic()  # when it was last known to live
         self.connection, theirs = Pipe()
+        self.popen: subprocess.Popen[bytes] | Forked
         with theirs:
-            paths = [path for path in sys.path if isinstance(path, str)]  # as Python reads it
-            arguments = [str(theirs.fileno()), json.dumps([paths, hidden()])]
-            environment = {k: v for k, v in os.environ.items() if k not in FOR_PEOPLE}
-            self.popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", BOOT, *arguments],
-                env={**STRICT, **environment, **ENVIRONMENT, **place},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+            self.popen = _started(theirs, place) if common is None else _forked(theirs, common)
 
     def give(self, task: bytes) -> None:
         self.heard = time.monotonic()
@@ -247,3 +245,34 @@ class _Process:
         """Hang up on a process that is about to end, and give its exit status."""
         self.connection.close()
         return self.popen.wait()
+
+
+def _environment() -> dict[str, str]:
+    shown = {name: value for name, value in os.environ.items() if name not in FOR_PEOPLE}
+    return {**STRICT, **shown, **ENVIRONMENT}
+
+
+def _forked(connection: Link, common: tuple[str, ...]) -> Forked:
+    """Fork a worker for the other end of a connection, with what is loaded here of packages."""
+    common = tuple(f"{package}." for package in common)
+    environment, folder = _environment(), None
+    with suppress(OSError):  # it was removed
+        folder = os.getcwd()
+    request = Request(
+        paths=importable_paths(),
+        imported=[name for name in list(sys.modules) if f"{name}.".startswith(common)],
+        needed=hidden(),
+        folder=folder,
+        environment={name: environment[name] for name in READ_LATER if name in environment},
+    )
+    return server(environment).fork(request, connection)
+
+
+def _started(connection: Link, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a worker as a new interpreter."""
+    return subprocess.Popen(
+        command(connection.fileno(), importable_paths(), hidden()),
+        env={**_environment(), **place},
+        stdin=subprocess.DEVNULL,
+        pass_fds=[connection.fileno()],
+    )

@@ -28,6 +28,7 @@ from pytest_multiplicity.keeping.packing import culprit
 from pytest_multiplicity.keeping.work import task
 
 Result = tuple[Call, Returned | Skipped]
+COMMON = ("pytest_multiplicity.keeping", "sklearn")  # what many families' functions need
 ATTEMPTS = 2  # of a call whose process dies
 
 
@@ -45,7 +46,7 @@ def train(calls: Sequence[Call], given: Given, machine: Machine, family: str) ->
         return
     failed: list[tuple[Call, Exception]] = []
     stalled: list[Call] = []
-    with WorkerPool(machine, one_a_device=True) as pool:
+    with WorkerPool(machine, one_a_device=True, common=COMMON) as pool:
         bar = machine.progress.task(f"training {family}", PARTS * len(calls))
         with bar as shown:
             for call, outcome in _performed(calls, given, pool, machine, shown.advance):

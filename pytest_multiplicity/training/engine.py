@@ -13,6 +13,7 @@ from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.plan import Declared, Plan, Planner
 
 TICK_SECONDS = 0.1
+COMMON = ("pytest_multiplicity.training",)  # what each worker needs
 
 
 def train(
@@ -40,7 +41,7 @@ def train(
     """
     if not jobs:
         return
-    with WorkerPool(machine) as pool:
+    with WorkerPool(machine, common=COMMON) as pool:
         with machine.progress.task("planning the training", len(jobs)):
             planner = Planner(machine, pool)
             plans = planner.plans(jobs, declared or Declared.of(jobs), forgiving=True)

@@ -38,10 +38,11 @@ def start(study: Path, store: Path, report: Path, *options: str) -> subprocess.P
 
 
 def workers(controller: int) -> list[int]:
-    """The process ids of the workers; Linux."""
+    """The process ids of the workers, and of the process that they are forked from; Linux."""
     children = Path(f"/proc/{controller}/task/{controller}/children")
     with contextlib.suppress(FileNotFoundError):
-        return [int(word) for word in children.read_text().split()]
+        found = [int(word) for word in children.read_text().split()]
+        return [*found, *(each for child in found for each in workers(child))]
     return []
 
 

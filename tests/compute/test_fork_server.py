@@ -1,0 +1,155 @@
+"""Workers forked from a process that imported for all of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_multiplicity.compute import fork_server
+from pytest_multiplicity.compute.fork_server import POSSIBLE, close
+from pytest_multiplicity.compute.workers import Crashed, Done, Outcome, Workers
+
+pytestmark = pytest.mark.skipif(not POSSIBLE, reason="forking is not safe here")
+THREADED = """
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def _own_server() -> Iterator[None]:
+    close()
+    yield
+    close()
+
+
+def done(*tasks: Callable[[Any], Any], count: int = 1, **options: Any) -> list[Outcome]:
+    """Return what tasks give in a pool of their own, in their order."""
+    with Workers(count, **options) as workers:
+        outcomes = dict(workers.perform(deque(range(len(tasks))), tasks.__getitem__))
+    return [outcomes[i] for i in range(len(tasks))]
+
+
+def values(*tasks: Callable[[Any], Any], **options: Any) -> list[Any]:
+    outcomes = done(*tasks, **options)
+    assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+    return [outcome.value for outcome in outcomes]  # type: ignore[union-attr]
+
+
+def parent(reporter: Any) -> int:
+    return os.getppid()
+
+
+def test_all_workers_of_a_process_come_from_one_server_without_threads() -> None:
+    def threads(reporter: Any) -> int:
+        return len(os.listdir(f"/proc/{os.getppid()}/task"))
+
+    packages = ("pytest_multiplicity.training", "sklearn", "scipy")
+    import sklearn.ensemble  # noqa: F401 - so that the server has it
+
+    first = values(parent, threads, count=2, common=packages)
+    second = values(parent, threads, common=packages)
+    assert first == second
+    assert first[1] == 1
+    assert first[0] != os.getpid()
+
+
+def test_what_is_common_is_there_before_the_task() -> None:
+    def loaded(reporter: Any) -> set[str]:
+        return {"tabnanny"} & set(sys.modules)
+
+    import tabnanny  # noqa: F401
+
+    assert values(loaded) == [set()]
+    assert values(loaded, common=("tabnanny",)) == [{"tabnanny"}]
+
+
+@pytest.mark.usefixtures("_own_server")
+def test_a_library_with_threads_is_not_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "threaded_library.py").write_text(THREADED)
+    monkeypatch.syspath_prepend(tmp_path)
+    import threaded_library  # type: ignore[import-not-found]  # noqa: F401
+
+    def seen(reporter: Any) -> tuple[int, bool, list[str]]:
+        return len(os.listdir("/proc/self/task")), "threaded_library" in sys.modules, sys.path
+
+    assert values(seen, common=("threaded_library",)) == [(1, False, sys.path)]
+    assert done(partial(crash, status=7), common=("threaded_library",)) == [
+        Crashed("exit status 7")
+    ]
+
+
+def crash(reporter: Any, status: int) -> None:
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    if status == 1:
+        raise SystemExit("enough")
+    os._exit(status)
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, -signal.SIGSEGV])
+def test_how_a_worker_ended_is_known(status: int) -> None:
+    assert done(partial(crash, status=status)) == [Crashed(f"exit status {status}")]
+
+
+def test_a_server_that_was_killed_is_replaced_and_its_workers_go_on() -> None:
+    def orphan(reporter: Any) -> int:
+        os.kill(os.getppid(), signal.SIGKILL)
+        return os.getppid()
+
+    def gone(reporter: Any) -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(3)
+
+    (before,) = values(parent)
+    values(orphan)
+    (after,) = values(parent)
+    assert after != before
+    assert done(gone) == [Crashed(f"exit status {fork_server.GONE}")]  # nobody knows better
+
+
+def test_a_worker_is_where_its_process_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def seen(reporter: Any) -> tuple[str, str | None, str | None]:
+        print("said", flush=True)
+        print("complained", file=sys.stderr, flush=True)
+        return str(Path.cwd()), os.environ.get("HOME"), os.environ.get("ANOTHER")
+
+    (server,) = values(parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert values(seen, parent) == [(str(tmp_path), str(tmp_path), None), server]
+    assert capfd.readouterr() == ("said\n", "complained\n")
+    monkeypatch.setenv("ANOTHER", "1")  # which a library may read when it is imported
+    found, other = values(seen, parent)
+    assert found[2] == "1"
+    assert other != server
+
+
+def test_workers_that_are_not_forked_yet_can_be_given_up() -> None:
+    with Workers(2) as workers:
+        workers._start(2)
+        processes = list(workers._processes)
+    assert {process.popen.wait() for process in processes} == {fork_server.GONE}
+    deadline = time.monotonic() + 60
+    while (left := children_of_server()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def children_of_server() -> list[str]:
+    (server,) = fork_server._servers.values()
+    pid = server._popen.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
