@@ -171,6 +171,8 @@ class Called:
             return True
         if found is None:
             return False
+        if found.run != self._made.here:  # a run that ended before it had tidied up
+            self._machine.store.drop_folder(self._made.keys[index])
         self._kept[index] = found
         longest = max(map(len, found.logged.values()), default=0)
         self.history[index] = [
