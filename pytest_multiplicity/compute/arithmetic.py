@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +46,8 @@ class Arithmetic:
         by_numpy: the products of fused linear layers are numpy's, not torch's.
         compiled: by torch's compiler, on an accelerator.
         threads: how many compute one operation.
+        recorded: steps of a training as graphs of a GPU, which have the same bits: so it says
+            nothing of how numbers are computed, and is neither compared nor printed.
     """
 
     fused: bool = False
@@ -54,6 +56,7 @@ class Arithmetic:
     by_numpy: bool = False
     compiled: bool = False
     threads: int = 1
+    recorded: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         parts = ["fused" if self.fused else "plain"]
@@ -195,7 +198,9 @@ def of_training(
     if machine.device != "cpu":
         compiled = is_gpu(machine.device) and shape.convolves and alike * steps >= COMPILED_STEPS
         fused = alike >= FEWEST_FUSED and step <= SMALL_STEP
-        return Arithmetic(fused, channels_last, compiled=compiled and not fused)
+        compiled = compiled and not fused  # which records by itself what it compiled
+        recorded = is_gpu(machine.device) and not compiled
+        return Arithmetic(fused, channels_last, compiled=compiled, recorded=recorded)
     if declared < machine.cores and step > SMALL_STEP:
         return Arithmetic(channels_last=channels_last, threads=machine.cores)
     fused = alike >= FEWEST_FUSED and step <= SMALL_STEP

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 # How allocators, cuBLAS, cuDNN and drivers say it; on a CPU it is a plain error, too:
 # pytorch/pytorch#43172
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|alloc(ation)?_failed", re.IGNORECASE)
+# From which on a recording that fails leaves the allocator as it was: pytorch/pytorch#180395
+RECORDS = (2, 13)
+T = TypeVar("T")
 
 
 def is_gpu(device: torch.device | str) -> bool:
@@ -193,6 +197,93 @@ def steps_at_once(module: nn.Module, device: torch.device) -> bool:
     return is_gpu(device) and floats and not sparse
 
 
+def records(device: torch.device) -> bool:
+    """Say whether what is launched on a device can be recorded, and launched again as one."""
+    version = tuple(map(int, torch.__version__.split(".")[:2]))
+    return is_gpu(device) and version >= RECORDS
+
+
+@cache
+def side_stream(device: torch.device) -> Any:
+    """Return the stream beside a GPU's usual one, on which nothing can be recorded.
+
+    It is one for the whole process: libraries keep working memory for each stream.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def beside(stream: Any) -> Iterator[None]:
+    """Compute on a side stream, after what was asked for before, and before what comes after."""
+    usual = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(usual)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        usual.wait_stream(stream)
+
+
+def recorded(
+    work: Callable[[], T], stream: Any, generators: Sequence[torch.Generator], pool: Any
+) -> tuple[Any, T]:
+    """Record what some work launches on a side stream, where nothing of it is done.
+
+    Gives a graph, whose `replay` does it, and what the work gave: tensors that each replay writes.
+
+    Args:
+        work: what is to be recorded.
+        stream: on which the same work was done before: libraries make their handles by stream.
+        generators: what it draws from, the device's own aside. As they are seeded when it is
+            replayed, so it draws.
+        pool: of another graph, whose memory this one may use, too.
+    """
+    try:
+        return _recorded(work, stream, generators, pool)
+    except BaseException:
+        # Before torch 2.14 generators stay in a recording that failed until one ends well, and
+        # nothing can be drawn from them: pytorch/pytorch#171263
+        with suppress(RuntimeError):
+            _recorded(lambda: torch.zeros(1, device=stream.device), stream, generators, None)
+        raise
+
+
+def _recorded(
+    work: Callable[[], T], stream: Any, generators: Sequence[torch.Generator], pool: Any
+) -> tuple[Any, T]:
+    graph = torch.cuda.CUDAGraph()
+    # What other threads do meanwhile is their business. The outer `stream` puts the usual one back
+    # where a recording fails: the one inside `graph` doesn't.
+    how: dict[str, Any] = {"stream": stream, "capture_error_mode": "thread_local"}
+    with torch.cuda.device(stream.device), torch.cuda.stream(stream):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # from 2.14 on it isn't needed: pytorch/pytorch#176753
+            for generator in generators:
+                graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, pool, **how):
+            given = work()
+    return graph, given
+
+
+@contextmanager
+def noting_waits() -> Iterator[list[str]]:
+    """Note what the host waits for in here, as far as torch tells."""
+    waits: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    for each in caught:
+        if "called a synchronizing" in str(each.message):
+            waits.append(f"{each.filename}:{each.lineno}")
+        elif "Synchronization debug mode" not in str(each.message):  # that it is a prototype
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators that user code draws from. Use inside `preserved_rng`."""
     random.seed(seed)
@@ -232,6 +323,12 @@ def random_states() -> tuple[list[torch.Tensor], dict[str, object], object]:
         states += torch.cuda.get_rng_state_all()
     drawn = np.random.get_state(legacy=False)  # noqa: NPY002 - user code may draw from it
     return states, dict(drawn), random.getstate()
+
+
+def host_randomness() -> tuple[object, ...]:
+    """Return the global random states of what draws on the host, to be compared."""
+    states, drawn, state = random_states()
+    return bytes(states[0].numpy()), pickle.dumps(drawn), state
 
 
 def _restore(states: list[torch.Tensor], drawn: dict[str, object], state: object) -> None:

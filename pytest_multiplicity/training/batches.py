@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +34,23 @@ class StepBatch(NamedTuple):
         """Return the batch with each of its tensors changed."""
         attributes = {name: change(column) for name, column in self.attributes.items()}
         return StepBatch(kinds.mapped(self.inputs, change), change(self.targets), attributes)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of its tensors, in an order of theirs."""
+        found: list[Tensor] = []
+
+        def noted(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.changed(noted)
+        return found
+
+    def of(self, tensors: Iterable[Tensor]) -> StepBatch:
+        """Return a batch of other tensors, which stand in that order."""
+        others = iter(tensors)
+        return self.changed(lambda tensor: next(others))
 
     def lane(self, lane: int) -> StepBatch:
         """Return one lane of a batch of several."""

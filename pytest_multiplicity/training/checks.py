@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import (
     FEWEST_LANES,
     MOST_LANES,
+    WARM,
     Arithmetic,
     Unfusable,
     copied,
@@ -25,6 +27,7 @@ from pytest_multiplicity.compute import (
     out_of_memory,
     precision,
     preserved_rng,
+    records,
     threads,
 )
 from pytest_multiplicity.data import kinds
@@ -34,6 +37,7 @@ from pytest_multiplicity.training.fused_training import FusedTraining
 from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.plain import PlainTraining, compiling
 
+STEPS = WARM + 3  # of a size, of which the last three are replayed
 CHECKED = 16  # samples on which gradients are compared
 TOLERANCE = 1e-10
 COMPILED_TOLERANCE = 0.02  # of the gradient's length
@@ -66,7 +70,7 @@ class Trial:
             RecipeError: the jobs can't be trained as their recipe is written.
             StalledError: they hang.
         """
-        recipe = self.jobs[0].recipe
+        recipe, arithmetic = self.jobs[0].recipe, replace(arithmetic, recorded=False)
         with preserved_rng(), precision(recipe.precision, self.device), threads(1):
             try:
                 if arithmetic.fused:
@@ -85,9 +89,62 @@ class Trial:
                 return reason_of(error)
         return None
 
+    def why_unrecorded(self, arithmetic: Arithmetic) -> str | None:
+        """Return the reason not to record steps: one can't be, or not all bits are the same.
+
+        Raises:
+            RecipeError: the jobs can't be trained as their recipe is written.
+            StalledError: they hang.
+        """
+        if not records(self.device):
+            return f"torch {torch.__version__} doesn't clear up after a recording that fails"
+        job = self.jobs[0]
+        whole, rest = divmod(job.samples, job.recipe.batch_size)
+        epochs = job.recipe.epochs
+        if max(epochs * whole, epochs * (rest > 0)) <= WARM:
+            return "too few steps"
+        with preserved_rng(), precision(job.recipe.precision, self.device), threads(1):
+            try:
+                wanted, _ = self._run(replace(arithmetic, recorded=False))
+                found, reason = self._run(replace(arithmetic, recorded=True))
+            except MultiplicityError:
+                raise
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                return reason_of(error)
+        alike = all(_equal(one, other) for one, other in zip(wanted, found, strict=True))
+        return reason or (None if alike else "other bits come of it")
+
+    def _run(self, arithmetic: Arithmetic) -> tuple[list[Tensor], str | None]:
+        """Return what steps of both sizes of a batch give and leave; and why none is recorded."""
+        found: list[Tensor] = []
+        training = self._training(arithmetic, fewest_lanes(self.device))
+        size, samples = self.jobs[0].recipe.batch_size, self.jobs[0].samples
+        rest = samples % size
+        several = _batches(training, slice(min(STEPS, max(1, samples // size)) * size))
+        last = _batches(training, slice(-rest - size, None))[-1:] if rest < samples else []
+        for batches in (several, last) if rest else (several,):
+            for i, batch in zip(range(STEPS), cycle(batches), strict=False):
+                position = min(i, self.jobs[0].steps - 1)
+                found += training.step(*divmod(position, training.steps_per_epoch), batch)
+        return [*found, *training.tensors], training.graphs.reason if training.graphs else None
+
+    def _training(
+        self, arithmetic: Arithmetic, lanes: int, *, last: bool = False
+    ) -> FusedTraining | PlainTraining:
+        """Return a training of the first job; fused, of so many lanes, it is the first or last."""
+        slots = [i % len(self.jobs) for i in range(lanes if arithmetic.fused else 1)]
+        slots = [*slots[:0:-1], 0] if last else slots
+        modules, jobs = [copied(self.modules[i]) for i in slots], [self.jobs[i] for i in slots]
+        if arithmetic.fused:
+            return FusedTraining(jobs, modules, self.feed, self.device, arithmetic)
+        return PlainTraining(jobs[0], modules[0], self.feed, self.device, arithmetic)
+
     def fewer_lanes(self, arithmetic: Arithmetic) -> tuple[int, ...]:
         """Return lower numbers of lanes than usual that give the same bits, largest first."""
         usual, fewer = fewest_lanes(self.device), []
+        arithmetic = replace(arithmetic, recorded=False)
         if not arithmetic.fused or usual == FEWEST_LANES:
             return ()
         with preserved_rng(), precision(self.jobs[0].recipe.precision, self.device), threads(1):
@@ -140,11 +197,8 @@ class Trial:
 
     def _steps(self, arithmetic: Arithmetic, lanes: int, *, last: bool) -> dict[str, Tensor]:
         """Return the first job's state after a step of each batch size of an epoch."""
-        slots = [i % len(self.jobs) for i in range(lanes)]
-        slots = [*slots[:0:-1], 0] if last else slots
-        copies = [copied(self.modules[i]) for i in slots]
-        jobs = [self.jobs[i] for i in slots]
-        training = FusedTraining(jobs, copies, self.feed, self.device, arithmetic)
+        training = self._training(arithmetic, lanes, last=last)
+        assert isinstance(training, FusedTraining)
         for step, batch in enumerate(_one_of_each_size(training)):
             training.step(0, step, batch)
         return training.modules.state(lanes - 1 if last else 0)
@@ -218,6 +272,12 @@ def _same(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(state[name], other[name]) for name in state)
 
 
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors have the same values, nan included."""
+    same = (one == other) | ((one != one) & (other != other))
+    return bool(same.all())
+
+
 def _close(got: Tensor, expected: Tensor) -> bool:
     if not expected.is_floating_point():
         return torch.equal(got, expected)
@@ -228,6 +288,12 @@ def _close(got: Tensor, expected: Tensor) -> bool:
 def _in(batch: StepBatch, dtype: torch.dtype) -> StepBatch:
     """Return a batch whose inputs are floats of another dtype."""
     return batch._replace(inputs=kinds.floats_as(batch.inputs, dtype))
+
+
+def _batches(training: FusedTraining | PlainTraining, rows: slice) -> list[StepBatch]:
+    if isinstance(training, FusedTraining):
+        return list(training.batches(_orders(training.jobs, training.rows)[:, rows]))
+    return list(training.feed.batches(training.rows[rows], training.job.recipe.batch_size))
 
 
 def _one_of_each_size(training: FusedTraining) -> Iterator[StepBatch]:

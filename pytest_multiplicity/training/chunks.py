@@ -13,6 +13,7 @@ import torch
 
 from pytest_multiplicity.compute import (
     FEWEST_LANES,
+    TOO_LITTLE,
     Advance,
     Arithmetic,
     Crashed,
@@ -32,6 +33,7 @@ from pytest_multiplicity.compute import (
     named,
     out_of_memory,
     threads,
+    unrecorded,
     watched,
 )
 from pytest_multiplicity.errors import EvaluationError
@@ -65,6 +67,7 @@ class Chunk:
     lanes: int = FEWEST_LANES  # that few are filled up to
     fewer: tuple[int, ...] = ()  # that give the same bits
     lacking: bool = False  # whether the rule says another arithmetic, for which memory ran out
+    unrecorded: str | None = None  # why its steps aren't recorded after all
 
     @property
     def how(self) -> Computing:
@@ -74,10 +77,14 @@ class Chunk:
     def smaller(self) -> list[Chunk]:
         """Return what to do after it failed for want of memory; nothing where all was tried.
 
-        Two halves; fewer lanes, of those that give the same bits; it once more, as others may have
-        let go of memory; and in the end each job by itself, which other bits may come of.
+        The same without recording its steps; two halves; fewer lanes, of those that give the same
+        bits; it once more, as others may have let go of memory; and in the end each job by itself,
+        which other bits may come of.
         """
         anew = replace(self, saved=(), attempts=1)
+        if self.arithmetic.recorded:  # which keeps the memory of a step
+            usual = replace(self.arithmetic, recorded=False)
+            return [replace(self, arithmetic=usual, unrecorded=TOO_LITTLE)]
         if len(self.jobs) > self.lanes:
             return anew.split(2)
         if self.fewer and self.arithmetic.fused:
@@ -101,8 +108,9 @@ class Chunk:
     def told(self, results: Results) -> Iterator[Result]:
         """Yield its jobs with their results, which say where memory ran out."""
         for job, result in zip(self.jobs, results, strict=True):
-            if self.lacking and isinstance(result, Trained):
-                result = replace(result, way=f"{result.way} ({LACKING})")
+            if isinstance(result, Trained):
+                way = f"{result.way} ({LACKING})" if self.lacking else result.way
+                result = replace(result, way=unrecorded(way, self.unrecorded))
             yield job, result
 
 

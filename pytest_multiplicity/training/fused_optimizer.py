@@ -106,7 +106,10 @@ class Adam:
         self.decays = _columns([r.weight_decay for r in recipes], self.laid)
         self.means = [torch.zeros_like(p) for p in self.params]
         self.squares = [torch.zeros_like(p) for p in self.params]
-        self.steps = 0
+        # On a device, as no Python runs in a step that is recorded; in float64, as Python computes.
+        device = self.params[0].device
+        count = torch.zeros((), dtype=torch.float64, device=device)
+        self.steps: Any = 0 if device.type == "cpu" else count
 
     @torch.no_grad()
     def step(self, grads: Sequence[Tensor], lrs: Tensor) -> None:
@@ -130,10 +133,10 @@ class Adam:
         """Copy one candidate's moments, and the number of steps."""
         means = _lane_of(self.laid.parts(self.means), lane)
         squares = _lane_of(self.laid.parts(self.squares), lane)
-        return {"means": means, "squares": squares, "steps": self.steps}
+        return {"means": means, "squares": squares, "steps": int(self.steps)}
 
     def restore(self, lanes: Sequence[dict[str, Any]]) -> None:
         """Set all candidates' moments, and the number of steps."""
         self.means = _stacked([state["means"] for state in lanes], self.laid)
         self.squares = _stacked([state["squares"] for state in lanes], self.laid)
-        self.steps = lanes[0]["steps"]
+        self.steps = 0 * self.steps + lanes[0]["steps"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,20 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import (
     Advance,
     Arithmetic,
+    Graphs,
     Lanes,
+    Outside,
+    changed,
     fetched,
     fewest_lanes,
+    looking,
+    outside_of,
     precision,
     preserved_rng,
+    put,
+    snapshot,
     stack,
+    unrecorded,
 )
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.training.augment import augmentation
@@ -40,16 +49,7 @@ from pytest_multiplicity.training.losses import of_lanes
 from pytest_multiplicity.training.own import own, stepped
 from pytest_multiplicity.training.recipe import lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
-from pytest_multiplicity.training.state import (
-    Outside,
-    changed,
-    final_state,
-    learnt,
-    outside_of,
-    put,
-    restore,
-    snapshot,
-)
+from pytest_multiplicity.training.state import final_state, learnt, restore
 
 FUSED = Arithmetic(fused=True)
 LOOKED_AT = 16  # samples on which answers are compared
@@ -107,7 +107,7 @@ def train_filled(
                     lost = lost or bool(training.outside(lane, modules[lane]))
                     if not (training.diverged[lane] or lost):
                         keeper.keep(lane, training.checkpoint(lane))
-        way = str(arithmetic)
+        way = unrecorded(str(arithmetic), training.graphs.reason if training.graphs else None)
         return [training.result(lane, way, modules[lane]) for lane in range(len(jobs))]
 
 
@@ -130,6 +130,7 @@ class FusedTraining:
         deck = self.modules.deck
         deck.channels_last, deck.by_numpy = arithmetic.channels_last, arithmetic.by_numpy
         deck.generators = [torch.Generator(device) for _ in jobs]
+        self.graphs = Graphs(device, deck.generators, None) if arithmetic.recorded else None
         self.params = [p for p in self.modules.parameters.values() if p.requires_grad]
         self.optimizer = fused_optimizer([job.recipe for job in jobs], self.params)
         self.losses = [criterion(job.recipe) for job in jobs]
@@ -146,6 +147,11 @@ class FusedTraining:
         self.steps_per_epoch = jobs[0].steps_per_epoch
         self.epoch = 0
         self.checked = False
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What steps change."""
+        return [*self.modules.parameters.values(), *self.modules.buffers.values()]
 
     def run_epoch(self, advance: Advance) -> None:
         """Train one epoch and add its rows to the histories."""
@@ -174,20 +180,41 @@ class FusedTraining:
 
     def step(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Take one step; give the losses [K] and the predictions [K, b] before it."""
-        losses, logits = self.forward(epoch, step, batch)
+        batch = self._prepared(epoch, step, batch)
+        if self.graphs is None:
+            return self._taken(batch, lambda: self._lrs(epoch, step))
+
+        def work(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+            return self._taken(batch.of(tensors[:-1]), lambda: tensors[-1])
+
+        inputs = [*batch.tensors, self._lrs(epoch, step)]
+        look = partial(looking, self.modules.template, [job.recipe.loss for job in self.jobs])
+        losses, predicted = self.graphs(inputs, work, look)
+        return losses, predicted
+
+    def _taken(self, batch: StepBatch, lrs: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        """Take a step on a batch that is prepared: all of it that a graph may do."""
+        losses, logits = self._forward(batch)
         grads = torch.autograd.grad(losses.sum(), self.params)
-        self.optimizer.step(grads, self._lrs(epoch, step))
+        self.optimizer.step(grads, lrs())
         rows = logits.detach().flatten(0, 1), batch.targets.flatten(0, 1)
         predicted = self.recipe.data.task.predictions_in_training(*rows)
         return losses.detach(), predicted.reshape(batch.targets.shape)
 
     def forward(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Augment a batch and compute losses [K] and logits [K, b, C] under the step's seeds."""
+        return self._forward(self._prepared(epoch, step, batch))
+
+    def _prepared(self, epoch: int, step: int, batch: StepBatch) -> StepBatch:
+        """Augment a batch, and seed what the lanes draw from."""
         inputs = self._augmented(batch.inputs, epoch, step)
         for generator, job in zip(self.modules.deck.generators, self.jobs, strict=True):
             generator.manual_seed(derive(job.seeds.noise, "step", epoch, step))
+        return batch._replace(inputs=inputs)
+
+    def _forward(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
         with autocast(self.recipe, self.device):
-            logits = self.modules(inputs)
+            logits = self.modules(batch.inputs)
             if not self.checked:
                 for job, lane, wanted in zip(self.jobs, logits, batch.targets, strict=True):
                     data = job.recipe.data

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pytest_multiplicity.compute import preserved_rng, seed_everything
+from pytest_multiplicity.compute import own_weights, preserved_rng, seed_everything
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.tasks import share_right
 from pytest_multiplicity.training.batches import Feed
-from pytest_multiplicity.training.handed import own_weights
 from pytest_multiplicity.training.losses import Criterion, takes_attributes
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import (

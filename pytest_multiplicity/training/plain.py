@@ -15,12 +15,19 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import (
     Advance,
     Arithmetic,
+    Graphs,
+    Outside,
+    changed,
     compile_mode,
     fetched,
+    looking,
+    outside_of,
     precision,
     preserved_rng,
     seed_everything,
     seed_step,
+    snapshot,
+    unrecorded,
     without_compiler,
 )
 from pytest_multiplicity.data import kinds
@@ -51,18 +58,10 @@ from pytest_multiplicity.training.seeds import (
     epoch_order,
     training_rows,
 )
-from pytest_multiplicity.training.state import (
-    Outside,
-    changed,
-    final_state,
-    learnt,
-    outside_of,
-    restore,
-    snapshot,
-)
+from pytest_multiplicity.training.state import final_state, learnt, restore
 
 PLAIN = Arithmetic()
-HOW = ("fused", "foreach")  # settings of an optimizer that its device decides
+HOW = ("fused", "foreach", "capturable", "lr")  # settings of an optimizer that its device decides
 LOOKED_AT = 16  # samples on which answers are compared
 
 
@@ -103,7 +102,7 @@ def train_plain(
                     keeper.keep(0, training.checkpoint(before))
         state = final_state(module, training.learnt(before))
         sick = sick_weights(training.epoch - 1, state, allowed)
-        return sick or Trained(state, training.history, str(arithmetic))
+        return sick or Trained(state, training.history, training.way(arithmetic))
 
 
 @contextmanager
@@ -154,7 +153,16 @@ class PlainTraining:
             self.optimizer = build_optimizer(job.recipe, self.module)
         self.params = list(self.module.parameters())
         self.update = _update(job.recipe, self.optimizer)
-        self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+        built_in = isinstance(job.recipe.optimizer, str)
+        groups = self.optimizer.param_groups
+        self.lrs = [job.recipe.lr if built_in else float(group["lr"]) for group in groups]
+        self.lr = self.lrs[0]  # of the last step, of the first of them
+        at_once = built_in and isinstance(groups[0]["lr"], Tensor)
+        self.rates = [group["lr"] for group in groups] if at_once else []
+        self.graphs: Graphs | None = None
+        if arithmetic.recorded:
+            own_steps = "custom optimizer" if not built_in else "an optimizer of many launches"
+            self.graphs = Graphs(device, [], None if at_once else own_steps)
         self.loss = criterion(job.recipe)
         self.augment = augmentation(job.recipe)
         if is_own(self.augment):
@@ -164,6 +172,11 @@ class PlainTraining:
         self.steps_per_epoch = job.steps_per_epoch
         self.history: list[dict[str, float]] = []
         self.checked = False
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What steps change."""
+        return [*self.module.parameters(), *self.module.buffers()]
 
     @property
     def epoch(self) -> int:
@@ -186,33 +199,53 @@ class PlainTraining:
         diverged = divergence(epoch, all_losses)
         if diverged is None:
             targets = self.job.recipe.data.targets[order]
-            lr = self.optimizer.param_groups[0]["lr"]
             self.history.append(
-                epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, lr)
+                epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, self.lr)
             )
         return diverged
 
     def step(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Take one step; give the loss (a scalar) and the predictions [b] before it."""
-        loss, logits = self.forward(epoch, step, batch)
+        batch = self._prepared(epoch, step, batch)
+        position = epoch * self.steps_per_epoch + step
+        if self.graphs is None:
+            return self._taken(batch, partial(self._set_lr, position))
+        self._set_lr(position)
+        loss, predicted = self.graphs(
+            batch.tensors,
+            lambda tensors: self._taken(batch.of(tensors), lambda: None),
+            partial(looking, self.module, [self.job.recipe.loss]),
+        )
+        return loss, predicted
+
+    def _taken(self, batch: StepBatch, set_lr: Callable[[], None]) -> tuple[Tensor, Tensor]:
+        """Take a step on a batch that is prepared: all of it that a graph may do."""
+        loss, logits = self._forward(batch)
         for parameter in self.params:
             parameter.grad = None  # as `zero_grad` does, but for a record of it for the profiler
         loss.backward()  # type: ignore[no-untyped-call]
-        self._set_lr(epoch * self.steps_per_epoch + step)
+        set_lr()
         self.update()
         task = self.job.recipe.data.task
         return loss.detach(), task.predictions_in_training(logits.detach(), batch.targets)
 
     def forward(self, epoch: int, step: int, batch: StepBatch) -> tuple[Tensor, Tensor]:
         """Augment a batch and compute loss and logits under the step's seed."""
+        return self._forward(self._prepared(epoch, step, batch))
+
+    def _prepared(self, epoch: int, step: int, batch: StepBatch) -> StepBatch:
+        """Augment a batch, and seed what the step draws from."""
         inputs = batch.inputs
         if self.augment:
             inputs = self.augmenting.augmented([inputs], epoch, step)[0]
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
+        return batch._replace(inputs=inputs)
+
+    def _forward(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
         with autocast(self.job.recipe, self.device):
-            logits = self._logits(inputs)
+            logits = self._logits(batch.inputs)
             if not self.checked:
                 data = self.job.recipe.data
                 data.task.check_trainable(logits, batch.targets, data.targets)
@@ -221,6 +254,10 @@ class PlainTraining:
             check_loss(loss)
             self.checked = True
         return loss, logits
+
+    def way(self, arithmetic: Arithmetic) -> str:
+        """Return how it was trained, and why its steps weren't recorded if they should."""
+        return unrecorded(str(arithmetic), self.graphs.reason if self.graphs else None)
 
     def learnt(self, before: Outside) -> Outside:
         """Return what its answers rest on outside the state dict and has changed."""
@@ -240,6 +277,7 @@ class PlainTraining:
         pairs = zip(saved.optimizer["param_groups"], self.optimizer.param_groups, strict=True)
         groups = [{**kept, **{k: own[k] for k in HOW if k in own}} for kept, own in pairs]
         self.optimizer.load_state_dict({**saved.optimizer, "param_groups": groups})
+        self.rates = [group["lr"] for group in self.optimizer.param_groups] if self.rates else []
         self.history = list(saved.history)
 
     def _logits(self, inputs: kinds.Batch) -> Tensor:
@@ -265,5 +303,10 @@ class PlainTraining:
     def _set_lr(self, step: int) -> None:
         steps = self.job.recipe.epochs * self.steps_per_epoch
         factor = lr_factor(self.job.recipe, step, steps)
+        self.lr = self.lrs[0] * factor
+        for rate, lr in zip(self.rates, self.lrs, strict=False):
+            rate.fill_(lr * factor)
+        if self.rates:
+            return
         for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
             group["lr"] = lr * factor

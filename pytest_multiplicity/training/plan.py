@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -24,6 +25,7 @@ from pytest_multiplicity.compute import (
     named,
     of_training,
     out_of_memory,
+    unrecorded,
     watched,
 )
 from pytest_multiplicity.training.batches import feed
@@ -74,6 +76,7 @@ class Plan:
         bytes: that each of its tasks needs, about.
         reason: why it is not fused, or not as the rule says, where that failed.
         fewer: lanes that give the same bits as the usual, where memory runs out.
+        unrecorded: why its steps are not recorded as graphs, where the rule says so.
         lacking: whether memory ran out for what the rule says when that was looked at.
     """
 
@@ -86,6 +89,7 @@ class Plan:
     reason: str | None = None
     fewer: tuple[int, ...] = ()
     lacking: bool = False
+    unrecorded: str | None = None
 
     @property
     def tasks(self) -> int:
@@ -95,8 +99,9 @@ class Plan:
     def __str__(self) -> str:
         side_by_side = f", {self.lanes} at once" if self.lanes > 1 else ""
         text = f"{len(self.group.jobs)} {self.arithmetic}{side_by_side}"
-        text += " in workers" if self.in_workers else ""
-        return f"{text} ({self.reason})" if self.reason else text
+        text += ", steps as graphs" * self.arithmetic.recorded + " in workers" * self.in_workers
+        text = f"{text} ({self.reason})" if self.reason else text
+        return unrecorded(text, self.unrecorded)
 
 
 def describe(plans: Sequence[Plan]) -> str:
@@ -172,18 +177,23 @@ class Planner:
         trial = Trial(jobs, modules, feed(recipe.data, device), device)
         lacking = False
         for arithmetic in _simpler(wanted.alone if reason else wanted):
-            why = self._why_not(trial, arithmetic)
+            why = self._why_not(partial(trial.why_not, check=self.machine.check), arithmetic)
             if why is None:
                 break
             lacking, reason = lacking or why == LACKING, reason or why
         fewer = trial.fewer_lanes(arithmetic) if self.machine.check else ()
-        return Plan(group, arithmetic, reason=reason, fewer=fewer, lacking=lacking), shape
+        steps = self._why_not(trial.why_unrecorded, arithmetic) if arithmetic.recorded else None
+        arithmetic = replace(arithmetic, recorded=arithmetic.recorded and steps is None)
+        plan = Plan(group, arithmetic, reason=reason, fewer=fewer, lacking=lacking)
+        return replace(plan, unrecorded=steps), shape
 
-    def _why_not(self, trial: Trial, arithmetic: Arithmetic) -> str | None:
+    def _why_not(
+        self, look: Callable[[Arithmetic], str | None], arithmetic: Arithmetic
+    ) -> str | None:
         """Return the reason not to take an arithmetic; want of memory must come up twice."""
         for _ in range(2):
             try:
-                return trial.why_not(arithmetic, check=self.machine.check)
+                return look(arithmetic)
             except Exception as error:
                 if not out_of_memory(error):
                     raise

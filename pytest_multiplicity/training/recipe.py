@@ -219,16 +219,19 @@ def build_optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
         raise RecipeError(
             f"the model {type(module).__name__} has no parameters to train: give it some"
         )
-    fused = steps_at_once(module, params[0].device) or None  # else torch chooses
+    device = params[0].device
+    fused = steps_at_once(module, device) or None  # else torch chooses
+    # on the device a rate can be set while the host is ahead, and a step be recorded
+    lr: Any = torch.tensor(recipe.lr, dtype=torch.float32, device=device) if fused else recipe.lr
     own: dict[str, Any]
     match recipe.optimizer:
         case "sgd":
             own = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
-            return torch.optim.SGD(params, lr=recipe.lr, fused=fused, **own)
+            return torch.optim.SGD(params, lr=lr, fused=fused, **own)
         case "adam" | "adamw" as kind:
             adam = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
             own = {"betas": (recipe.momentum, 0.999), "weight_decay": recipe.weight_decay}
-            return adam(params, lr=recipe.lr, fused=fused, **own)
+            return adam(params, lr=lr, fused=fused, capturable=bool(fused), **own)
         case factory:
             return _custom_optimizer(factory, params, recipe.lr)
 

@@ -40,18 +40,21 @@ def images() -> pm.Data:
     return pm.Data(torch.rand(144, 3, 8, 8, generator=generator), torch.arange(144) % 4)
 
 
-def begun(job, images, fused, **settings):
-    """Return a training after its first epoch, which has five steps, the last one of a part."""
-    settings = {"model": network, "epochs": 4, "batch_size": 32, "data": images} | settings
+def begun(job, images, fused, recorded=False, **settings):
+    """Return a training in its steady state; an epoch has five steps, the last one of a part."""
+    settings = {"model": network, "epochs": 5, "batch_size": 32, "data": images} | settings
     jobs = [job(seed, **settings) for seed in range(LANES)]
     modules = [initial_module(each.recipe, each.seeds) for each in jobs]
     source = feed(images, DEVICE)
     training: FusedTraining | PlainTraining
     if fused:
-        training = FusedTraining(jobs, modules, source, DEVICE, Arithmetic(fused=True))
+        arithmetic = Arithmetic(fused=True, recorded=recorded)
+        training = FusedTraining(jobs, modules, source, DEVICE, arithmetic)
     else:
-        training = PlainTraining(jobs[0], modules[0], source, DEVICE)
-    training.run_epoch(lambda steps: None)
+        arithmetic = Arithmetic(recorded=recorded)
+        training = PlainTraining(jobs[0], modules[0], source, DEVICE, arithmetic)
+    for _ in range(4 if recorded else 1):  # after which the last batch, a part, is recorded, too
+        training.run_epoch(lambda steps: None)
     return training
 
 
@@ -67,10 +70,11 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s)) or "usual")
+@pytest.mark.parametrize("recorded", [False, True], ids=["launched", "recorded"])
 @pytest.mark.parametrize("fused", [False, True], ids=["alone", "fused"])
-def test_an_epoch_waits_once_and_a_step_never(job, images, fused, settings):
+def test_an_epoch_waits_once_and_a_step_never(job, images, fused, recorded, settings):
     with preserved_rng():
-        training = begun(job, images, fused, **settings)
+        training = begun(job, images, fused, recorded, **settings)
         waits = []
 
         def look(steps):
@@ -102,6 +106,35 @@ def test_a_step_launches_few_kernels(job, images, fused, settings, most):
         with simulated.counted() as counts:
             training.run_epoch(lambda steps: None)
     assert counts["launch"] <= 5 * most
+
+
+def still() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+
+
+@pytest.mark.parametrize(
+    ("fused", "settings", "most"),
+    [
+        # the graph; inputs and targets into it, losses and predictions out of it; the rate
+        (False, {"model": still}, 6),
+        (False, {"model": still, "optimizer": "adam"}, 6),
+        (False, {}, 8),  # and seed and offset of the generator that dropout draws from
+        (True, {"model": still}, 6),
+        (True, {"model": still, "optimizer": "adam"}, 6),
+        (True, {}, 6 + 2 * LANES),  # of each lane
+    ],
+    ids=["alone", "alone-adam", "alone-dropout", "fused", "fused-adam", "fused-dropout"],
+)
+def test_a_recorded_step_is_one_launch_and_a_few_copies(job, images, fused, settings, most):
+    with preserved_rng():
+        training = begun(job, images, fused, recorded=True, **settings)
+        with simulated.counted() as counts:
+            training.run_epoch(lambda steps: None)
+    assert training.graphs.reason is None
+    assert counts["replay"] == 5
+    gathered = 4 + fused  # of an epoch: rows, inputs, targets, losses
+    assert counts["launch"] <= 5 * most + gathered
+    assert counts["wait"] == 1
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

@@ -120,6 +120,32 @@ def test_it_refuses_what_cuda_does(act, message):
     assert any(message in str(each) for each in told)
     assert torch.cuda.current_stream(DEVICE).stream_id == 0
     assert values.sum().item() == 6  # and all is as before
+    record(lambda: values + 1)  # but for generators, of which torch 2.13 doesn't know that it ended
+    torch.rand(3, device=DEVICE)
+
+
+def test_after_a_failure_nothing_is_drawn_until_a_recording_ends_well():
+    values = torch.ones(3, device=DEVICE)
+    with pytest.raises(RuntimeError, match="previous error"):
+        record(values.sum().item)
+    with pytest.raises(RuntimeError, match="outside graph capture encountered unexpectedly"):
+        torch.rand(3, device=DEVICE)
+    record(lambda: values + 1)
+    torch.rand(3, device=DEVICE)
+
+
+def test_waits_are_told_if_asked_for():
+    values = torch.ones(3, device=DEVICE)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with pytest.warns(UserWarning, match="called a synchronizing CUDA operation"):
+            values.sum().item()
+        torch.cuda.set_sync_debug_mode("error")
+        with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+            values.cpu()
+        values.add_(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_what_is_on_another_stream_is_no_part_of_it():

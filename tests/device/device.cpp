@@ -110,8 +110,12 @@ void refuse(DeviceIndex index) {
   }
 }
 
+int sync_debug_mode = 0;  // 1 warns of waits, 2 refuses them
+
 void wait(DeviceIndex index) {
   refuse(index);
+  TORCH_CHECK(sync_debug_mode < 2, "called a synchronizing CUDA operation");
+  if (sync_debug_mode) TORCH_WARN("called a synchronizing CUDA operation");
   count("wait");
 }
 
@@ -253,6 +257,7 @@ C10_REGISTER_GUARD_IMPL(CUDA, Guard);
 // ---- random numbers: a device's generator is a CPU's, of its own
 struct DeviceGenerator final : c10::GeneratorImpl {
   at::Generator inner = at::detail::createCPUGenerator(0);
+  bool capturing = false;  // as long as a graph is recorded, and after one that failed
   explicit DeviceGenerator(DeviceIndex index)
       : GeneratorImpl(c10::Device(c10::kCUDA, index), c10::DispatchKeySet(c10::DispatchKey::CUDA)) {}
   static c10::DeviceType device_type() { return c10::kCUDA; }
@@ -297,6 +302,10 @@ const at::Generator& own_generator(DeviceIndex index) {
     return made;
   }();
   return all.at(index < 0 ? current : index);
+}
+
+bool& captured(const at::Generator& generator) {
+  return static_cast<DeviceGenerator*>(generator.unsafeGetGeneratorImpl())->capturing;
 }
 
 at::Generator inner_of(const at::Generator& generator) {
@@ -563,15 +572,19 @@ void written(const Tensor& tensor, const Tensor& result) {
 }
 
 // Finds out which generators a task draws from; a graph must know them.
-void draw(Graph& graph, const Task& task) {
+void draw(Graph* recorded, const Task& task) {
   for (size_t i = 0; i < task.given.size(); i++) {
     if (task.op.schema().arguments()[i].type()->str().find("Generator") == std::string::npos) continue;
     const auto generator = task.generator(task.given[i]);
+    if (!recorded) {
+      TORCH_CHECK(!captured(generator), "Offset increment outside graph capture encountered unexpectedly.");
+      continue;
+    }
+    Graph& graph = *recorded;
     auto among = [&](const std::vector<at::Generator>& all) {
       return std::find(all.begin(), all.end(), generator) != all.end();
     };
-    TORCH_CHECK(generator == own_generator(task.index) || among(graph.registered),
-                "philox_cuda_state for an unexpected CUDA generator used during capture.");
+    TORCH_CHECK(among(graph.registered), "philox_cuda_state for an unexpected CUDA generator used during capture.");
     if (!among(graph.drew)) graph.drew.push_back(generator);
   }
 }
@@ -593,9 +606,8 @@ void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Sta
   // after some the host has to know how many there are
   if (WAITING.count(name) || (masked && name != "aten::index")) wait(index);
   Graph* graph = recorded_on(index);
-  if (graph) {
-    draw(*graph, task);
-  } else {
+  draw(graph, task);
+  if (!graph) {
     count("launch");
     count(name);
   }
@@ -665,13 +677,17 @@ void begin(Graph& graph, std::shared_ptr<Pool> pool) {
   graph.pool = pool ? pool : std::make_shared<Pool>();
   graph.pool->device = graph.device = current;
   graph.stream = streams[current];
+  graph.registered.push_back(own_generator(current));
+  for (const auto& each : graph.registered) captured(each) = true;
   recording = &graph;
 }
 
 void end(Graph& graph) {
   TORCH_CHECK(recording == &graph, "capture_end() called before capture_begin().");
   recording = nullptr;
+  // as in torch 2.13, whose generators stay as they are then: pytorch/pytorch#171263
   TORCH_CHECK(!graph.invalid, "CUDA error: operation failed due to a previous error during capture");
+  for (const auto& each : graph.registered) captured(each) = false;
   std::lock_guard<std::mutex> lock(guarded);
   graph.ended = true;
   for (auto& [start, bytes] : graph.pool->blocks) std::memset(start, 0xff, bytes);  // nan: nothing was done yet
@@ -738,6 +754,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   });
   module.def("count", &count);
   module.def("wait", [](int device) { wait(DeviceIndex(device)); });
+  module.def("sync_debug_mode", [] { return sync_debug_mode; });
+  module.def("set_sync_debug_mode", [](int mode) { sync_debug_mode = mode; });
   module.def("stream", [](int device) { return streams.at(device); });
   module.def("set_stream", [](int device, int64_t stream) { streams.at(device) = stream; });
   module.def("recording", [] { return recorded_on(current) != nullptr; });

@@ -122,6 +122,11 @@ def _waited(given: Any = None) -> None:
     device.wait(_index(given))
 
 
+def _debugged(mode: int | str) -> None:
+    names = ("default", "warn", "error")
+    device.set_sync_debug_mode(names.index(mode) if isinstance(mode, str) else mode)
+
+
 def _stats(given: Any = None) -> None:
     device.reset_peak(_index(given))
 
@@ -172,7 +177,8 @@ def _install() -> list[torch.library.Library]:
         "max_memory_allocated": lambda given=None: device.peak(_index(given)),
         "reset_peak_memory_stats": _stats,
         "empty_cache": device.empty_cache,
-        "set_sync_debug_mode": lambda mode: None,
+        "get_sync_debug_mode": device.sync_debug_mode,
+        "set_sync_debug_mode": _debugged,
         "get_device_name": lambda given=None: "NVIDIA simulated",
         "get_device_capability": lambda given=None: (9, 0),
         "is_bf16_supported": lambda *arguments, **options: True,

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.parameter import is_lazy
 
-from pytest_multiplicity.compute import copied
+from pytest_multiplicity.compute.copies import copied
 from pytest_multiplicity.errors import RecipeError
 
 _SEEN: dict[int, StorageWeakRef] = {}  # memory of modules built so far, as long as it is in use
