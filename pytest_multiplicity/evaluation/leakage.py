@@ -7,6 +7,7 @@ that are all one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -135,8 +136,14 @@ def _key(data: str) -> str:
     return fingerprint(["digests", RESULTS_VERSION, data])
 
 
-def about_data(measured: Iterable[Data]) -> list[str]:
-    """Return what is odd about the targets of whole data sets."""
-    whole = (each for each in measured if each.root is each)
-    told = [about_targets(each.task, each.targets, each.name) for each in whole]
-    return [each for each in told if each is not None]
+_ABOUT: WeakKeyDictionary[Data, str | None] = WeakKeyDictionary()
+"""What is odd about data sets, which every pair asks."""
+
+
+def about_data(measured: Iterable[Data]) -> Iterator[str]:
+    """Yield what is odd about the targets of whole data sets."""
+    for data in measured:
+        if data.root is data and data not in _ABOUT:
+            _ABOUT[data] = about_targets(data.task, data.targets, data.name)
+        if (told := _ABOUT.get(data)) is not None:
+            yield told

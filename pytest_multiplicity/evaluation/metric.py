@@ -30,6 +30,13 @@ RightOf = Callable[["Incumbent"], npt.NDArray[Any]]
 Judged = TypeVar("Judged")
 
 
+BARE: dict[str, Any] = dict.fromkeys((
+    "outcomes", "predictions", "targets", "counted", "noise_of", "portable", "behind", "right_of",
+    "key", "n",
+))  # fmt: skip
+"""What a metric has of the samples behind it: nothing."""
+
+
 def _unheard() -> None:
     """Nobody minds."""
 
@@ -140,32 +147,21 @@ class Metric:
 
     def lacks(self, positions: Iterable[int]) -> bool:
         """Return whether any of these candidates has no score."""
-        return bool(np.isnan(self.scores[list(positions)]).any())
+        return any(math.isnan(self.scores[index]) for index in positions)
 
     def bare(self) -> Metric:
         """Return the scores alone, without the samples behind them."""
-        return replace(
-            self,
-            outcomes=None,
-            predictions=None,
-            targets=None,
-            counted=None,
-            noise_of=None,
-            portable=None,
-            behind=None,
-            right_of=None,
-            key=None,
-            n=None,
-        )
+        return replace(self, **BARE)
 
     def example(self) -> Metric:
         """Return one example of a search, as small as the hundreds that a search sees should be."""
-        return replace(self.bare(), n=self.n, searched=True)
+        return replace(self, **{**BARE, "n": self.n, "searched": True})
 
     def worse_of(self, other: Metric) -> Metric:
         """Return, candidate by candidate, the worse of two scores."""
         pick = np.fmin if self.higher_is_better else np.fmax
-        return replace(self.bare(), scores=pick(self.scores, other.scores), searched=True)
+        scores = pick(self.scores, other.scores)
+        return replace(self, **{**BARE, "scores": scores, "searched": True})
 
     def sheet(self) -> Sheet:
         """Return the sheet of this metric."""

@@ -90,14 +90,12 @@ _PLACES: WeakKeyDictionary[Data, dict[tuple[Group, ...], Tensor]] = WeakKeyDicti
 
 def _places(data: Data, steps: Chain) -> Tensor:
     """Return the positions in a data set of the samples that are in all groups."""
-    if not steps.groups:
-        return torch.arange(len(data))
     if not all(type(each) is Group and each.min_size == 1 for each in steps.groups):
         return _found(data, steps)  # which may warn
     known = _PLACES.setdefault(data, {})
     groups = tuple(each for each in steps.groups if isinstance(each, Group))
     if groups not in known:
-        known[groups] = _found(data, steps)
+        known[groups] = _found(data, steps) if groups else torch.arange(len(data))
     return known[groups]
 
 

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
@@ -190,23 +191,23 @@ class Chain:
     def __repr__(self) -> str:
         return self.name or "Chain()"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What reports call it: the steps joined by " | ", "" for none."""
         return " | ".join(map(repr, self.steps))
 
-    @property
+    @cached_property
     def groups(self) -> tuple[SampleIntervention, ...]:
         """The steps that choose samples."""
         return tuple(step for step in self.steps if isinstance(step, SampleIntervention))
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[InputIntervention | ModelIntervention, ...]:
         """The steps that change the input, in order."""
         kinds = InputIntervention | ModelIntervention
         return tuple(step for step in self.steps if isinstance(step, kinds))
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[OutputIntervention, ...]:
         """The steps that change the output, in order."""
         return tuple(step for step in self.steps if isinstance(step, OutputIntervention))

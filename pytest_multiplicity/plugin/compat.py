@@ -5,6 +5,8 @@ A release of theirs that renames one is mended here and nowhere else.
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -228,3 +230,21 @@ def seed_if_unset(function: Any, seed: int) -> None:
 
     if function._hypothesis_internal_use_seed is None and core.global_force_seed is None:
         function._hypothesis_internal_use_seed = seed
+
+
+@contextmanager
+def unfollowed() -> Iterator[None]:
+    """Put aside the tracer by which hypothesis explains a failure, which no setting tells where.
+
+    Once an example has failed it hears of every line that runs, in any module. From Python 3.12 on
+    it listens to `sys.monitoring`, where to stop and begin again would cost more.
+    """
+    tracer, its_own = sys.gettrace(), sys.modules.get("hypothesis.internal.scrutineer")
+    if tracer is None or inspect.getmodule(tracer) is not its_own:
+        yield
+        return
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)

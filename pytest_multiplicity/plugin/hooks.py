@@ -59,6 +59,11 @@ def pytest_collection_modifyitems(
     foresight.keep_one_of_each(config, items)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare what is there from the garbage collector while tests run."""
+    run.begin_tests(session.config)
+
+
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say what added seeds may come to."""
     return further.beforehand(config.stash[STATE])

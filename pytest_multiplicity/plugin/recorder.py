@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.findings import News
+from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
@@ -57,11 +58,15 @@ class Recorder:
     @contextmanager
     def searching(self, names: Names) -> Iterator[Search]:
         """Record what is measured inside as examples of a search: only the worst of each."""
+        from pytest_multiplicity.evaluation import UNFOLLOWED
+
+        token = UNFOLLOWED.set(compat.unfollowed)
         with self.population.searching():
             self._search = Search(names)
             try:
                 yield self._search
             finally:
+                UNFOLLOWED.reset(token)
                 self.metrics |= self._search.metrics
                 self._search = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from contextlib import suppress
 from contextvars import Token
@@ -19,6 +20,7 @@ from pytest_multiplicity.plugin.state import STATE, State
 from pytest_multiplicity.statistics import MEMORY, Memory
 
 KNOWN = pytest.StashKey[bool]()
+SPARED = pytest.StashKey[bool]()
 REMEMBERED = pytest.StashKey[Token[Memory | None]]()
 
 
@@ -45,6 +47,16 @@ def _check_machine(config: pytest.Config, state: State) -> None:
             config.pluginmanager.register(clusters.Sharing(cluster), "multiplicity-cluster")
 
 
+def begin_tests(config: pytest.Config) -> None:
+    """Have the garbage collector leave alone what is there until the run ends.
+
+    Modules and tests are most of it, stay to the end, and would be looked through again and again.
+    """
+    if not gc.get_freeze_count():  # else somebody did so for reasons of their own
+        gc.freeze()
+        config.stash[SPARED] = True
+
+
 def know_questions(config: pytest.Config) -> None:
     """Know what tests ask before the first of them runs: it may change what its module holds."""
     state = config.stash[STATE]
@@ -64,6 +76,8 @@ def know_questions(config: pytest.Config) -> None:
 
 def unconfigure(config: pytest.Config) -> None:
     """Close what the run held open."""
+    if config.stash.get(SPARED, False):  # before pytest looks for what was left behind
+        gc.unfreeze()
     if (token := config.stash.get(REMEMBERED, None)) is not None:
         MEMORY.reset(token)
     if (state := config.stash.get(STATE, None)) is not None:

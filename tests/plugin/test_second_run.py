@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from pytest_multiplicity.store import LocalStore
 
 SPECS = """
+    import gc
+
     def test_accurate(candidate, points):
         assert candidate.accuracy(points.test).within(0.5)
 
@@ -23,6 +26,7 @@ SPECS = """
 
     def test_gate(survivors, points):
         assert survivors.ambiguity(points.test) <= 1
+        assert gc.get_freeze_count()  # nobody looks through modules and tests again and again
 """
 ODD = ('{"age": range(n)}', '{"age": range(n), "odd": [i // 2 % 2 for i in range(n)]}')
 HARD = (
@@ -67,6 +71,7 @@ def told(report):
 def test_a_second_run_computes_no_floor(trained, computed):
     made = trained(SPECS, ODD, HARD)
     _, first = made.report()
+    assert not gc.get_freeze_count()
     assert {*computed} >= {"_permuted_ranges", "permuted", "_capacity"}
     computed.clear()
     _, second = made.report()
