@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin import compat, lastfailed
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.marks import BROKEN
 from pytest_multiplicity.plugin.options import Partial
@@ -24,10 +24,11 @@ def _left_out(state: State, family: Family) -> str | None:
     config = state.config
     if state.collection_failed or config.stash.get(BROKEN, False):
         return "a module could not be collected"
-    for option in ("lf", "stepwise"):
-        again = option == "lf" and family.key in state.judged_again
-        if config.getoption(option, default=False) and not again:
-            return f"--{'lf' if option == 'lf' else 'stepwise'} leaves specifications out"
+    if config.getoption("stepwise", default=False):
+        return "--stepwise leaves specifications out"
+    whole = lastfailed.runs_everything(config) or family.key in state.judged_again
+    if config.getoption("lf", default=False) and not whole:
+        return "--lf leaves specifications out"
     home = family.home
     for option in ("ignore", "ignore_glob"):
         for path in config.getoption(option, default=None) or []:
@@ -64,7 +65,8 @@ def doubt(state: State) -> str:
 def _asked_for_less(state: State) -> bool:
     """Return whether the call itself says that it wants a part of the suite."""
     config = state.config
-    narrowing = ("keyword", "markexpr", "deselect", "lf", "stepwise", "ignore", "ignore_glob")
+    narrowing = ["keyword", "markexpr", "deselect", "stepwise", "ignore", "ignore_glob"]
+    narrowing += ["lf"] * (not lastfailed.runs_everything(config))
     always = config.getini("addopts")  # what is left out of every run, nobody asked for in this one
     wanted = [config.getoption(option, default=None) for option in narrowing]
     if any(value and value not in always for value in wanted):

@@ -14,13 +14,21 @@ from pytest_multiplicity.plugin import compat
 
 GATES = "multiplicity/failed_gates"
 AGAIN = pytest.StashKey[bool]()
+EVERYTHING = pytest.StashKey[bool]()
 
 
 def begin(config: pytest.Config) -> None:
     """Where a gate is among the last failures, collect its family's specs too."""
+    nothing = config.getoption("last_failed_no_failures", default="all") == "none"
+    config.stash[EVERYTHING] = not (_failed(config) or nothing)
     if config.getoption("lf", default=False) and _known(config) & _failed(config):
         config.stash[AGAIN] = True
         compat.collect_all_files(config)
+
+
+def runs_everything(config: pytest.Config) -> bool:
+    """Return whether `--lf` selects nothing: no test is known to have failed."""
+    return config.stash.get(EVERYTHING, False)
 
 
 def brings_along(config: pytest.Config, gates: Iterable[str]) -> set[str]:

@@ -93,6 +93,12 @@ class Row:
         given = self.given(config, name)
         if self.switch:
             return bool(given)
+        twin = self.ini is not None and config.getini(f"multiplicity_{name}")
+        # an unset variable of a shell, say; or the only way to turn off what the ini file turns on
+        if self.metavar and config.getoption(f"multiplicity_{name}") == "" and not twin:
+            raise pytest.UsageError(
+                f"--multiplicity-{name}: '' is no {self.metavar}: give one, or leave it out"
+            )
         if (given or self.ini) and self.read is not None:
             shown = f"--multiplicity-{name}" if self.metavar else f"multiplicity_{name}"
             return self.read(str(given), shown, config)

@@ -14,8 +14,13 @@ from pytest_multiplicity.report import FORMATS, Format
 SELECTION = "selection.json"  # the file by which an export is known
 
 
-def check(options: Options) -> None:
-    """Raise pytest.UsageError for a path that can't be read or written as an option asks."""
+def check(options: Options, *, own_store: bool = False) -> None:
+    """Raise pytest.UsageError for a path that can't be read or written as an option asks.
+
+    The store is looked at where somebody chose its place: `own_store`. Many runs need none.
+    """
+    if own_store:
+        _check_store(options.store)
     for each in FORMATS:
         path, option = getattr(options, each.name), f"--multiplicity-{each.name}"
         if path is not None:
@@ -74,6 +79,16 @@ def _check_export(path: Path) -> None:
             "give another folder, or remove it"
         )
     _check_writable("--multiplicity-export", path.with_name(f".{path.name}.partial"))
+
+
+def _check_store(path: Path) -> None:
+    """Raise a UsageError unless a folder can be written, or made."""
+    there = next(each for each in (path, *path.parents) if each.exists())
+    try:
+        _check_writable("--multiplicity-store", there / ".multiplicity-was-here")
+    except pytest.UsageError as error:
+        shown = str(error).replace(str(there / ".multiplicity-was-here"), str(path))
+        raise pytest.UsageError(shown) from None
 
 
 def _check_writable(option: str, path: Path) -> None:

@@ -29,7 +29,7 @@ def configure(config: pytest.Config) -> None:
     given = options.read(config)
     state = config.stash[STATE] = State(config, given, Resources(config, given))
     if not state.worker:  # once is enough
-        paths.check(given)
+        paths.check(given, own_store=bool(options.ROWS["store"].given(config, "store")))
         _check_machine(config, state)
     if given.profile is not None:
         profiling.begin(config)

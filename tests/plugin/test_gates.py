@@ -33,14 +33,10 @@ def test_gates_run_after_every_spec_wherever_they_stand(project):
         (["--deselect", "test_specs.py::test_group[default-seed0]"], "5 of 6 pairs"),
         (["-m", "not slow", "-k", "gate or seed0"], "2 of 6 pairs"),
         (["test_specs.py::test_group", "test_specs.py::test_gate"], "not all of the root was*"),
-        (["sub", "--rootdir=."], None),
-        (["--lf"], "--lf leaves specifications out"),
         (["--ignore=other"], "--ignore=other leaves specifications out"),
     ],
 )
 def test_gates_are_not_evaluated_on_partial_runs(project, args, reason):
-    if reason is None:
-        pytest.skip("covered by the family in a sub-folder")
     specs = ONE + "def test_gate(survivors):\n    assert len(survivors) == 4\n"
     result, report = project(specs).report(*args)
     assert result.ret == pytest.ExitCode.OK
@@ -93,6 +89,23 @@ def test_lf_reruns_failures_not_rejections(project):
     made.run()
     result = made.run("--lf")
     result.assert_outcomes(failed=1)
+
+
+def test_lf_leaves_out_what_passed_where_something_failed_and_else_nothing(project):
+    made = project(ONE + "def test_gate(survivors):\n    assert len(survivors) == 4\n")
+    _, report = made.report("--lf")  # and nothing is known to have failed
+    assert report["complete"]
+    assert report["gates"][0]["outcome"] == "passed"
+    _, report = made.report("--lf", "--lfnf=none")
+    assert not report["complete"]
+    boom = made.pytester.makepyfile(test_other="def test_boom():\n    assert 0\n")
+    made.run()
+    _, report = made.report("--lf", "test_specs.py")
+    assert (report["gates"][0]["outcome"], report["gates"][0]["message"]) == (
+        "not evaluated",
+        "--lf leaves specifications out",
+    )
+    boom.unlink()
 
 
 def test_several_families_need_the_marker(project):

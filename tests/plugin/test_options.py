@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pytest_multiplicity.plugin import options
+
 
 def test_a_repository_without_families_sees_nothing(pytester):
     pytester.makepyfile("def test_one():\n    pass\n")
@@ -70,6 +72,8 @@ def test_unknown_public_names_are_attribute_errors():
         ),
         (["--multiplicity-device=cuda:99"], "--multiplicity-device: 'cuda:99' can't be used here"),
         (["-o", "multiplicity_device=tpu"], "--multiplicity-device: 'tpu' can't be used here"),
+        (["--multiplicity-store=conftest.py"], "--multiplicity-store: can't write"),
+        (["--multiplicity-store=conftest.py/x"], "--multiplicity-store: can't write"),
     ],
 )
 def test_bad_options_are_usage_errors(project, args, message):
@@ -78,6 +82,20 @@ def test_bad_options_are_usage_errors(project, args, message):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str() + result.stdout.str()
     assert "Traceback" not in result.stderr.str()
+
+
+def test_no_option_is_off_by_an_empty_text_unless_that_turns_its_ini_twin_off(pytester):
+    taken = [name for name, row in options.ROWS.items() if row.metavar]
+    assert len(taken) >= 12
+    for name in taken:
+        config = pytester.parseconfig(f"--multiplicity-{name}=")
+        with pytest.raises(
+            pytest.UsageError, match=rf"--multiplicity-{name}: '' is no .* give one"
+        ):
+            options.read(config)
+    pytester.makeini("[pytest]\nmultiplicity_lock = a.lock\n")
+    assert options.read(pytester.parseconfig()).lock == pytester.path / "a.lock"
+    assert options.read(pytester.parseconfig("--multiplicity-lock=")).lock is None
 
 
 def test_ini_twins(project):
