@@ -76,7 +76,9 @@ class PairRecord(Wired):
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as exact builtins, its text without what UTF-8 can't hold."""
-        return super().to_wire() | {"reason": self.reason.encode("utf-8", "replace").decode()}
+        reason = self.reason.encode("utf-8", "replace").decode()
+        news = self.news and self.news.to_wire()
+        return {**vars(self), "reason": reason, "news": news}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pytest_multiplicity.design import run_of
 from pytest_multiplicity.findings.family import FamilyFindings
@@ -16,8 +17,17 @@ from pytest_multiplicity.findings.plain import plain_config
 
 TRAINING = "training"
 
-Rejections = Mapping[str, set[int]]
-"""Enforced spec's node id -> whom it rejected."""
+
+@dataclass(frozen=True)
+class Rejections:
+    """What the enforced specs did together, worked out once for all rows of the funnel."""
+
+    of: Mapping[str, set[int]]
+    """Node id -> whom it rejected."""
+    times: Mapping[int, int]
+    """How many specs rejected a candidate."""
+    unknown: set[int]
+    """Whom not all of them judged."""
 
 
 def candidates(family: FamilyFindings) -> list[CandidateReport]:
@@ -50,11 +60,13 @@ def _candidate(family: FamilyFindings, index: int) -> CandidateReport:
 
 def specs(family: FamilyFindings) -> list[SpecReport]:
     """Return the funnel: what each spec did to the candidates, in the order of the specs."""
-    rejections = {
-        nodeid: _objected_to(family, nodeid)
-        for nodeid, spec in family.specs.items()
-        if not spec.unforeseen
-    }
+    enforced = [nodeid for nodeid, spec in family.specs.items() if not spec.unforeseen]
+    rejected = {nodeid: _objected_to(family, nodeid) for nodeid in enforced}
+    rejections = Rejections(
+        rejected,
+        Counter(index for each in rejected.values() for index in each),
+        set().union(*(_screened(family, nodeid) for nodeid in enforced)),
+    )
     return [_spec(family, nodeid, rejections) for nodeid in family.specs]
 
 
@@ -73,7 +85,7 @@ def _spec(family: FamilyFindings, nodeid: str, rejections: Rejections) -> SpecRe
     judged = sum(record.decided for record in records)
     rejected = _objected_to(family, nodeid)
     enforced = not spec.unforeseen
-    only_here = _only_here(family, nodeid, rejections)
+    only_here = _only_here(nodeid, rejections)
     return SpecReport(
         name=family.names[nodeid],
         nodeid=nodeid,
@@ -100,20 +112,18 @@ def _screened(family: FamilyFindings, nodeid: str) -> set[int]:
     return screened - family.training.diverged.keys()
 
 
-def _only_here(family: FamilyFindings, nodeid: str, rejections: Rejections) -> int | None:
+def _only_here(nodeid: str, rejections: Rejections) -> int | None:
     """Return how many this spec rejects and no other; None where others didn't judge them all."""
-    times = Counter(index for rejected in rejections.values() for index in rejected)
-    alone = {index for index in rejections.get(nodeid, ()) if times[index] == 1}
-    unknown = set().union(*(_screened(family, spec) for spec in rejections))
-    return None if alone & unknown else len(alone)
+    alone = {index for index in rejections.of.get(nodeid, ()) if rejections.times[index] == 1}
+    return None if alone & rejections.unknown else len(alone)
 
 
 def _conflicting(family: FamilyFindings, nodeid: str, rejections: Rejections) -> list[str]:
     """Enforced specs that leave nobody together with this one, though each leaves somebody."""
     everyone = set(family.everyone)
-    own = rejections.get(nodeid, everyone)
+    own = rejections.of.get(nodeid, everyone)
     return [
         other
-        for other, rejected in rejections.items()
+        for other, rejected in rejections.of.items()
         if other != nodeid and own != everyone != rejected and own | rejected == everyone
     ]

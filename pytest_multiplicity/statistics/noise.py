@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import integrate, special
+from scipy import special
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.statistics.kept import kept
@@ -158,6 +158,7 @@ def floor_at_most(score: float, samples: int, count: int) -> float:
 @lru_cache
 def mean_range_of_normals(count: int) -> float:
     """d2: the mean range of `count` independent standard normals."""
+    from scipy import integrate  # a third of a second, for runs that need it
 
     def excess(x: float) -> float:
         below = special.ndtr(x)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from pytest_multiplicity.statistics.attribution import holm
 from pytest_multiplicity.statistics.kept import kept
@@ -189,6 +188,8 @@ def _p_value(happened: Floats, rows: Bools) -> float:
     if ((happened == 0) | (happened == 1)).all():
         hits = int(happened[rows].sum())
         every = len(happened), int(happened.sum()), int(rows.sum())
+        from scipy import stats  # most of a second, for runs that need it
+
         return float(stats.hypergeom.sf(hits - 1, *every))
     rng, inside = np.random.default_rng(0), int(rows.sum())
     observed = happened[rows].sum()

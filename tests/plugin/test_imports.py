@@ -90,9 +90,10 @@ def imported(pytester, monkeypatch):
     return run
 
 
-def test_recorded_scores_need_no_torch_in_any_report(imported):
+def test_recorded_scores_need_no_torch_and_no_statistics_of_scipy_in_any_report(imported):
     found = imported(RECORDED, SCORED, "json", "html", "markdown")
-    assert not {"torch", "torchvision"} & found["done"]
+    unneeded = {"torch", "torchvision", "scipy.stats", "scipy.integrate"}
+    assert not unneeded & found["done"]
 
 
 def test_estimators_need_no_torchvision_and_no_torch_before_a_test_runs(imported):
