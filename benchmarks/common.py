@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +28,7 @@ from pytest_multiplicity.compute.cores import available_cores
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.compute.workers import Done, Workers
 from pytest_multiplicity.data import Data
+from pytest_multiplicity.training.plan import Plan
 
 LR, MOMENTUM = 0.05, 0.9
 
@@ -135,6 +136,15 @@ def plain_loop(case: Case, data: Data, seed: int, epochs: int) -> nn.Module:
             optimizer.step()
             schedule.step()
     return module
+
+
+def describe(plans: Sequence[Plan]) -> str:
+    """Sum plans up in a line: "20 fused, 4 at once in workers; 5 plain (custom optimizer)"."""
+    counts: Counter[Plan] = Counter()
+    for plan in plans:
+        alike = replace(plan, group=replace(plan.group, jobs=(), signature=""), seconds=0, bytes=0)
+        counts[alike] += len(plan.group.jobs)
+    return "; ".join(str(n) + str(plan).removeprefix("0") for plan, n in counts.items())
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -35,7 +35,6 @@ from pytest_multiplicity.compute.ray.connection import RayCluster
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job
-from pytest_multiplicity.training.plan import describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
 
@@ -121,7 +120,7 @@ def rate(store: LocalStore, cluster: Cluster | None) -> tuple[float, str]:
     machine = Machine(CPU, store, clock, cores=NODES, cluster=cluster)
     for _ in train(jobs(), machine, on_plan=plans.extend):
         pass
-    return clock.rate(), describe(plans)
+    return clock.rate(), common.describe(plans)
 
 
 def speed(repeats: int) -> dict[str, Any]:

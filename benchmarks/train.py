@@ -30,7 +30,6 @@ from pytest_multiplicity.data import Data
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.engine import train
 from pytest_multiplicity.training.jobs import Job, Trained
-from pytest_multiplicity.training.plan import describe
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
 
@@ -85,7 +84,7 @@ def engine(case: Case, data: Data, store: LocalStore) -> tuple[float, float, str
     cpu = torch.device("cpu")
     for _ in train(jobs, Machine(cpu, store, clock), on_plan=plans.extend):
         pass
-    return time.perf_counter() - start, clock.rate(), describe(plans)
+    return time.perf_counter() - start, clock.rate(), common.describe(plans)
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:

@@ -59,6 +59,7 @@ from .outside import changed as changed
 from .outside import outside_of as outside_of
 from .outside import put as put
 from .outside import snapshot as snapshot
+from .patient import Patient as Patient
 from .pools import Cluster as Cluster
 from .pools import Pool as Pool
 from .samples import Samples as Samples
@@ -78,4 +79,5 @@ from .workers import Crashed as Crashed
 from .workers import Done as Done
 from .workers import Failed as Failed
 from .workers import Outcome as Outcome
+from .workers import Running as Running
 from .workers import Stalled as Stalled

@@ -51,6 +51,7 @@ class Machine:
         cluster: other machines that compute for this one.
         folder: where the run was started: what users' functions read lies there.
         every: whether all GPUs like the device train: it is this process's share of them.
+        early: whether candidates are used as soon as they are trained, while others are.
     """
 
     device: torch.device
@@ -63,6 +64,7 @@ class Machine:
     cluster: Cluster | None = None
     folder: Path = field(default_factory=Path.cwd)
     every: bool = False
+    early: bool = False
 
     @property
     def kind(self) -> MachineClass:
@@ -82,7 +84,10 @@ class Machine:
         Where it is not `everywhere`, those that have another GPU may: what they compute is asked
         of them by other specs.
         """
-        index = None if everywhere else self.device.index
-        name = "compute" if index is None else f"compute-{index}"
-        with self.store.lock(name), threads(self.threads):
+        with self.held(everywhere=everywhere), threads(self.threads):
             yield
+
+    def held(self, *, everywhere: bool = True) -> AbstractContextManager[bool]:
+        """Keep other processes of the run from computing; see `alone`."""
+        index = None if everywhere else self.device.index
+        return self.store.lock("compute" if index is None else f"compute-{index}")

@@ -27,6 +27,7 @@ class Pool(Protocol):
         advance: Callable[[int], None] = ...,
         note: Callable[[T, Any], None] = ...,
         memory: Callable[[T], int] = ...,
+        waits: Callable[[], bool] = ...,
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; give (item, outcome) as tasks end.
 
@@ -34,9 +35,13 @@ class Pool(Protocol):
         machine. More may be put to what waits in the meantime. A worker that dies or hangs is
         replaced, and its task has `Crashed` or `Stalled` as its outcome. `advance` gets the steps
         done, and back (negative) those that were lost; `note` what tasks send with
-        `worker.Reporter.note`; `memory` says how many bytes a task needs.
+        `worker.Reporter.note`; `memory` says how many bytes a task needs. Where nobody `waits` and
+        nothing is new, one of the items is given with `Running`; tasks go on meanwhile.
         """
         ...
+
+    def begin(self, tasks: int) -> None:
+        """Make ready for so many tasks, before they are there."""
 
     def close(self) -> None:
         """End all work."""

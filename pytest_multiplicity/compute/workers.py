@@ -77,7 +77,12 @@ class Stalled:
     seconds: float
 
 
-Outcome = Done | Failed | Crashed | Stalled
+@dataclass(frozen=True)
+class Running:
+    """It is still performed, and nobody waits for it."""
+
+
+Outcome = Done | Failed | Crashed | Stalled | Running
 _OUTCOMES: dict[str, Callable[[Any], Outcome]] = {
     "done": Done,
     "failed": Failed,
@@ -137,6 +142,7 @@ class Workers:
         advance: Callable[[int], None] = lambda steps: None,
         note: Callable[[T, Any], None] = lambda item, value: None,
         memory: Callable[[T], int] = lambda item: 0,
+        waits: Callable[[], bool] = lambda: True,
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; give (item, outcome) as tasks end.
 
@@ -145,7 +151,7 @@ class Workers:
         running: dict[_Process, T] = {}
         steps: Counter[_Process] = Counter()
         while waiting or running:
-            self._start(min(self.count, len(waiting) + len(running)))
+            self.begin(len(waiting) + len(running))
             for process in self._processes:
                 while waiting and process.ready and process not in running:
                     item = waiting.popleft()
@@ -155,7 +161,8 @@ class Workers:
                         yield item, Failed(error)
                     else:
                         running[process] = item
-            for process, kind, value in self._news(running) if waiting or running else ():
+            news = self._news(running, waits=waits()) if waiting or running else []
+            for process, kind, value in news:
                 if kind == "steps":
                     steps[process] += value
                     advance(value)
@@ -166,17 +173,24 @@ class Workers:
                     if kind != "done":
                         advance(-done)
                     yield running.pop(process), _OUTCOMES[kind](value)
+            able = waiting and any(p.ready and p not in running for p in self._processes)
+            if not (news or able or waits()):
+                yield next(iter([*running.values(), *waiting])), Running()
 
-    def _start(self, count: int) -> None:
-        """Start processes up to a count; those that are still there stay."""
+    def begin(self, tasks: int) -> None:
+        """Start processes for so many tasks; those that are still there stay."""
         free = list(self._places)
         for process in self._processes:
             free.remove(process.place)
-        missing = free[: count - len(self._processes)]
+        missing = free[: max(0, min(self.count, tasks) - len(self._processes))]
         self._processes += [_Process(place, self._common) for place in missing]
 
-    def _news(self, running: Collection[_Process]) -> list[tuple[_Process, str, Any]]:
+    def _news(
+        self, running: Collection[_Process], *, waits: bool
+    ) -> list[tuple[_Process, str, Any]]:
         """Wait for messages, or for the end of our patience with a running process."""
+        if not waits:
+            return self._heard(0.0)
         if not (self.patience and running):
             return self._heard(None)
         left = min(process.heard for process in running) + self.patience - time.monotonic()

@@ -67,7 +67,9 @@ class BeyondDoubt:
     on which other pairs ran. Between the two a comparison is undecided.
     """
 
-    def __init__(self, metric: Metric, index: int, score: float) -> None:
+    def __init__(
+        self, metric: Metric, index: int, score: float, everybody: Callable[[], Metric]
+    ) -> None:
         if metric.searched:
             raise MeasurementError(
                 "beyond_doubt under @given: a search for the worst example voids the test; "
@@ -79,6 +81,7 @@ class BeyondDoubt:
                 "have: compare the score itself"
             )
         self._metric, self._index, self._score = metric, index, score
+        self._everybody = everybody
         self._candidates = len(metric.among.scores)
 
     def __repr__(self) -> str:
@@ -116,7 +119,7 @@ class BeyondDoubt:
         by: tuple[object, ...],
         judge: Callable[[npt.NDArray[np.generic]], Sequence[Verdict]],
     ) -> Doubted:
-        metric = self._metric.of_everybody()
+        metric = self._everybody()
         outcomes = metric.outcomes
         if outcomes is None:
             raise MeasurementError(

@@ -81,25 +81,13 @@ class Measuring:
         key = self._outcomes_key(asked, chosen)
         within = "" if asked.judged_by is None else f" within {asked.task.judgement[0]:g}"
         name = f"accuracy{within} on {asked.name}"
-        if (entry := self._store.get("scores", key)) is None:
-            tensors = self._outcomes(asked, chosen)
-            run = self._models.made.run_of(self.alive)
-            odd = {what: sorted(whose) for what, whose in self._models.odd.items()}
-            meta = {"name": name, "machine": str(self._models.machine.kind), "odd": odd}
-            self._store.put("scores", key, tensors, meta, run=run)
-        else:
-            tensors = entry.tensors
-            self._models.note_maker(entry.meta.get("machine"))
-            for what, whose in entry.meta.get("odd", {}).items():
-                for index in whose:
-                    self._models.note_odd(index, what)
-        samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
-        beside: dict[str, Any] = {}
+        samples = self._samples(key, name, lambda: self._outcomes(asked, chosen))
+        beside: dict[Incumbent, Compared] = {}
 
         @cache
         def right(incumbent: Incumbent) -> npt.NDArray[Any]:
             """Say how right an incumbent is, and remember that it was compared with."""
-            beside.setdefault(incumbent.name, self._comparison(incumbent, asked, chosen)[0])
+            beside.setdefault(incumbent, self._comparison(incumbent, asked, chosen)[0])
             return right_of(incumbent, asked)
 
         means = samples["outcomes"].mean(axis=0, dtype=np.float64)
@@ -132,18 +120,35 @@ class Measuring:
         """Return the share of each candidate's predictions that the intervention leaves alone."""
         key = fingerprint(["consistency of units", self._outcomes_key(asked, chosen)])
         name = f"consistency on {asked.name}"
-        if (entry := self._store.get("scores", key)) is None:
-            tensors = self._left_alone(asked, chosen)
-            meta = {"name": name, "machine": str(self._models.machine.kind)}
-            run = self._models.made.run_of(self.alive)
-            self._store.put("scores", key, tensors, meta, run=run)
-        else:
-            tensors = entry.tensors
-            self._models.note_maker(entry.meta.get("machine"))
-        samples = samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
+        samples = self._samples(key, name, lambda: self._left_alone(asked, chosen))
         means = samples["outcomes"].mean(axis=0, dtype=np.float64)
         scores = self._of_all(chosen, lambda index: float(means[index]))
         return self._metric(name, scores, asked, n=len(asked.rows), key=key, **samples)
+
+    def _samples(
+        self, key: str, name: str, measure: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Any]:
+        """Return what a metric has of samples, from the store where that holds it."""
+        if (entry := self._store.get("scores", key)) is None:
+            self._put(key, name, tensors := measure())
+        else:
+            tensors = entry.tensors
+            self._models.note_maker(entry.meta.get("machine"))
+            for what, whose in entry.meta.get("odd", {}).items():
+                for index in whose:
+                    self._models.note_odd(index, what)
+        return samples_of({name: tensor.numpy() for name, tensor in tensors.items()})
+
+    def _put(
+        self, key: str, name: str, tensors: dict[str, Tensor], incumbent: Incumbent | None = None
+    ) -> None:
+        """Keep what was measured, unless others are still trained: then it is measured again."""
+        if self._models.weights.whole:
+            odd = {what: sorted(whose) for what, whose in self._models.odd.items()}
+            meta = {"name": name, "machine": str(self._models.machine.kind), "odd": odd}
+            beside = None if incumbent is None else incumbent.run_of()
+            run = self._models.made.run_of(self.alive) or beside
+            self._store.put("scores", key, tensors, meta, run=run)
 
     def _left_alone(self, asked: Asked, chosen: Sequence[int]) -> dict[str, Tensor]:
         """Return where predictions are the same as without intervention: `[K, n]`, shares."""
@@ -168,12 +173,9 @@ class Measuring:
     ) -> Metric:
         """Return the flips, the churn or the gain of each candidate against an incumbent."""
         found, known = self._comparison(incumbent, asked, chosen)
-        key, tensors = fingerprint([kind, known]), found.tensors(kind)
+        key, tensors, scores = fingerprint([kind, known]), found.tensors(kind), found.scores(kind)
         if not self._store.has("scores", key):
-            run = self._models.made.run_of(self.alive) or incumbent.run_of()
-            meta = {"name": kind, "machine": str(self._models.machine.kind)}
-            self._store.put("scores", key, tensors, meta, run=run)
-        scores = found.scores(kind)
+            self._put(key, kind, tensors, incumbent)
         return self._metric(
             f"{kind} against {incumbent.name} on {asked.name}",
             self._of_all(chosen, lambda index: float(scores[index])),

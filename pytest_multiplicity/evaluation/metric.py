@@ -64,7 +64,7 @@ class Metric:
     what it tells reports. `reference` is the same metric of the candidates that these are compared
     with, where that isn't the family that they are of.
     `right_of` says how right an incumbent is about each sample of an accuracy, and
-    `beside` holds the incumbents that it was compared with since, by name.
+    `beside` holds the incumbents that it was compared with since.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Metric:
     behind: Behind | None = field(default=None, repr=False)
     aside: Mapping[str, Any] | None = field(default=None, repr=False)
     right_of: RightOf | None = field(default=None, repr=False)
-    beside: Mapping[str, Compared] = field(default_factory=dict, repr=False)
+    beside: Mapping[Incumbent, Compared] = field(default_factory=dict, repr=False)
     _judged: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -116,12 +116,6 @@ class Metric:
         """The best score of the family."""
         scores = self.among.scores
         return float(np.nanmax(scores) if self.higher_is_better else np.nanmin(scores))
-
-    @property
-    def best_shown(self) -> str:
-        """`best 0.9444`, or that of the 12 measured where some were left out."""
-        of = "" if self.complete is None else f"of {len(self.measured)} measured "
-        return f"best {of}{self.best:.4f}"
 
     def score(self, index: int) -> float | None:
         """Return one candidate's score; None for a candidate that has none."""
@@ -148,6 +142,12 @@ class Metric:
     def lacks(self, positions: Iterable[int]) -> bool:
         """Return whether any of these candidates has no score."""
         return any(math.isnan(self.scores[index]) for index in positions)
+
+    def hand_on(self, whole: Metric) -> None:
+        """Have the same metric of more candidates compared with whom this was compared."""
+        if whole.right_of is not None:
+            for incumbent in self.beside:
+                whole.right_of(incumbent)
 
     def bare(self) -> Metric:
         """Return the scores alone, without the samples behind them."""

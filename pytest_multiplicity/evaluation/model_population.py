@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
 
 from pytest_multiplicity.data import Data
-from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError, guarded
+from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
 from pytest_multiplicity.evaluation.closures import INSTEAD, check_captured
 from pytest_multiplicity.evaluation.facts import Facts, TrainingFacts
@@ -23,6 +22,7 @@ from pytest_multiplicity.evaluation.measure import (
     is_higher_better,
     measure_name,
 )
+from pytest_multiplicity.evaluation.measured import Measured, Screened, nobody
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
 from pytest_multiplicity.evaluation.population import Beside, Effort, Measurement, Observer
@@ -30,13 +30,6 @@ from pytest_multiplicity.evaluation.same_value import Meanings
 from pytest_multiplicity.evaluation.score import Score
 from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
 from pytest_multiplicity.training import Plan
-
-Screened = Callable[[], Collection[int]]
-
-
-def nobody() -> Collection[int]:
-    """Nobody is left out: what is measured is measured for the whole family."""
-    return ()
 
 
 class ModelPopulation:
@@ -64,11 +57,10 @@ class ModelPopulation:
         self.data_by_name: dict[str, Data] = {}  # what was measured on
         self.names = names  # data set name -> fingerprint, shared by all families of the run
         self._is_unique = Meanings().are_one  # of names of interventions, measures, incumbents
-        self.metrics: dict[str, Metric] = {}
-        self._examples: dict[str, Metric] = {}  # of searches
-        self._measuring = Measuring(models)
-        self._screened = screened
         self.effort = Effort()
+        self._measuring = Measuring(models)
+        self._measured = Measured(models, self._measuring, screened, self.effort, self._observed)
+        self.metrics = self._measured.metrics
         self.beside = Beside()  # what gates asked, by what they asked
 
     @contextmanager
@@ -93,7 +85,7 @@ class ModelPopulation:
                 "name one, as in Group('age < 30')"
             )
         self.effort.note(asked)
-        return self._measuring.logits_of(index, asked, self._chosen([index]))
+        return self._measuring.logits_of(index, asked, self._measured.chosen([index]))
 
     def accuracy(
         self, index: int, data: Data, under: Under, tolerance: float | None = None
@@ -190,7 +182,7 @@ class ModelPopulation:
     def accuracies(self, data: Data | str, under: Under = None) -> Metric:
         """Return the accuracy of all candidates with a model that aren't screened, as a metric."""
         self.models.weights.ready()
-        return self._metric(self._accuracies(data, under), self._chosen([]))
+        return self._measured.metric(self._accuracies(data, under), self._measured.chosen([]))
 
     def answers(self, data: Data | str, under: Under = None) -> Metric:
         """Return a metric of all candidates that holds their predictions, see `accuracies`."""
@@ -200,7 +192,7 @@ class ModelPopulation:
         self.models.weights.ready()
         of = partial(self._measuring.predictions, asked)
         measurement = Measurement(f"predictions on {asked.name}", (asked,), of)
-        return self._metric(measurement, self._chosen([]))
+        return self._measured.metric(measurement, self._measured.chosen([]))
 
     def _accuracies(
         self, data: Data | str, under: Under, tolerance: float | None = None
@@ -229,6 +221,18 @@ class ModelPopulation:
         """Positions of the candidates that have a model: all but the diverged ones."""
         return self._measuring.alive
 
+    def go_on(self) -> None:
+        """Have training go on that is done meanwhile; waits for nothing."""
+        self.models.weights.go_on()
+
+    def finish(self) -> list[Metric]:
+        """Measure everybody who was trained too late for a metric; return these metrics."""
+        return self._measured.finish()
+
+    def stop(self) -> None:
+        """End what is still trained, and keep what is finished."""
+        self.models.weights.stop()
+
     def plan(self) -> list[Plan]:
         """Return how the recipes that the store doesn't hold would be trained."""
         return self.models.weights.plan()
@@ -256,6 +260,8 @@ class ModelPopulation:
     def facts_of_training(self) -> TrainingFacts | None:
         """Return what training left to tell; None before it is done."""
         weights = self.models.weights
+        if not weights.whole:
+            return None
         if not weights.history and not weights.diverged:
             return None
         return TrainingFacts(
@@ -299,52 +305,16 @@ class ModelPopulation:
 
     def _need(self, index: int) -> None:
         """Raise what the candidate at `index` has no model for, where it has none."""
-        self.models.weights.ready()
+        self.models.weights.need(index)
         self.models.weights.refuse(index)
-
-    def _chosen(self, needed: Sequence[int]) -> list[int]:
-        """Whom to measure: those who are needed, and all that have a model and aren't screened."""
-        out = set(self._screened()).difference(needed)
-        return [index for index in self.alive if index not in out]
-
-    def _metric(self, measurement: Measurement, needed: Sequence[int]) -> Metric:
-        """Return the metric of this name, measured on first sight; in a search, an example of it.
-
-        It is measured again when a candidate is needed that was left out; logits are kept.
-        """
-        for each in measurement.asked:
-            self.effort.note(each)
-        name, searching = measurement.name, self._measuring.logits.searching
-        known = self._examples if searching else self.metrics
-        if name in known and not known[name].lacks(needed):
-            return known[name]
-        metric = self.metrics.get(name)
-        if metric is None or metric.lacks(needed):
-            before = [] if metric is None else metric.measured
-            chosen = self._chosen([*needed, *before])
-            metric = self._completed(measurement, chosen, measurement.of(chosen))
-        known[name] = metric.example() if searching else metric
-        return known[name]
-
-    def _completed(self, measurement: Measurement, chosen: Sequence[int], metric: Metric) -> Metric:
-        """Return the metric, with a way to measure those who were left out."""
-        if len(chosen) == len(self.alive):
-            for each in measurement.asked:
-                self.effort.done(each)
-            return metric
-
-        @guarded("the evaluation")
-        def complete() -> Metric:
-            whole = self._metric(measurement, self.alive)
-            self.observer(whole)
-            return whole
-
-        return replace(metric, complete=complete)
 
     def _scored(
         self, index: int, measurement: Measurement, needed: Sequence[int] | None = None
     ) -> Score:
         """Return one candidate's score, after telling of the metric."""
-        metric = self._metric(measurement, [index] if needed is None else needed)
+        metric = self._measured.metric(measurement, [index] if needed is None else needed)
         self.observer(metric)
         return Score(metric, index)
+
+    def _observed(self, metric: Metric) -> None:
+        self.observer(metric)

@@ -33,11 +33,13 @@ class Score(float):
     """One candidate's value of one metric; an accuracy lies in [0, 1].
 
     It compares and computes as a float. Its repr shows what a rejection needs: the value, its 95%
-    interval, the metric and the family's best.
+    interval, the metric, and the family's best once it was compared within the family: before, not
+    everybody need be trained.
     """
 
     metric: Metric
     index: int
+    among: Metric | None = None  # of all whom it was compared with
 
     def __new__(cls, metric: Metric, index: int) -> Score:
         """Return the score of the candidate at `index`."""
@@ -47,7 +49,7 @@ class Score(float):
 
     def within(self, eps: float) -> bool:
         """Return whether it is at most `eps` worse than the family's best, inclusive."""
-        metric = self.metric.of_everybody()
+        metric = self._everybody()
         kept = metric.judged(
             ("within", eps),
             lambda: selection.within(
@@ -65,7 +67,7 @@ class Score(float):
         Ties are kept. `cells=True` ranks the cells of all tables, as the paper does: the default
         configuration then counts once per table (star designs only).
         """
-        metric = self.metric.of_everybody()
+        metric = self._everybody()
         if cells and metric.design.kind != "star":
             raise MeasurementError(
                 f"in_top(cells=True) ranks the tables of a star design; this one is "
@@ -132,7 +134,9 @@ class Score(float):
         if self.metric.n is not None:
             low, high = self.interval()
             shown += f" [{low:.4f}, {high:.4f}]"
-        told = [visible(self.metric.name), self.metric.best_shown]
+        told = [visible(self.metric.name)]
+        if self.among is not None:
+            told.append(f"best {self.among.best:.4f}")
         if self.design_effect is not None:
             told.append(f"design effect {self.design_effect:.3g}")
         return f"{shown} ({'; '.join(told)})"
@@ -143,7 +147,12 @@ class Score(float):
     @property
     def beyond_doubt(self) -> BeyondDoubt:
         """The same comparisons, holding or failing only where the data decide."""
-        return BeyondDoubt(self.metric, self.index, self)
+        return BeyondDoubt(self.metric, self.index, self, self._everybody)
+
+    def _everybody(self) -> Metric:
+        """Return the metric with scores of the whole family, to compare with."""
+        self.among = self.metric.of_everybody()
+        return self.among
 
 
 def visible(text: str) -> str:

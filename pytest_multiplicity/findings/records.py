@@ -136,7 +136,7 @@ class Ledger:
         pairs[record.candidate] = replace(record, news=None)
         self._note_rejection(record)
         if record.news is not None:
-            self._learn(record.family, record.news, process)
+            self.learn(record.family, record.news, process)
 
     def _note_rejection(self, record: PairRecord) -> None:
         family = self._rejected.setdefault(record.family, {})
@@ -147,7 +147,8 @@ class Ledger:
         if not specs:
             del family[record.candidate]
 
-    def _learn(self, family: str, news: News, process: str) -> None:
+    def learn(self, family: str, news: News, process: str = "") -> None:
+        """Take in what a process found of a family."""
         known = self.metrics.setdefault(family, {})
         for metric in news.metrics:
             before = known.get(metric.name)

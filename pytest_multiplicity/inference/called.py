@@ -105,6 +105,31 @@ class Called:
                 self._train()
             self._ready = True
 
+    @property
+    def there(self) -> list[int]:
+        """Positions of the candidates that have a model by now."""
+        return [i for i in range(len(self._made.all)) if i not in self.absent]
+
+    @property
+    def going(self) -> bool:
+        """Whether training has begun, and not come to its end."""
+        return False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all training is done."""
+        return self._ready
+
+    def need(self, index: int) -> None:
+        """Train all, whoever is needed first."""
+        self.ready()
+
+    def go_on(self) -> None:
+        """Do nothing: all is trained at once."""
+
+    def stop(self) -> None:
+        """Do nothing: nothing is trained meanwhile."""
+
     def plan(self) -> list[Plan]:
         """Return nothing: how a function trains can't be told before; see `foreseen`."""
         return []

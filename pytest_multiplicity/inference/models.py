@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -60,9 +61,9 @@ class Models:
 
     def further(self, design: Design, made: Sequence[Any]) -> Models:
         """Return models of candidates that are added to these, and computed as these are."""
-        known = self.made
+        known, together = self.made, replace(self.machine, early=False)
         added = Models(
-            self.name, known.definition, design, made, machine=self.machine, run_id=known.run_id
+            self.name, known.definition, design, made, machine=together, run_id=known.run_id
         )
         added.made.compute_as(known)
         return added

@@ -17,6 +17,7 @@ from pytest_multiplicity.plugin import (
     failures,
     further,
     gates,
+    meanwhile,
     outcomes,
     parts,
     run,
@@ -57,6 +58,7 @@ def pytest_collection_modifyitems(
     gates.order(config, items)
     screening.order(config, items)
     foresight.keep_one_of_each(config, items)
+    meanwhile.order(config, items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -79,6 +81,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Know what is asked; skip gates that can't be evaluated, and pairs that are decided."""
     run.know_questions(item.config)
+    meanwhile.begin(item)
     parts.begin(item)
     gates.setup(item)
     screening.setup(item)
@@ -92,6 +95,7 @@ def pytest_runtest_teardown(
     parts.end(item)
     yield
     screening.teardown(item, nextitem)
+    meanwhile.end(item)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -126,6 +130,7 @@ def pytest_report_teststatus(
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the reports that were asked for."""
+    meanwhile.stop(session.config)
     gates.remember_unsettled(session.config)
     summary.write(session)
 

@@ -14,7 +14,7 @@ from pytest_multiplicity.findings import PairRecord
 from pytest_multiplicity.plugin import compat, gates, given, parts, screening
 from pytest_multiplicity.plugin.collection import Pair, judged
 from pytest_multiplicity.plugin.options import Check, Undecided
-from pytest_multiplicity.plugin.recorder import Recorder
+from pytest_multiplicity.plugin.recorder import Recorder, news_of
 from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report import inert
 
@@ -94,7 +94,8 @@ def judge(
         call.excinfo = None  # no failure: nothing for a debugger to stop at
     recorder = item.stash.get(RECORDER, None)
     if recorder is not None:
-        news = None if pair.added else recorder.news(pair, state)
+        told_of, metrics = recorder.population, recorder.metrics
+        news = None if pair.added else news_of(told_of, metrics, pair.family.key, state)
         told = state.options.ladder is Check.OFF or not pair.spec.unforeseen
         for name, metric in recorder.metrics.items() if told else ():
             item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -15,7 +15,6 @@ from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Metric, Population
-    from pytest_multiplicity.plugin.collection import Pair
     from pytest_multiplicity.plugin.state import State
 
 
@@ -75,24 +74,6 @@ class Recorder:
         """Whether anything was, or would have been but that there is no incumbent."""
         return bool(self.metrics) or len(self.population.absent) > self._absent
 
-    def news(self, pair: Pair, state: State) -> News | None:
-        """Return what the ledger doesn't know yet: metrics, and facts about the family."""
-        key = pair.family.key
-        told = state.told.setdefault(key, set())
-        facts = self.population.facts()
-        facts = replace(facts, warnings=(*facts.warnings, *state.warnings))
-        training = None if ONCE in told else self.population.facts_of_training()
-        if training is not None:
-            told.add(ONCE)
-        known = state.metrics.setdefault(key, {})
-        fresh = {n: m for n, m in self.metrics.items() if known.get(n) is not m or m.searched}
-        known.update(fresh)
-        if not fresh and training is None and state.facts.get(key) == facts:
-            return None
-        state.facts[key] = facts
-        metrics = [metric.record(far=state.worker) for metric in fresh.values()]
-        return News(tuple(metrics), facts, training)
-
     def _observe(self, metric: Metric) -> None:
         if self._search is None:
             self.metrics[metric.name] = metric  # perhaps with more candidates than before
@@ -108,3 +89,23 @@ class Recorder:
         if self.policy == "fail":
             raise MeasurementError(f"undecided: {reason} (multiplicity_undecided = fail)")
         return self.policy == "keep"
+
+
+def news_of(
+    population: Population, metrics: Mapping[str, Metric], key: str, state: State
+) -> News | None:
+    """Return what the ledger doesn't know yet of a family: metrics, and facts about it."""
+    told = state.told.setdefault(key, set())
+    facts = population.facts()
+    facts = replace(facts, warnings=(*facts.warnings, *state.warnings))
+    training = None if ONCE in told else population.facts_of_training()
+    if training is not None:
+        told.add(ONCE)
+    known = state.metrics.setdefault(key, {})
+    fresh = {n: m for n, m in metrics.items() if known.get(n) is not m or m.searched}
+    known.update(fresh)
+    if not fresh and training is None and state.facts.get(key) == facts:
+        return None
+    state.facts[key] = facts
+    records = [metric.record(far=state.worker) for metric in fresh.values()]
+    return News(tuple(records), facts, training)

@@ -11,7 +11,7 @@ import pytest
 from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.errors import DataError, StoreError
 from pytest_multiplicity.plugin.options import Independence, Options, SameData
-from pytest_multiplicity.plugin.roles import Process
+from pytest_multiplicity.plugin.roles import Process, Role
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +109,7 @@ class Resources:
             cluster=self.cluster,
             folder=self._config.invocation_params.dir,
             every=":" not in self._options.device,  # it was not named
+            early=self.process.role is Role.ALONE and self.cluster is None,
         )
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -21,6 +21,7 @@ from pytest_multiplicity.compute import (
     Failed,
     Machine,
     Outcome,
+    Running,
     Samples,
     Stalled,
     StalledError,
@@ -41,7 +42,7 @@ from pytest_multiplicity.training.batches import Feed, feed
 from pytest_multiplicity.training.checkpoints import Checkpoint, Checkpoints, Keeper
 from pytest_multiplicity.training.jobs import Diverged, Job, Trained, initial_module
 from pytest_multiplicity.training.losses import takes_attributes
-from pytest_multiplicity.training.plan import LACKING, Plan
+from pytest_multiplicity.training.plan import LACKING, WORKERS_SECONDS, Plan
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.remote import (
     Computing,
@@ -100,10 +101,21 @@ class Chunk:
     def split(self, count: int) -> list[Chunk]:
         """Split it into so many chunks of even size."""
         bounds = [len(self.jobs) * i // count for i in range(count + 1)]
-        share = replace(self, seconds=self.seconds / count, bytes=self.bytes // count)
-        return [
-            replace(share, jobs=self.jobs[a:b], saved=self.saved[a:b]) for a, b in pairwise(bounds)
-        ]
+        return [self._of(slice(a, b)) for a, b in pairwise(bounds)]
+
+    def apart(self, key: str | None, count: int) -> list[Chunk]:
+        """Split off so many fused jobs with one among them, where that leaves as many."""
+        at = next((i for i, job in enumerate(self.jobs) if job.key == key), None)
+        if at is None or not self.arithmetic.fused or len(self.jobs) < 2 * count:
+            return [self]
+        at = min(at, len(self.jobs) - count)
+        cuts = [slice(0, at), slice(at, at + count), slice(at + count, None)]
+        return [self._of(each) for each in cuts if self.jobs[each]]
+
+    def _of(self, part: slice) -> Chunk:
+        share = len(self.jobs[part]) / len(self.jobs)
+        each = replace(self, seconds=self.seconds * share, bytes=math.ceil(self.bytes * share))
+        return replace(each, jobs=self.jobs[part], saved=self.saved[part])
 
     def told(self, results: Results) -> Iterator[Result]:
         """Yield its jobs with their results, which say where memory ran out."""
@@ -116,7 +128,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Trainer:
-    """One training of a family."""
+    """One training of a family; see `engine.train_early`."""
 
     machine: Machine
     pool: WorkerPool
@@ -124,25 +136,47 @@ class Trainer:
     advance: Advance
     stalled: list[Job] = field(default_factory=list)  # given up, since they made no progress
     noted: set[str] = field(default_factory=set)  # keys of jobs that sent a checkpoint
+    first: str | None = None
+    waits: Callable[[], bool] = lambda: True
+    early: bool = False  # whether candidates are used while others are trained
 
-    def in_workers(self, plans: Sequence[Plan]) -> Iterator[Result]:
-        """Train in worker processes, the longest tasks first."""
-        if not plans:
-            return
+    def results(self, plans: Sequence[Plan]) -> Iterator[Result | None]:
+        """Train in worker processes, and then here what is none for these."""
+        if away := self._ordered([plan for plan in plans if plan.in_workers]):
+            yield from self._in_workers(deque(away))
+        yield from self._chunks_here(self._ordered([p for p in plans if not p.in_workers]))
+
+    def _ordered(self, plans: Sequence[Plan]) -> list[Chunk]:
+        """Return the chunks of groups: the one that is wanted, then the longest first."""
         chunks = [chunk for plan in plans for chunk in self._chunks(plan)]
-        waiting = deque(sorted(chunks, key=lambda chunk: -chunk.seconds))
+        return sorted(chunks, key=lambda chunk: (not self._is_wanted(chunk), -chunk.seconds))
+
+    def _is_wanted(self, chunk: Chunk) -> bool:
+        return any(job.key == self.first for job in chunk.jobs)
+
+    def _in_workers(self, waiting: deque[Chunk]) -> Iterator[Result | None]:
+        quick = waiting[0].seconds * self.pool.count <= WORKERS_SECONDS
+        if self.early and quick and len(waiting) > 1 and self._is_wanted(waiting[0]):
+            self.pool.workers.begin(min(len(waiting), self.pool.count) - 1)  # this is one, too
+            yield from self._chunks_here([waiting.popleft()])
+            yield None
         outcomes = self.pool.workers.perform(
             waiting,
             self._task,
             advance=self.advance,
             note=self._note,
             memory=lambda chunk: chunk.bytes,
+            waits=self.waits,
         )
         left: list[Chunk] = []
         for chunk, outcome in outcomes:
             match outcome:
                 case Done(value):
                     yield from chunk.told(value)
+                    if self.early:
+                        yield None
+                case Running():
+                    yield None
                 case Failed(UnsharableError()):
                     left.append(chunk)
                 case Stalled():
@@ -151,15 +185,12 @@ class Trainer:
                     waiting.extend(again(chunk, outcome))
         yield from self._chunks_here(left)
 
-    def here(self, plans: Sequence[Plan]) -> Iterator[Result]:
-        """Train in this process."""
-        for plan in plans:
-            yield from self._chunks_here(self._chunks(plan))
-
-    def _chunks_here(self, chunks: Sequence[Chunk]) -> Iterator[Result]:
+    def _chunks_here(self, chunks: Sequence[Chunk]) -> Iterator[Result | None]:
         feeds: dict[str, Feed] = {}
-        waiting = deque(chunks)
+        waiting, spent = deque(chunks), 0.0
         while waiting:
+            while not self.waits():
+                yield None
             chunk = waiting.popleft()
             try:
                 with threads(chunk.arithmetic.threads), keeping_pages():
@@ -171,6 +202,10 @@ class Trainer:
                 let_go()
             else:
                 yield from chunk.told(results)
+                spent += chunk.seconds
+                if self.early and spent > WORKERS_SECONDS:
+                    yield None
+                    spent = 0.0
 
     def _train(self, chunk: Chunk, feeds: dict[str, Feed]) -> Results:
         """Train a chunk here, under watch; `feeds` are those in use, by fingerprint."""
@@ -231,7 +266,8 @@ class Trainer:
             whole = Chunk(jobs, kept, plan.arithmetic, seconds, count * plan.bytes)
             lanes = fewest_lanes(self.machine.device)
             whole = replace(whole, lanes=lanes, fewer=plan.fewer, lacking=plan.lacking)
-            chunks += whole.split(count)
+            for part in whole.apart(self.first, lanes):
+                chunks += part.split(math.ceil(len(part.jobs) / plan.lanes))
         return chunks
 
 

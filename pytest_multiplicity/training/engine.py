@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from typing import Any
 
-from pytest_multiplicity.compute import Advance, Machine, StalledError, WorkerPool, named
+from pytest_multiplicity.compute import Machine, Patient, StalledError, WorkerPool, named
 from pytest_multiplicity.training.checkpoints import SECONDS
 from pytest_multiplicity.training.chunks import Result, Trainer
 from pytest_multiplicity.training.jobs import Job
 from pytest_multiplicity.training.plan import Declared, Plan, Planner
 
-TICK_SECONDS = 0.1
 COMMON = ("pytest_multiplicity.training",)  # what each worker needs
 
 
-def train(
+def train(jobs: Sequence[Job], machine: Machine, **options: Any) -> Iterator[Result]:
+    """Train every job, and yield each result as soon as it is finished; see `train_early`."""
+    return (result for result in train_early(jobs, machine, **options) if result is not None)
+
+
+def train_early(
     jobs: Sequence[Job],
     machine: Machine,
     *,
     declared: Declared | None = None,
     checkpoint_seconds: float = SECONDS,
     on_plan: Callable[[list[Plan]], None] = lambda plans: None,
-) -> Iterator[Result]:
-    """Train every job, and yield each result as soon as it is finished.
+    first: str | None = None,
+    waits: Callable[[], bool] = lambda: True,
+) -> Iterator[Result | None]:
+    """Train every job, and let what is there be used between two results.
+
+    None is yielded where it may be, if the machine is for that: worker processes go on meanwhile.
 
     Args:
         jobs: what to train.
@@ -33,6 +40,8 @@ def train(
             they are trained; the jobs themselves, by default.
         checkpoint_seconds: how much work an interruption may cost.
         on_plan: gets the plans, a plan for each group, before training starts.
+        first: the key of the job that is wanted before all others.
+        waits: whether there is nothing else to do than to wait for more.
 
     Raises:
         RecipeError: a job can't be trained as its recipe is written.
@@ -46,12 +55,15 @@ def train(
             planner = Planner(machine, pool)
             plans = planner.plans(jobs, declared or Declared.of(jobs), forgiving=True)
         on_plan(plans)
-        total = sum(job.steps for job in jobs)
         stalled: list[Job] = []
-        with machine.progress.task("training", total) as task, _ticking(task.advance) as advance:
-            trainer = Trainer(machine, pool, checkpoint_seconds, advance, stalled)
-            yield from trainer.in_workers([plan for plan in plans if plan.in_workers])
-            yield from trainer.here([plan for plan in plans if not plan.in_workers])
+        with Patient(machine.progress, "training", sum(j.steps for j in jobs), waits) as shown:
+            early = machine.early and not pool.takes_all  # else these need what users do
+            how = checkpoint_seconds, shown.advance, stalled
+            trainer = Trainer(machine, pool, *how, first=first, waits=waits, early=early)
+            for result in trainer.results(plans):
+                if result is None:
+                    shown.hide()
+                yield result
         if stalled:
             what = f"training {named([job.id for job in stalled])}"
             raise StalledError(what, machine.patience, stalled)
@@ -65,20 +77,3 @@ def plan(jobs: Sequence[Job], machine: Machine, *, declared: Declared | None = N
     """
     with WorkerPool(machine) as pool:
         return Planner(machine, pool).plans(jobs, declared or Declared.of(jobs))
-
-
-@contextmanager
-def _ticking(move: Callable[[int], None]) -> Iterator[Advance]:
-    """Move the bar ten times a second at most: drawing it must not cost what a step costs."""
-    waiting, last = 0, time.monotonic()
-
-    def advance(steps: int) -> None:
-        nonlocal waiting, last
-        waiting += steps
-        if waiting and time.monotonic() - last >= TICK_SECONDS:
-            move(waiting)
-            waiting, last = 0, time.monotonic()
-
-    yield advance
-    if waiting:
-        move(waiting)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,15 +101,6 @@ class Plan:
         text += ", steps as graphs" * self.arithmetic.recorded + " in workers" * self.in_workers
         text = f"{text} ({self.reason})" if self.reason else text
         return unrecorded(text, self.unrecorded)
-
-
-def describe(plans: Sequence[Plan]) -> str:
-    """Sum plans up in a line: "20 fused, 4 at once in workers; 5 plain (custom optimizer)"."""
-    counts: Counter[Plan] = Counter()
-    for plan in plans:
-        alike = replace(plan, group=replace(plan.group, jobs=(), signature=""), seconds=0, bytes=0)
-        counts[alike] += len(plan.group.jobs)
-    return "; ".join(str(n) + str(plan).removeprefix("0") for plan, n in counts.items())
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,15 @@ from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError
 from pytest_multiplicity.compute.worker_pool import WorkerPool
-from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled, Workers
+from pytest_multiplicity.compute.workers import (
+    Crashed,
+    Done,
+    Failed,
+    Outcome,
+    Running,
+    Stalled,
+    Workers,
+)
 from pytest_multiplicity.errors import RecipeError
 from pytest_multiplicity.training.batches import Samples, feed
 from pytest_multiplicity.training.jobs import Job
@@ -79,6 +87,18 @@ def test_a_crash_costs_its_task_only() -> None:
 
     outcomes = perform([partial(work, i=i) for i in range(4)])
     assert outcomes == {0: Done(0), 1: Crashed("exit status 7"), 2: Done(2), 3: Done(3)}
+
+
+def test_nobody_need_wait_for_tasks() -> None:
+    waits = False
+    with Workers(1) as workers:
+        workers.begin(1)
+        performing = workers.perform(
+            deque([0, 1]), lambda i: lambda reporter: i, waits=lambda: waits
+        )
+        assert next(performing) == (0, Running())  # whose process can't have started yet
+        waits = True
+        assert list(performing) == [(0, Done(0)), (1, Done(1))]
 
 
 def test_each_worker_has_a_place_and_who_replaces_it_takes_it() -> None:

@@ -178,13 +178,13 @@ def test_independence_is_checked_unless_it_is_trusted(trained, monkeypatch, told
     from pytest_multiplicity.training import engine
 
     seen = []
-    train = engine.train
+    train = engine.train_early
 
     def watched(jobs, machine, **options):
         seen.append(machine.check)
         return train(jobs, machine, **options)
 
-    monkeypatch.setattr(engine, "train", watched)
+    monkeypatch.setattr(engine, "train_early", watched)
     made = trained(SPECS)
     made.pytester.inline_run("-o", f"multiplicity_independence={told}", "-p", "no:randomly")
     assert seen == [check]

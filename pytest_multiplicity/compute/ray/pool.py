@@ -79,11 +79,13 @@ class RayPool:
         advance: Callable[[int], None] = lambda steps: None,
         note: Callable[[T, Any], None] = lambda item, value: None,
         memory: Callable[[T], int] = lambda item: 0,
+        waits: Callable[[], bool] = lambda: True,
     ) -> Iterator[tuple[T, Outcome]]:
         """Perform what waits; see `pools.Pool`.
 
         As many tasks again as there are cores wait on the cluster, so that none is idle between
-        two. A task that was lost with its node is sent again.
+        two. A task that was lost with its node is sent again. Nobody asks who `waits`: what is
+        computed meanwhile would need the same cores.
         """
         sent: dict[Any, _Call[T]] = {}
         again: deque[_Call[T]] = deque()
@@ -115,6 +117,9 @@ class RayPool:
         finally:
             for messages in sent:
                 ray.cancel(messages, force=True)
+
+    def begin(self, tasks: int) -> None:
+        """Do nothing: processes are the cluster's."""
 
     def close(self) -> None:
         """Do nothing: processes are the cluster's, which has other uses for them."""
