@@ -35,7 +35,8 @@ from pytest_multiplicity.interventions import Chain
 from pytest_multiplicity.store import LocalStore
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.engine import train
-from pytest_multiplicity.training.jobs import Job
+from pytest_multiplicity.training.fused_training import train_fused
+from pytest_multiplicity.training.jobs import Job, initial_module
 from pytest_multiplicity.training.plain import train_plain
 from pytest_multiplicity.training.recipe import Recipe
 from pytest_multiplicity.training.seeds import Seeds
@@ -202,6 +203,37 @@ def by_itself(case: Case, size: Size, best: float) -> dict[str, Any]:
     return compared(row, case, size, seconds, case.count - 1, best)
 
 
+def launched(work: Callable[[], object]) -> int:
+    """Return how many kernels and graphs the host launches."""
+    with torch.profiler.profile() as profile:
+        work()
+    return sum(each.count for each in profile.key_averages() if "Launch" in each.key)
+
+
+def as_graphs(case: Case) -> list[dict[str, Any]]:
+    """Measure steps recorded as graphs, and the same steps launched operation by operation."""
+    data, rows = case.data(), []
+    source, jobs = feed(data, GPU), jobs_of(case, data)[:16]
+    modules = [initial_module(job.recipe, job.seeds) for job in jobs]
+
+    def work(fused: bool, recorded: bool) -> object:
+        arithmetic = Arithmetic(fused, channels_last=True, recorded=recorded)
+        if fused:
+            return train_fused(jobs, modules, source, GPU, arithmetic)
+        return train_plain(jobs[0], source, GPU, arithmetic=arithmetic)
+
+    for fused in (False, True):
+        row: dict[str, Any] = {"case": f"steps of {case.name}, K={len(jobs) if fused else 1}"}
+        row["launches"], row["one by one"] = (
+            launched(partial(work, fused, r)) for r in (True, False)
+        )
+        with measured(row):
+            row["s"] = timed(partial(work, fused, True))
+        row["x one by one"] = timed(partial(work, fused, False)) / row["s"]
+        rows.append(row)
+    return rows
+
+
 def compared(
     row: dict[str, Any], case: Case, size: Size, seconds: float, count: int, best: float
 ) -> dict[str, Any]:
@@ -286,6 +318,7 @@ def main() -> None:
     best = peak(size.product)
     print(f"{torch.cuda.get_device_name(GPU)}: {best / 1e12:.3g} TFLOP/s of bf16 products; {GOALS}")
     rows = [together(size.cnn, size, best), by_itself(size.resnet, size, best)]
+    rows += as_graphs(size.cnn)
     for case in (size.cnn, size.resnet):
         rows += evaluated(case, size.steps)
     common.report("gpu", [row for row in rows if chosen.only in row["case"]], chosen.json)

@@ -96,7 +96,8 @@ class Chunk:
         if not self.arithmetic.fused:
             return []
         alone = Arithmetic(threads=self.arithmetic.threads)
-        return replace(anew, arithmetic=alone, lacking=True).split(len(self.jobs))
+        last = replace(anew, arithmetic=alone, lacking=True, unrecorded=None)
+        return last.split(len(self.jobs))
 
     def split(self, count: int) -> list[Chunk]:
         """Split it into so many chunks of even size."""

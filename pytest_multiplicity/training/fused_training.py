@@ -210,7 +210,7 @@ class FusedTraining:
         inputs = self._augmented(batch.inputs, epoch, step)
         for generator, job in zip(self.modules.deck.generators, self.jobs, strict=True):
             generator.manual_seed(derive(job.seeds.noise, "step", epoch, step))
-        return batch._replace(inputs=inputs)
+        return batch if inputs is batch.inputs else batch._replace(inputs=inputs)
 
     def _forward(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
         with autocast(self.recipe, self.device):

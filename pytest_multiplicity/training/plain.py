@@ -241,7 +241,7 @@ class PlainTraining:
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
-        return batch._replace(inputs=inputs)
+        return batch if inputs is batch.inputs else batch._replace(inputs=inputs)
 
     def _forward(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
         with autocast(self.job.recipe, self.device):

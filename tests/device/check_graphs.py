@@ -6,12 +6,14 @@ import gc
 from dataclasses import replace
 from itertools import count
 
+import pandas as pd
 import pytest
 import simulated
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Arithmetic, Machine
 from pytest_multiplicity.training.batches import feed
 from pytest_multiplicity.training.checkpoints import Checkpoints, Keeper
@@ -81,6 +83,31 @@ def test_bits_are_those_of_steps_that_are_not_recorded(job, arithmetic, settings
     assert (replays, none) == ((18 - 3) + (6 - 3), 0)
     same(found, wanted)
     assert {each.way for each in found} == {str(arithmetic)}
+
+
+class Two(nn.Module):
+    """Takes two inputs by their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(4, 3), nn.Linear(2, 3)
+
+    def forward(self, one, other):
+        return self.one(one) + self.other(other)
+
+
+@pytest.mark.parametrize("arithmetic", [PLAIN, FUSED], ids=str)
+def test_all_that_a_batch_has_comes_along(job, arithmetic):
+    generator = torch.Generator().manual_seed(0)
+    inputs = {
+        name: torch.rand(50, n, generator=generator) for name, n in (("one", 4), ("other", 2))
+    }
+    weights = pd.DataFrame({"worth": torch.rand(50, generator=generator).numpy()})
+    data = pm.Data(inputs, torch.arange(50) % 3, attributes=weights)
+    jobs = jobs_of(job, arithmetic, model=Two, data=data, weight="worth")
+    found, replays = trained(jobs, arithmetic)
+    assert replays
+    same(found, trained(jobs, replace(arithmetic, recorded=False))[0])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -138,7 +138,7 @@ def checked(found, fused, plain):
     """Compare states with those of the way that was said; return the ways in their order."""
     ways = []
     for states in found:
-        (way,) = {way for _, way in states.values()}
+        (way,) = {way.partition(" (no graphs")[0] for _, way in states.values()}
         wanted = fused if way == "fused" else plain
         same(states, {key: (state, way) for key, (state, _) in wanted.items()})
         ways += [way] * (way not in ways)
@@ -162,9 +162,12 @@ def lanes(monkeypatch):
     return seen
 
 
-def test_less_memory_than_planned_is_fewer_lanes_and_in_the_end_none(job, store, bar, lanes):
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_less_memory_than_planned_is_fewer_lanes_and_in_the_end_none(
+    job, store, bar, lanes, epochs
+):
     """Others took it in the meantime."""
-    jobs = [job(seed, model=wide, epochs=1, batch_size=32) for seed in range(4)]
+    jobs = [job(seed, model=wide, epochs=epochs, batch_size=32) for seed in range(4)]
     machine = Machine(DEVICE, store, bar, cores=1)
     tried = []
 
@@ -184,7 +187,11 @@ def test_less_memory_than_planned_is_fewer_lanes_and_in_the_end_none(job, store,
     }
     found, error = squeezed(run)
     assert checked(found, fused, plain) == ["fused", APART]
-    assert list(dict.fromkeys(tried)) == [(16,), (16, 8), (16, 8, 4), (16, 8, 4, 4)]
+    graphs = (16,) * (epochs > 3)  # are tried first, and without them
+    usual = [(16,), (16, 8), (16, 8, 4), (16, 8, 4, 4)]
+    # others begin where autograd's thread still holds a tensor of a graph that was tried
+    whole = [each for each in dict.fromkeys(tried) if each[:1] == (16,)]
+    assert whole == [(16,)] * bool(graphs) + [graphs + each for each in usual]
     assert isinstance(error, EvaluationError)
     assert "give the machine more memory" in str(error)
 
