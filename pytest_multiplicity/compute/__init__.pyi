@@ -56,6 +56,7 @@ from .memory import keeping_pages as keeping_pages
 from .outside import Outside as Outside
 from .outside import Place as Place
 from .outside import changed as changed
+from .outside import learnt as learnt
 from .outside import outside_of as outside_of
 from .outside import put as put
 from .outside import snapshot as snapshot

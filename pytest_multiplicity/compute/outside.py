@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute.devices import out_of_memory
+from pytest_multiplicity.compute.devices import out_of_memory, preserved_rng, seed_everything
+from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import MultiplicityError
 from pytest_multiplicity.store import fingerprint
 
@@ -89,3 +90,39 @@ def _same(one: Any, other: Any) -> bool:
 
 def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
+
+
+def learnt(module: nn.Module, before: Outside, inputs: kinds.Batch) -> Outside:
+    """Return what changed outside the state dict and is missed in answers, on a batch.
+
+    What modules only leave there, such as what they computed last, isn't missed.
+    """
+    found = changed(dict(outside_of(module)), before)
+    if not found:
+        return {}
+    after = snapshot(module)
+    answers = _answers(module, inputs)
+    put(module, {place: before[place] for place in found if place in before})
+    for path, name in found.keys() - before.keys():
+        delattr(module.get_submodule(path), name)
+    alike = answers is not None and answers == _answers(module, inputs)
+    put(module, {place: after.get(place, value) for place, value in found.items()})
+    return {} if alike else found
+
+
+def _answers(module: nn.Module, inputs: kinds.Batch) -> str | None:
+    """Return the content of what a module answers in eval mode; None where it fails."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with preserved_rng(), torch.no_grad():
+            seed_everything(0)
+            output = kinds.call(module.eval(), inputs)
+        return fingerprint([getattr(output, "logits", output)])
+    except Exception as error:  # it misses what was put back
+        if out_of_memory(error):
+            raise
+        return None
+    finally:
+        for part, training in modes:
+            if part.training is not training:
+                part.training = training

@@ -17,6 +17,7 @@ from pytest_multiplicity.compute import (
     changed,
     fetched,
     fewest_lanes,
+    learnt,
     looking,
     outside_of,
     precision,
@@ -49,7 +50,7 @@ from pytest_multiplicity.training.losses import of_lanes
 from pytest_multiplicity.training.own import own, stepped
 from pytest_multiplicity.training.recipe import lr_factor
 from pytest_multiplicity.training.seeds import derive, epoch_order, training_rows
-from pytest_multiplicity.training.state import final_state, learnt, restore
+from pytest_multiplicity.training.state import final_state, restore
 
 FUSED = Arithmetic(fused=True)
 LOOKED_AT = 16  # samples on which answers are compared

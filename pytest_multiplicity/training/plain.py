@@ -20,6 +20,7 @@ from pytest_multiplicity.compute import (
     changed,
     compile_mode,
     fetched,
+    learnt,
     looking,
     outside_of,
     precision,
@@ -58,7 +59,7 @@ from pytest_multiplicity.training.seeds import (
     epoch_order,
     training_rows,
 )
-from pytest_multiplicity.training.state import final_state, learnt, restore
+from pytest_multiplicity.training.state import final_state, restore
 
 PLAIN = Arithmetic()
 HOW = ("fused", "foreach", "capturable", "lr")  # settings of an optimizer that its device decides
@@ -156,9 +157,9 @@ class PlainTraining:
         built_in = isinstance(job.recipe.optimizer, str)
         groups = self.optimizer.param_groups
         self.lrs = [job.recipe.lr if built_in else float(group["lr"]) for group in groups]
-        self.lr = self.lrs[0]  # of the last step, of the first of them
         at_once = built_in and isinstance(groups[0]["lr"], Tensor)
-        self.rates = [group["lr"] for group in groups] if at_once else []
+        self.rates = [group["lr"] for group in groups] if at_once else []  # on the device
+        self.lr = 0.0  # what the first of these is
         self.graphs: Graphs | None = None
         if arithmetic.recorded:
             own_steps = "custom optimizer" if not built_in else "an optimizer of many launches"
@@ -199,8 +200,9 @@ class PlainTraining:
         diverged = divergence(epoch, all_losses)
         if diverged is None:
             targets = self.job.recipe.data.targets[order]
+            lr = self.lr if self.rates else self.optimizer.param_groups[0]["lr"]
             self.history.append(
-                epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, self.lr)
+                epoch_row(self.job.recipe, epoch, all_losses, predicted, targets, lr)
             )
         return diverged
 

@@ -15,20 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import (
-    Outside,
-    Place,
-    changed,
-    out_of_memory,
-    outside_of,
-    preserved_rng,
-    put,
-    seed_everything,
-    snapshot,
-)
-from pytest_multiplicity.data import kinds
+from pytest_multiplicity.compute import Outside, Place, out_of_memory, put
 from pytest_multiplicity.errors import RecipeError
-from pytest_multiplicity.store import fingerprint
 
 REST = "multiplicity: the rest"
 
@@ -69,24 +57,6 @@ def restore(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     put(module, rest["outside"])
 
 
-def learnt(module: nn.Module, before: Outside, inputs: kinds.Batch) -> Outside:
-    """Return what changed outside the state dict and is missed in answers, on a batch.
-
-    What modules only leave there, such as what they computed last, isn't missed.
-    """
-    found = changed(dict(outside_of(module)), before)
-    if not found:
-        return {}
-    after = snapshot(module)
-    answers = _answers(module, inputs)
-    put(module, {place: before[place] for place in found if place in before})
-    for path, name in found.keys() - before.keys():
-        delattr(module.get_submodule(path), name)
-    alike = answers is not None and answers == _answers(module, inputs)
-    put(module, {place: after.get(place, value) for place, value in found.items()})
-    return {} if alike else found
-
-
 def _is_simple(value: object) -> bool:
     if not isinstance(value, Tensor) or value.is_quantized:
         return False
@@ -109,21 +79,3 @@ def _packed(extra: dict[str, Any], outside: Outside) -> Tensor:
             "dicts of these from get_extra_state"
         ) from error
     return torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
-
-
-def _answers(module: nn.Module, inputs: kinds.Batch) -> str | None:
-    """Return the content of what a module answers in eval mode; None where it fails."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        with preserved_rng(), torch.no_grad():
-            seed_everything(0)
-            output = kinds.call(module.eval(), inputs)
-        return fingerprint([getattr(output, "logits", output)])
-    except Exception as error:  # it misses what was put back
-        if out_of_memory(error):
-            raise
-        return None
-    finally:
-        for part, training in modes:
-            if part.training is not training:
-                part.training = training
