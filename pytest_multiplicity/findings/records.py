@@ -133,7 +133,7 @@ class Ledger:
         pairs = self.pairs.setdefault((record.family, record.spec), {})
         if record.verdict == "screened" and record.candidate in pairs:
             return  # another process has judged the same pair
-        pairs[record.candidate] = replace(record, news=None)
+        pairs[record.candidate] = record if record.news is None else replace(record, news=None)
         self._note_rejection(record)
         if record.news is not None:
             self.learn(record.family, record.news, process)

@@ -85,6 +85,7 @@ def judge(
     if report.when == "teardown":
         parts.fail(report, parts.of(item).during("teardown"))
     if pair is None or (report.when != "call" and not report.failed):
+        _let_go(item, report)
         return report
     state = item.config.stash[STATE]
     record = _record(item, pair, call, report)
@@ -92,19 +93,26 @@ def judge(
         _apply(report, pair, record)
     if record.objected and report.passed:
         call.excinfo = None  # no failure: nothing for a debugger to stop at
-    recorder = item.stash.get(RECORDER, None)
-    if recorder is not None:
-        told_of, metrics = recorder.population, recorder.metrics
-        news = None if pair.added else news_of(told_of, metrics, pair.family.key, state)
-        told = state.options.ladder is Check.OFF or not pair.spec.unforeseen
-        for name, metric in recorder.metrics.items() if told else ():
-            item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))
-        measured, relative = tuple(recorder.metrics), recorder.relative
-        record = replace(record, metrics=measured, relative=relative, news=news)
     if state.options.screen and not pair.added:
         screening.of(state).end(pair, record)
     report.multiplicity = {"pair": record.to_wire()}  # type: ignore[attr-defined]
     return report
+
+
+def _measured(item: pytest.Item, pair: Pair) -> dict[str, Any]:
+    """Return what a record holds of what was measured, which the item's properties tell, too."""
+    state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
+    key = pair.family.key
+    if recorder is None:
+        return {}
+    told = state.options.ladder is Check.OFF or not pair.spec.unforeseen
+    for name, metric in recorder.metrics.items() if told else ():
+        item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))
+    return {
+        "metrics": tuple(recorder.metrics),
+        "relative": recorder.relative,
+        "news": None if pair.added else news_of(recorder.population, recorder.metrics, key, state),
+    }
 
 
 def _gate(
@@ -149,6 +157,14 @@ def _screened(report: pytest.TestReport, pair: Pair) -> pytest.TestReport:
     return report
 
 
+def _let_go(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Drop what was needed until an item was taken down: pytest keeps all items to the end."""
+    if report.when == "teardown":
+        parts.forget(item)
+        if RECORDER in item.stash:
+            del item.stash[RECORDER]
+
+
 def _forget_unheard(item: pytest.Item) -> None:
     """Forget what fixtures measured for this item: it is not another's."""
     for family in item.config.stash[STATE].families:
@@ -163,12 +179,17 @@ def _record(
     """Return the verdict, from what was raised."""
     state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
-    record = PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, "kept", added=pair.added)
+    measured = _measured(item, pair)
+
+    def made(**found: Any) -> PairRecord:
+        told = {**measured, **found, "added": pair.added}
+        return PairRecord(pair.family.key, pair.spec.nodeid, pair.candidate, **told)
+
     errors = _errors(item, call, report)
     if compat.marked_xfail(report):  # the user's own mark: this spec rejects nobody
-        return replace(record, objected=bool(errors))
+        return made(verdict="kept", objected=bool(errors))
     if report.when == "call" and report.passed and not errors:
-        return replace(record, undecided=bool(doubts), reason="; ".join(doubts))
+        return made(verdict="kept", undecided=bool(doubts), reason="; ".join(doubts))
     diverged = any(isinstance(each, CandidateDiverged) for each in errors)
     body = report.when == "call" and not parts.of(item).during("setup")
     if errors and (diverged or (body and all(map(_rejects, errors)))):
@@ -176,8 +197,7 @@ def _record(
         undecided = bool(doubts) and state.options.undecided is Undecided.REJECT
         said = [given.reason(item, each) or str(each) for each in errors]
         reason = "; ".join(doubts if undecided else filter(None, said))
-        return replace(
-            record,
+        return made(
             verdict="kept" if pair.spec.unforeseen and not diverged else "rejected",
             reason=(reason or "AssertionError")[:MAX_REASON],
             objected=True,
@@ -185,7 +205,7 @@ def _record(
             training=diverged,
         )
     parts.fail(report, errors)
-    return replace(record, verdict="failed")
+    return made(verdict="failed")
 
 
 def _errors(

@@ -51,6 +51,12 @@ def end(item: pytest.Item) -> None:
     of(item).phase = "teardown"
 
 
+def forget(item: pytest.Item) -> None:
+    """Drop what is known of a test's parts."""
+    if PARTS in item.stash:
+        del item.stash[PARTS]
+
+
 def of(item: pytest.Item) -> Parts:
     """Return what is known of a test's parts."""
     return item.stash.setdefault(PARTS, Parts())

@@ -99,7 +99,8 @@ class Log:
         Others may still find that a test has failed (pytest itself does so for subtests).
         """
         result = yield
-        carried: dict[str, Any] = getattr(report, "multiplicity", None) or {}
+        # the terminal keeps reports to the end; what they carried is in the ledger by then
+        carried: dict[str, Any] = vars(report).pop("multiplicity", {})
         if "pair" in carried:
             record = PairRecord.from_wire(carried["pair"])
             if report.failed and record.verdict != "failed":
