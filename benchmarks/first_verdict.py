@@ -39,6 +39,8 @@ SHARES = {"first": 0.0, "quarter": 0.25, "half": 0.5, "3 quarters": 0.75, "last"
 
 def once(study: str, folder: Path) -> tuple[common.Spent, list[float]]:
     """Run a study cold; return what it took, and when verdicts came, in shares of that."""
+    # worker processes import the package by the path, not from where a process was started
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), str(folder)])
     given = ["-q", "-n0", "-p", "no:cacheprovider", "-p", PLUGIN]
     with tempfile.TemporaryDirectory(dir=folder) as store:
         begun = time.time()
@@ -78,7 +80,6 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / f"{PLUGIN}.py").write_text(TOLD)
-        os.environ["PYTHONPATH"] = str(folder)  # and what a process is started in
         for root in roots.values():  # which leaves bytecode behind, as it does for users
             with chdir(root):
                 common.command(["python", "-m", "pytest", "--co", "-q", study], folder / "bytecode")

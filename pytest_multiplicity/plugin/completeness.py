@@ -15,11 +15,10 @@ from pytest_multiplicity.plugin.state import STATE, State
 
 def partial(state: State, family: Family) -> str | None:
     """Why the family's matrix is incomplete, such as `34 of 72 pairs`; None when complete."""
-    left_out = _left_out(state, family)
-    return left_out or state.ledger.missing(family.key, family.specs, family.pairs)
+    return left_out(state, family) or state.ledger.missing(family.key, family.specs, family.pairs)
 
 
-def _left_out(state: State, family: Family) -> str | None:
+def left_out(state: State, family: Family) -> str | None:
     """Return what the counts can't see: specs that were never collected."""
     config = state.config
     if state.collection_failed or config.stash.get(BROKEN, False):

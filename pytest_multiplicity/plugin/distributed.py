@@ -7,14 +7,14 @@ runs them itself.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import pytest
 
 from pytest_multiplicity.findings import PairRecord
-from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin import certain, compat
 from pytest_multiplicity.plugin.collection import FURTHER, PAIR, Pair
 from pytest_multiplicity.plugin.roles import Role
 from pytest_multiplicity.plugin.state import STATE, State
@@ -53,6 +53,7 @@ class Controller:
         self._session, self._state = session, session.config.stash[STATE]
         self._has_families = self._collecting = self._collected = False
         self._tried_again: set[str] = set()
+        self._by_id: dict[str, pytest.Item] = {}
         self._lost: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
@@ -85,6 +86,16 @@ class Controller:
             return
         self._tried_again.add(crashitem)
         report.outcome = RERUN  # type: ignore[assignment]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Where a failure ends the run, run the gates that are certain now; workers go on."""
+        if not self._state.config.getvalue("maxfail") or not self._concerned():
+            return
+        self._collect()
+        self._by_id = self._by_id or {item.nodeid: item for item in self._session.items}
+        if (item := self._by_id.get(nodeid)) is not None:
+            self._run(certain.after(item))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -140,12 +151,15 @@ class Controller:
 
     def _run_gates(self) -> None:
         """As pytest's own loop runs items: added candidates, gates, and who is told of verdicts."""
+        known, last = self._state.ledger.gates, self._state.after_specs
+        items = [i for i in self._session.items if i.nodeid in last or FURTHER in i.stash]
+        self._run([item for item in items if item.nodeid not in known])
+
+    def _run(self, items: Sequence[pytest.Item]) -> None:
         session = self._session
-        last = self._state.after_specs
-        gates = [i for i in session.items if i.nodeid in last or FURTHER in i.stash]
-        if gates and (reporter := compat.terminal(session.config)) is not None:
+        if items and (reporter := compat.terminal(session.config)) is not None:
             compat.end_line(reporter)
-        for item, following in zip_longest(gates, gates[1:]):
+        for item, following in zip_longest(items, items[1:]):
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_multiplicity.design import Built, Definition, Design, Recorded, Standing, part
-from pytest_multiplicity.plugin import judging, reported, screening
+from pytest_multiplicity.plugin import certain, judging, reported, screening
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.options import Check
 from pytest_multiplicity.plugin.state import State
@@ -49,6 +49,8 @@ def survivors(state: State, gate: pytest.FixtureRequest) -> Survivors:
     built = population(state, family, needed)
     built.prepare_gates(_selected_on(state, family))
     trials = configurations.trials(reported.findings_of(state, family))
+    if gate.node.nodeid in state.early_gates:
+        trials = certain.best(state, family)
     found = Survivors(built, state.ledger.standing(family.key, built.alive), trials)
     found.judge = judging.judge_of(family, gate)
     return found

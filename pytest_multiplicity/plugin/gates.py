@@ -38,7 +38,7 @@ def setup(item: pytest.Item) -> None:
         return
     family = state.families.get(state.gate_families[item.nodeid])
     reason = partial(state, family)
-    if reason is None:
+    if reason is None or item.nodeid in state.early_gates:
         return
     if state.options.partial is Partial.FAIL:
         pytest.fail(f"partial run: {reason} (multiplicity_partial = fail)", pytrace=False)

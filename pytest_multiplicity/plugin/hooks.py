@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_multiplicity.plugin import (
+    certain,
     collection,
     completeness,
     distributed,
@@ -59,6 +60,7 @@ def pytest_collection_modifyitems(
     screening.order(config, items)
     foresight.keep_one_of_each(config, items)
     meanwhile.order(config, items)
+    certain.order(config, items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -96,6 +98,7 @@ def pytest_runtest_teardown(
     yield
     screening.teardown(item, nextitem)
     meanwhile.end(item)
+    certain.teardown(item, nextitem)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,6 +32,7 @@ class State:
         self.judged_again: set[str] = set()  # keys of families that `--lf` brings along
         self.brought: dict[Any, tuple[str, str, int]] = {}  # their pairs (family, spec, candidate)
         self.asked: set[Path] = set()  # what was asked for whole, resolved
+        self.early_gates: set[str] = set()  # node ids of those that are certain before the end
         self.selected_gates: list[str] = []  # node ids, after deselection
         self.selected_readers: list[str] = []  # likewise
         self.told_in_part = ""  # who was told of verdicts that were not all

@@ -64,7 +64,7 @@ def test_a_collection_error_leaves_gates_unevaluated(project):
 
 
 def test_an_early_stop_leaves_gates_unevaluated(project):
-    specs = ONE + "def test_boom():\n    assert 0\n\ndef test_gate(survivors):\n    pass\n"
+    specs = "def test_boom():\n    assert 0\n\n" + ONE + "def test_gate(survivors):\n    pass\n"
     result, report = project(specs).report("-x")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert report["gates"][0]["outcome"] == "not evaluated"
@@ -170,3 +170,49 @@ def test_a_failed_gate_stays_among_the_last_failed_until_it_passes(project):
         result = made.run("--lf")
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         assert result.parseoutcomes() == {"passed": 4, "rejected": 2, "failed": 1}
+
+
+STRICT = """
+    def test_accuracy(candidate):
+        assert candidate.score('accuracy') >= 0.925
+
+    def test_group(candidate):
+        assert candidate.score('group') >= 0.65
+
+    def test_later():
+        pass
+"""
+RELIABLE = "{'lr': 0.1} in survivors.reliable(at_least=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "accuracy", "judged"),
+    [
+        ("len(survivors) >= 5", 0.925, 3),  # two of six are rejected
+        ("survivors and len(survivors) > 4", 0.925, 3),
+        (RELIABLE, 0.925, 1),  # which three seeds that pass would not decide
+        ("len(survivors) == 3", 0.99, 11),  # nobody can survive, whatever is asked
+        ("len(survivors) == 3", 0.925, 12),  # known with the last pair alone
+        ("len(survivors) <= 1", 0.925, 12),
+    ],
+)
+def test_with_x_a_gate_runs_once_it_is_certain(project, asked, accuracy, judged):
+    gate = f"\n    def test_gate(survivors):\n        'Enough.'\n        assert {asked}\n"
+    made = project(STRICT.replace("0.925", str(accuracy)) + gate)
+    result, report = made.report("-x", "-v")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    lines = [line for line in result.outlines if line.startswith("test_specs.py::")]
+    assert len(lines) == judged + 1
+    assert lines[-1].startswith("test_specs.py::test_gate FAILED")
+    assert report["gates"][0]["outcome"] == "failed"
+    assert report["complete"] is (judged == 12)
+    said = [line for line in result.outlines if line.startswith("multiplicity: candidate: ")]
+    assert len(said) == (judged < 12)
+
+
+def test_with_x_gates_that_hold_end_nothing_and_partial_runs_judge_none_early(project):
+    gate = "\n    def test_gate(survivors):\n        assert len(survivors) >= 2\n"
+    made = project(STRICT + gate)
+    assert made.run("-x").parseoutcomes() == {"passed": 9, "rejected": 5}
+    result = made.run("-x", "-k", "gate or later or accuracy and default")
+    assert result.parseoutcomes() == {"deselected": 9, "passed": 1, "rejected": 3, "skipped": 1}

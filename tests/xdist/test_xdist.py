@@ -148,6 +148,14 @@ def test_the_run_stops_after_failed_gates_as_it_was_told(project, args, failed):
     assert outcomes == ["failed"] * failed + ["not evaluated"] * (2 - failed)
 
 
+def test_with_x_a_gate_that_cannot_hold_any_more_ends_the_run(project):
+    slow = SPEC + "\n    def test_later():\n        import time\n        time.sleep(120)\n"
+    result, report = project(slow + GATE).report("-n2", "-x")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert [gate["outcome"] for gate in report["gates"]] == ["failed"]
+    assert "passed" not in {line.split()[-1] for line in result.outlines if "test_later" in line}
+
+
 def test_an_early_stop_leaves_a_partial_report(project):
     specs = "    def test_boom():\n        assert 0\n" + SPEC + GATE
     result, report = project(specs).report("-n2", "-x")
