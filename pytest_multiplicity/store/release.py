@@ -64,14 +64,20 @@ def _roots(top: str) -> list[Path]:
 
 def _records(site: Path, top: str) -> list[Path]:
     """Return the lists of installed files, in a folder of libraries, that name a package."""
-    owned = re.compile(rf"^{re.escape(top)}[/.]", re.MULTILINE)
+    beginnings = [f"\n{top}{sign}".encode("utf-8", "surrogatepass") for sign in "/."]
     named = _installed(site)
     likely = [named[_plain(top)]] if _plain(top) in named else []
     for records in (likely, named.values()):  # all lists are long: the one of that name comes first
-        found = [each for each in records if owned.search(each.read_text("utf-8", "replace"))]
+        found = [each for each in records if _begins_a_line(each, beginnings)]
         if found:
             return found
     return []
+
+
+def _begins_a_line(record: Path, beginnings: list[bytes]) -> bool:
+    """Return whether a line of a list begins so; the lists of a folder have megabytes."""
+    content = b"\n" + record.read_bytes()
+    return any(beginning in content for beginning in beginnings)
 
 
 def _installed(site: Path) -> dict[str, Path]:
