@@ -24,16 +24,19 @@ class StepBatch(NamedTuple):
     """Samples of a step, on the device: `inputs` [b, ...], `targets` [b, ...].
 
     `attributes`, those that are asked for, are [b] each. Side by side all have K first.
+    `ready` says that the inputs are transformed already.
     """
 
     inputs: kinds.Batch
     targets: Tensor
     attributes: dict[str, Tensor]
+    ready: bool = False
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> StepBatch:
         """Return the batch with each of its tensors changed."""
         attributes = {name: change(column) for name, column in self.attributes.items()}
-        return StepBatch(kinds.mapped(self.inputs, change), change(self.targets), attributes)
+        inputs = kinds.mapped(self.inputs, change)
+        return StepBatch(inputs, change(self.targets), attributes, self.ready)
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -159,7 +159,8 @@ class FusedTraining:
         lanes = zip(self.rows, self.jobs, strict=True)
         orders = torch.stack([epoch_order(rows, job.seeds, self.epoch) for rows, job in lanes])
         losses, predictions = [], []
-        for step, batch in enumerate(self.batches(orders)):
+        batches = self.augmenting.ahead(self.batches(orders), self.epoch)
+        for step, batch in enumerate(batches):
             loss, predicted = self.step(self.epoch, step, batch)
             losses.append(loss)
             predictions.append(predicted)
@@ -208,7 +209,7 @@ class FusedTraining:
 
     def _prepared(self, epoch: int, step: int, batch: StepBatch) -> StepBatch:
         """Augment a batch, and seed what the lanes draw from."""
-        inputs = self._augmented(batch.inputs, epoch, step)
+        inputs = batch.inputs if batch.ready else self._augmented(batch.inputs, epoch, step)
         for generator, job in zip(self.modules.deck.generators, self.jobs, strict=True):
             generator.manual_seed(derive(job.seeds.noise, "step", epoch, step))
         return batch if inputs is batch.inputs else batch._replace(inputs=inputs)

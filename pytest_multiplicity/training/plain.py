@@ -103,7 +103,8 @@ def train_plain(
                     keeper.keep(0, training.checkpoint(before))
         state = final_state(module, training.learnt(before))
         sick = sick_weights(training.epoch - 1, state, allowed)
-        return sick or Trained(state, training.history, training.way(arithmetic))
+        reason = training.graphs.reason if training.graphs else None
+        return sick or Trained(state, training.history, unrecorded(str(arithmetic), reason))
 
 
 @contextmanager
@@ -160,10 +161,9 @@ class PlainTraining:
         at_once = built_in and isinstance(groups[0]["lr"], Tensor)
         self.rates = [group["lr"] for group in groups] if at_once else []  # on the device
         self.lr = 0.0  # what the first of these is
-        self.graphs: Graphs | None = None
-        if arithmetic.recorded:
-            own_steps = "custom optimizer" if not built_in else "an optimizer of many launches"
-            self.graphs = Graphs(device, [], None if at_once else own_steps)
+        many = "an optimizer of many launches" if built_in else "custom optimizer"
+        why = None if at_once else many
+        self.graphs = Graphs(device, [], why) if arithmetic.recorded else None
         self.loss = criterion(job.recipe)
         self.augment = augmentation(job.recipe)
         if is_own(self.augment):
@@ -191,7 +191,7 @@ class PlainTraining:
         order = epoch_order(self.rows, self.job.seeds, epoch)
         losses, hits = [], []
         batches = self.feed.batches(order, self.job.recipe.batch_size)
-        for step, batch in enumerate(batches):
+        for step, batch in enumerate(self.augmenting.ahead(batches, epoch)):
             loss, predicted = self.step(epoch, step, batch)
             losses.append(loss)
             hits.append(predicted)
@@ -238,7 +238,7 @@ class PlainTraining:
     def _prepared(self, epoch: int, step: int, batch: StepBatch) -> StepBatch:
         """Augment a batch, and seed what the step draws from."""
         inputs = batch.inputs
-        if self.augment:
+        if self.augment and not batch.ready:
             inputs = self.augmenting.augmented([inputs], epoch, step)[0]
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self.format)
@@ -256,10 +256,6 @@ class PlainTraining:
             check_loss(loss)
             self.checked = True
         return loss, logits
-
-    def way(self, arithmetic: Arithmetic) -> str:
-        """Return how it was trained, and why its steps weren't recorded if they should."""
-        return unrecorded(str(arithmetic), self.graphs.reason if self.graphs else None)
 
     def learnt(self, before: Outside) -> Outside:
         """Return what its answers rest on outside the state dict and has changed."""

@@ -92,11 +92,11 @@ def test_an_epoch_waits_once_and_a_step_never(job, images, fused, recorded, sett
     [
         (False, {}, 38),
         (False, {"optimizer": "adam"}, 39),
-        (False, {"augment": "rand"}, 240),
-        (False, {"augment": "trivial"}, 140),
+        (False, {"augment": "rand"}, 80),
+        (False, {"augment": "trivial"}, 60),
         (True, {}, 55),
         (True, {"optimizer": "adam"}, 65),
-        (True, {"augment": "rand"}, 260),  # of all lanes together
+        (True, {"augment": "rand"}, 100),  # of all lanes together
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
 )

@@ -85,6 +85,31 @@ def test_bits_are_those_of_steps_that_are_not_recorded(job, arithmetic, settings
     assert {each.way for each in found} == {str(arithmetic)}
 
 
+def small() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+
+
+@pytest.mark.parametrize("augment", ["rand", "trivial"])
+@pytest.mark.parametrize("arithmetic", [PLAIN, FUSED], ids=str)
+def test_images_of_several_steps_are_augmented_at_once_to_the_same_bits(
+    job, images, arithmetic, augment, monkeypatch
+):
+    from pytest_multiplicity.training import augmenting
+
+    settings = {"model": small, "data": images, "batch_size": 8, "augment": augment}
+    jobs = jobs_of(job, arithmetic, **settings)
+    found, launches = [], []
+    for nbytes in (1, augmenting.AHEAD_BYTES):
+        monkeypatch.setattr(augmenting, "AHEAD_BYTES", nbytes)
+        with simulated.counted() as counts:
+            found.append(trained(jobs, arithmetic)[0])
+        launches.append(counts["launch"])
+    same(*found)
+    assert launches[1] < 0.7 * launches[0]
+    here = train_plain(jobs[0], feed(images, torch.device("cpu")), torch.device("cpu"))
+    assert found[0][0].history[-1]["loss"] == pytest.approx(here.history[-1]["loss"], rel=1e-3)
+
+
 class Two(nn.Module):
     """Takes two inputs by their names."""
 
