@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.errors import failed_attempt
 from pytest_multiplicity.plugin import recorder
 from pytest_multiplicity.plugin.collection import PAIR
@@ -79,8 +80,12 @@ def _tell(state: State, key: str, population: ModelPopulation, metrics: Sequence
 
 def _populations(state: State) -> dict[str, ModelPopulation]:
     """Return the families that are trained, as far as they are built, by key."""
-    built = {each.key: each.population for each in state.families if each.population is not None}
-    if not built:
+    built = {
+        each.key: each.population
+        for each in state.families
+        if each.population is not None and not isinstance(each.definition, Recorded)
+    }
+    if not built:  # recorded scores need no torch
         return {}
     from pytest_multiplicity.evaluation import ModelPopulation
 
