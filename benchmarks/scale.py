@@ -2,10 +2,12 @@
 
 python -m benchmarks.scale [--candidates 10000] [--specs 10] [--reports json html markdown]
     [--keep FOLDER]: the reports stay there, as with 200 candidates and 20 specs a page to look at
+    [--trained]: of networks that the run trains, with what it takes beside their training
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -14,6 +16,7 @@ from typing import Any
 
 from benchmarks import common
 
+STAGES = "stages.json"
 REPORTS = ("json", "html", "markdown")
 SEEDS = 10  # of every configuration
 FAMILY = """
@@ -33,6 +36,7 @@ candidate = pm.recorded(
 """
 SPECS = """
 import pytest
+import pytest_multiplicity as pm
 
 {specs}
 
@@ -44,18 +48,46 @@ SPEC = """
 def test_{number:02}(candidate):
     assert candidate.score("metric{number}"){rule}
 """
+TRAINED = """
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+import pytest
+import pytest_multiplicity as pm
+
+@pytest.fixture(scope="session")
+def digits():
+    bunch = load_digits()
+    images = torch.tensor(bunch.images / 16.0, dtype=torch.float32).unsqueeze(1)
+    return pm.Data(images, torch.tensor(bunch.target), name="digits").split(0.5)
+
+@pm.family(default={{"lr": 0}}, vary={{"lr": range(1, {configurations})}}, seeds={seeds})
+def candidate(config, digits):
+    return pm.Recipe(
+        model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)),
+        data=digits[0], epochs=5, batch_size=64, lr=0.05 + 0.0001 * config.lr,
+    )
+"""
+MEASURED = """
+{mark}
+def test_{number:02}(candidate, digits):
+    assert candidate.accuracy(digits[1], under=pm.InputNoise(0.05 * {number})) >= {least}
+"""
+LEAST = (0.5, 0.8, 0.1)
 RULES = (" >= 0.86", ".within(0.11)", ".in_top(0.97)")
 """Absolute and relative ones, each rejecting a few in a hundred."""
 
 
-def project(folder: Path, candidates: int, specs: int) -> None:
+def project(folder: Path, candidates: int, specs: int, *, trained: bool = False) -> None:
     """Write a family and its specs: eight of ten enforced, the rest unforeseen."""
-    sizes = {"configurations": candidates // (2 * SEEDS), "seeds": SEEDS, "specs": specs}
-    (folder / "conftest.py").write_text(FAMILY.format(**sizes))
+    each = SEEDS if trained else 2 * SEEDS
+    sizes = {"configurations": candidates // each, "seeds": SEEDS, "specs": specs}
+    (folder / "conftest.py").write_text((TRAINED if trained else FAMILY).format(**sizes))
     written = [
-        SPEC.format(
+        (MEASURED if trained else SPEC).format(
             number=number,
             rule=RULES[number % len(RULES)],
+            least=LEAST[number % len(LEAST)],
             mark="@pytest.mark.unforeseen" if number % 10 >= 8 else "",
         )
         for number in range(specs)
@@ -66,6 +98,7 @@ def project(folder: Path, candidates: int, specs: int) -> None:
 def arguments(folder: Path, sheets: str, reports: tuple[str, ...]) -> list[str]:
     """Of a run in ``folder``."""
     quiet = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    quiet += [f"--multiplicity-profile={folder / STAGES}"]
     place = ["--rootdir", str(folder), str(folder), f"--multiplicity-sheets={sheets}"]
     return quiet + place + [f"--multiplicity-{kind}={folder / kind}" for kind in reports]
 
@@ -77,12 +110,14 @@ def measure(
     reports: tuple[str, ...],
     profile: Path | None,
     keep: Path | None = None,
+    *,
+    trained: bool = False,
 ) -> dict[str, Any]:
     """Run once in a process of its own: seconds, processor time and peak memory."""
     with tempfile.TemporaryDirectory() as name:
         folder, bytecode = Path(name, "project"), Path(name, "bytecode")
         folder.mkdir()
-        project(folder, candidates, specs)
+        project(folder, candidates, specs, trained=trained)
         common.pytest_run([*arguments(folder, sheets, ()), "-k", "nothing"], bytecode)
         spent = common.pytest_run(arguments(folder, sheets, reports), bytecode, profile)
         if not re.search(r"\d+ passed", spent.said):
@@ -91,12 +126,14 @@ def measure(
         for kind in reports if keep else ():
             keep.mkdir(parents=True, exist_ok=True)
             shutil.copy(folder / kind, keep / f"report.{kind}")
+        train = json.loads((folder / STAGES).read_text())["stages"].get("train", 0.0)
         sizes = {kind: (folder / kind).stat().st_size / 1e6 for kind in reports}
     return {
         "candidates": candidates,
         "specs": specs,
         "reports": " ".join(reports) or "none",
         "seconds": spent.seconds,
+        "beside training": spent.seconds - train,
         "processor s": spent.processor,
         "ms a pair": 1000 * spent.processor / (candidates * specs),
         "MiB": spent.mebibytes,
@@ -113,9 +150,11 @@ def main() -> None:
     parser.add_argument("--reports", nargs="*", choices=REPORTS, default=())
     parser.add_argument("--profile", type=Path, help="write what cProfile saw there")
     parser.add_argument("--keep", type=Path, help="leave the reports in this folder")
+    parser.add_argument("--trained", action="store_true", help="networks, instead of recorded ones")
     chosen = parser.parse_args()
     sizes = (chosen.candidates, chosen.specs, chosen.sheets, tuple(chosen.reports))
-    common.report("scale", [measure(*sizes, chosen.profile, chosen.keep)], chosen.json)
+    row = measure(*sizes, chosen.profile, chosen.keep, trained=chosen.trained)
+    common.report("scale", [row], chosen.json)
 
 
 if __name__ == "__main__":

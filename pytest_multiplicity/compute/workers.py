@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_multiplicity.compute.devices import STRICT
 from pytest_multiplicity.compute.fork_server import (
+    GONE,
     POSSIBLE,
     READ_LATER,
     Forked,
@@ -44,6 +45,7 @@ ENVIRONMENT = {
 }
 # What would end a process at a warning, or hold it at its end.
 FOR_PEOPLE = ("PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONBREAKPOINT")
+ATTEMPTS = 2  # to start each worker
 
 T = TypeVar("T")
 Link: TypeAlias = "Connection[Any, Any]"
@@ -113,6 +115,7 @@ class Workers:
         self._places = places or [{}] * count
         self.sharing = SharedFolder()
         self._processes: list[_Process] = []
+        self._unborn = 0
 
     def __enter__(self) -> Workers:
         return self
@@ -219,6 +222,10 @@ class Workers:
             if kind == "ready":
                 process.ready = True
             elif kind == "crashed" and not process.ready:
+                self._unborn += 1
+                killed = value == f"exit status {GONE}"  # with the server that should fork it
+                if killed and self._unborn <= ATTEMPTS * self.count:
+                    continue
                 raise EvaluationError(
                     f"a worker process did not start ({value}): see its message above"
                 )

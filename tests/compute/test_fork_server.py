@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.compute import fork_server
+from pytest_multiplicity.compute import fork_server, workers
 from pytest_multiplicity.compute.fork_server import POSSIBLE, close
 from pytest_multiplicity.compute.workers import Crashed, Done, Outcome, Workers
+from pytest_multiplicity.errors import EvaluationError
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="forking is not safe here")
 THREADED = """
@@ -34,8 +35,8 @@ def _own_server() -> Iterator[None]:
 
 def done(*tasks: Callable[[Any], Any], count: int = 1, **options: Any) -> list[Outcome]:
     """Return what tasks give in a pool of their own, in their order."""
-    with Workers(count, **options) as workers:
-        outcomes = dict(workers.perform(deque(range(len(tasks))), tasks.__getitem__))
+    with Workers(count, **options) as pool:
+        outcomes = dict(pool.perform(deque(range(len(tasks))), tasks.__getitem__))
     return [outcomes[i] for i in range(len(tasks))]
 
 
@@ -114,9 +115,27 @@ def test_a_server_that_was_killed_is_replaced_and_its_workers_go_on() -> None:
 
     (before,) = values(parent)
     values(orphan)
-    (after,) = values(parent)
+    (after,) = values(parent)  # though it may not have been known yet that the server is gone
     assert after != before
     assert done(gone) == [Crashed(f"exit status {fork_server.GONE}")]  # nobody knows better
+
+
+def test_workers_whose_servers_are_always_killed_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = []
+
+    def killed(environment: dict[str, str]) -> fork_server.ForkServer:
+        close()
+        server = fork_server.server(environment)
+        server._popen.kill()
+        started.append(server)
+        return server
+
+    monkeypatch.setattr(workers, "server", killed)
+    with pytest.raises(EvaluationError, match="did not start"):
+        done(parent)
+    assert len(started) == 1 + workers.ATTEMPTS
 
 
 def test_a_worker_is_where_its_process_is_now(
@@ -139,9 +158,9 @@ def test_a_worker_is_where_its_process_is_now(
 
 
 def test_workers_that_are_not_forked_yet_can_be_given_up() -> None:
-    with Workers(2) as workers:
-        workers._start(2)
-        processes = list(workers._processes)
+    with Workers(2) as pool:
+        pool.begin(2)
+        processes = list(pool._processes)
     assert {process.popen.wait() for process in processes} == {fork_server.GONE}
     deadline = time.monotonic() + 60
     while (left := children_of_server()) and time.monotonic() < deadline:
