@@ -69,7 +69,7 @@ def script() -> int:
         bilinear = v2.InterpolationMode.BILINEAR
         return v2.functional.affine(inputs, angle, [0, 0], scale, [shear, 0], bilinear)
 
-    def seen(module: Any) -> Iterator[Any]:  # what a candidate is asked about, but for attacks
+    def seen() -> Iterator[Any]:  # what a candidate is asked about, but for attacks
         inputs = digits.select.inputs
         yield inputs
         yield from (v2.functional.rotate(inputs, draw(-15, 15)) for _ in range(15))
@@ -88,7 +88,7 @@ def script() -> int:
         "production": _trained(study, digits.train, PRODUCTION),
     }
     for module in families["candidate"]:
-        for inputs in seen(module):
+        for inputs in seen():
             _answers(module, inputs)
         _attacked(module, digits.select, 0.05)
         _attacked(module, digits.report, 0.1)

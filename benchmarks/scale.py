@@ -98,7 +98,6 @@ def project(folder: Path, candidates: int, specs: int, *, trained: bool = False)
 def arguments(folder: Path, sheets: str, reports: tuple[str, ...]) -> list[str]:
     """Of a run in ``folder``."""
     quiet = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
-    quiet += [f"--multiplicity-profile={folder / STAGES}"]
     place = ["--rootdir", str(folder), str(folder), f"--multiplicity-sheets={sheets}"]
     return quiet + place + [f"--multiplicity-{kind}={folder / kind}" for kind in reports]
 
@@ -119,21 +118,23 @@ def measure(
         folder.mkdir()
         project(folder, candidates, specs, trained=trained)
         common.pytest_run([*arguments(folder, sheets, ()), "-k", "nothing"], bytecode)
-        spent = common.pytest_run(arguments(folder, sheets, reports), bytecode, profile)
+        timed = [f"--multiplicity-profile={folder / STAGES}"] * trained
+        given = [*arguments(folder, sheets, reports), *timed]
+        spent = common.pytest_run(given, bytecode, profile)
         if not re.search(r"\d+ passed", spent.said):
             raise SystemExit(spent.said[-4000:])
         print(f"  {spent.said.splitlines()[-1]}")
         for kind in reports if keep else ():
             keep.mkdir(parents=True, exist_ok=True)
             shutil.copy(folder / kind, keep / f"report.{kind}")
-        train = json.loads((folder / STAGES).read_text())["stages"].get("train", 0.0)
+        stages = json.loads((folder / STAGES).read_text())["stages"] if trained else {}
         sizes = {kind: (folder / kind).stat().st_size / 1e6 for kind in reports}
     return {
         "candidates": candidates,
         "specs": specs,
         "reports": " ".join(reports) or "none",
         "seconds": spent.seconds,
-        "beside training": spent.seconds - train,
+        "beside training": spent.seconds - stages.get("train", 0.0),
         "processor s": spent.processor,
         "ms a pair": 1000 * spent.processor / (candidates * specs),
         "MiB": spent.mebibytes,

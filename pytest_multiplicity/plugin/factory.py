@@ -48,9 +48,11 @@ def survivors(state: State, gate: pytest.FixtureRequest) -> Survivors:
     needed = {name: gate.getfixturevalue(name) for name in family.definition.parameters}
     built = population(state, family, needed)
     built.prepare_gates(_selected_on(state, family))
-    trials = configurations.trials(reported.findings_of(state, family))
-    if gate.node.nodeid in state.early_gates:
-        trials = certain.best(state, family)
+    trials = (
+        certain.best(state, family)
+        if gate.node.nodeid in state.early_gates
+        else configurations.trials(reported.findings_of(state, family))
+    )
     found = Survivors(built, state.ledger.standing(family.key, built.alive), trials)
     found.judge = judging.judge_of(family, gate)
     return found

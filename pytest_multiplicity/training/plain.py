@@ -302,9 +302,9 @@ class PlainTraining:
         steps = self.job.recipe.epochs * self.steps_per_epoch
         factor = lr_factor(self.job.recipe, step, steps)
         self.lr = self.lrs[0] * factor
-        for rate, lr in zip(self.rates, self.lrs, strict=False):
-            rate.fill_(lr * factor)
         if self.rates:
+            for rate, lr in zip(self.rates, self.lrs, strict=True):
+                rate.fill_(lr * factor)
             return
         for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
             group["lr"] = lr * factor
