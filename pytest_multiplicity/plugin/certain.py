@@ -96,7 +96,7 @@ def _is_certain(state: State, family: Family, gate: pytest.Item, left: int) -> b
         why = f"{rejected} of {len(family.design.ids)} are rejected, which are too many"
     else:
         return False
-    if not state.early_gates:
+    if all(state.gate_families[each] != family.key for each in state.early_gates):
         _say(state, f"multiplicity: {family.name}: {why}, with {left} pairs to come")
     state.early_gates.add(gate.nodeid)
     return True

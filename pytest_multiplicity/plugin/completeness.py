@@ -49,6 +49,7 @@ def doubt(state: State) -> str:
     reasons = {
         nodeid: partial(state, state.families.get(state.gate_families[nodeid]))
         for nodeid in state.selected_gates
+        if nodeid not in state.early_gates  # which did run, before others of its family had
     }
     skipped = {nodeid: reason for nodeid, reason in reasons.items() if reason}
     if not skipped or state.options.partial is Partial.FAIL or _asked_for_less(state):

@@ -83,15 +83,11 @@ def _check_export(path: Path) -> None:
 
 def _check_store(path: Path) -> None:
     """Raise a UsageError unless a folder can be written, or made."""
-    there = next(each for each in (path, *path.parents) if each.exists())
-    try:
-        _check_writable("--multiplicity-store", there / ".multiplicity-was-here")
-    except pytest.UsageError as error:
-        shown = str(error).replace(str(there / ".multiplicity-was-here"), str(path))
-        raise pytest.UsageError(shown) from None
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    _check_writable("--multiplicity-store", there / ".multiplicity-was-here", shown=path)
 
 
-def _check_writable(option: str, path: Path) -> None:
+def _check_writable(option: str, path: Path, *, shown: Path | None = None) -> None:
     existed = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,5 +100,5 @@ def _check_writable(option: str, path: Path) -> None:
         if isinstance(error, FileExistsError | NotADirectoryError):
             reason = "what should be its folder is a file"
         raise pytest.UsageError(
-            f"{option}: can't write {str(path)!r}: {reason}; give another path"
+            f"{option}: can't write {str(shown or path)!r}: {reason}; give another path"
         ) from None

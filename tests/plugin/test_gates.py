@@ -208,6 +208,7 @@ def test_with_x_a_gate_runs_once_it_is_certain(project, asked, accuracy, judged)
     assert report["complete"] is (judged == 12)
     said = [line for line in result.outlines if line.startswith("multiplicity: candidate: ")]
     assert len(said) == (judged < 12)
+    assert not any(line.startswith("not evaluated") for line in result.outlines)
 
 
 def test_with_x_gates_that_hold_end_nothing_and_partial_runs_judge_none_early(project):
@@ -216,3 +217,34 @@ def test_with_x_gates_that_hold_end_nothing_and_partial_runs_judge_none_early(pr
     assert made.run("-x").parseoutcomes() == {"passed": 9, "rejected": 5}
     result = made.run("-x", "-k", "gate or later or accuracy and default")
     assert result.parseoutcomes() == {"deselected": 9, "passed": 1, "rejected": 3, "skipped": 1}
+
+
+def test_with_maxfail_each_family_says_what_became_certain_early(project):
+    family = """
+        import pandas as pd
+        import pytest_multiplicity as pm
+
+        scores = pd.DataFrame({"lr": [1, 2, 3], "seed": [0, 0, 0], "a": [0.5, 0.6, 0.7]})
+        first = pm.recorded(scores, default={"lr": 1})
+        second = pm.recorded(scores, default={"lr": 1})
+    """
+    specs = """
+        import pytest
+
+        def test_first(first):
+            assert first.score("a") >= 0.9
+
+        def test_second(second):
+            assert second.score("a") >= 0.9
+
+        @pytest.mark.family("first")
+        def test_gate_of_first(survivors):
+            assert len(survivors) >= 2
+
+        @pytest.mark.family("second")
+        def test_gate_of_second(survivors):
+            assert len(survivors) >= 2
+    """
+    result = project(specs, family).run("--maxfail=2")
+    said = [line for line in result.outlines if "which are too many" in line]
+    assert sorted(line.split(": ")[1] for line in said) == ["first", "second"]

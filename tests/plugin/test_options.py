@@ -74,10 +74,12 @@ def test_unknown_public_names_are_attribute_errors():
         (["-o", "multiplicity_device=tpu"], "--multiplicity-device: 'tpu' can't be used here"),
         (["--multiplicity-store=conftest.py"], "--multiplicity-store: can't write"),
         (["--multiplicity-store=conftest.py/x"], "--multiplicity-store: can't write"),
+        (["--multiplicity-store=dangling"], "--multiplicity-store: can't write"),
     ],
 )
 def test_bad_options_are_usage_errors(project, args, message):
     made = project()
+    (made.pytester.path / "dangling").symlink_to("nowhere")
     result = made.run(*args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str() + result.stdout.str()
