@@ -53,10 +53,15 @@ class FurtherPopulation(Undeclared):
         self._compared: dict[str, tuple[Metric, Metric]] = {}
 
     @contextmanager
-    def searching(self) -> Iterator[None]:
+    def searching(self) -> Iterator[Callable[[], None]]:
         """Inside, metrics are examples of a search, also those of the declared candidates."""
-        with super().searching(), self.declared.searching():
-            yield
+        with super().searching() as alone, self.declared.searching() as those_alone:
+
+            def all_alone() -> None:
+                alone()
+                those_alone()
+
+            yield all_alone
 
     privacy = _beside_declared(ModelPopulation.privacy)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pytest_multiplicity.errors import guarded
@@ -39,12 +40,31 @@ class Measured:
         self.metrics: dict[str, Metric] = {}
         self._examples: dict[str, Metric] = {}  # of searches
         self._unfinished: dict[str, Measurement] = {}  # while others were trained
+        self._alone = False
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[], None]]:
+        """Around a search for one candidate's worst.
+
+        What it yields is called once an example has failed: the smaller ones that are tried then
+        are measured for whom they are asked alone.
+        """
+
+        def alone() -> None:
+            self._alone = True
+
+        try:
+            yield alone
+        finally:
+            self._alone = False
 
     def chosen(self, needed: Sequence[int]) -> list[int]:
         """Whom to measure: those who are needed, and all that have a model and aren't screened.
 
-        A search visits many interventions, each for everybody at once.
+        A search visits many interventions, each for everybody at once until one of them fails.
         """
+        if self._alone and needed:
+            return sorted({*needed})
         searching, weights = self._measuring.logits.searching, self._models.weights
         everybody = self._measuring.alive if searching else weights.there
         out = set(self._screened()).difference(needed)

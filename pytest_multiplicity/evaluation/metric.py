@@ -157,6 +157,12 @@ class Metric:
         """Return one example of a search, as small as the hundreds that a search sees should be."""
         return replace(self, **{**BARE, "n": self.n, "searched": True})
 
+    def only(self, index: int) -> Metric:
+        """Return what it says of one candidate, and nothing of the others."""
+        scores = np.full(len(self.scores), np.nan)
+        scores[index] = self.scores[index]
+        return replace(self, scores=scores)
+
     def worse_of(self, other: Metric) -> Metric:
         """Return, candidate by candidate, the worse of two scores."""
         pick = np.fmin if self.higher_is_better else np.fmax

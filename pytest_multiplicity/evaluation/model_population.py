@@ -64,10 +64,10 @@ class ModelPopulation:
         self.beside = Beside()  # what gates asked, by what they asked
 
     @contextmanager
-    def searching(self) -> Iterator[None]:
+    def searching(self) -> Iterator[Callable[[], None]]:
         """Inside, metrics are examples of a search, and only outcomes are stored, not logits."""
-        with self._measuring.logits.unkept():
-            yield
+        with self._measuring.logits.unkept(), self._measured.searching() as alone:
+            yield alone
 
     # --- what a candidate answers with
 

@@ -93,8 +93,8 @@ class Population(Measurer, Protocol):
     def alive(self) -> Sequence[int]:
         """Positions of the candidates that can be measured."""
 
-    def searching(self) -> AbstractContextManager[None]:
-        """Inside, metrics are examples of a search."""
+    def searching(self) -> AbstractContextManager[Callable[[], None]]:
+        """Inside, metrics are examples of a search; see `Measured.alone` for what is yielded."""
 
     def ask(self, data: Data | str, under: Under) -> Asked:
         """Return the question, checked. MeasurementError where there are no models to ask."""

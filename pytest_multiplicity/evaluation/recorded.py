@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,11 +47,11 @@ class RecordedPopulation:
         }
 
     @contextmanager
-    def searching(self) -> Iterator[None]:
-        """Inside, metrics are examples of a search."""
+    def searching(self) -> Iterator[Callable[[], None]]:
+        """Inside, metrics are examples of a search; reading scores takes nothing."""
         before, self._searching = self._searching, True
         try:
-            yield
+            yield lambda: None
         finally:
             self._searching = before
 

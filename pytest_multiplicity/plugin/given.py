@@ -33,7 +33,7 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
     inner = handle.inner_test
     names = item.config.stash.setdefault(NAMES, {}).setdefault(pair.spec.nodeid, Names())
     try:
-        with recorder.searching(names) as search:
+        with recorder.searching(names, pair.place[1]) as search:
             handle.inner_test = _watched(inner, item, search)
             yield
     finally:
@@ -83,6 +83,7 @@ def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Ca
         try:
             return inner(*args, **kwargs)
         except AssertionError:
+            search.fail()
             item.stash[FALSIFIED] = drawn  # the last one is the smallest that was found
             raise
 

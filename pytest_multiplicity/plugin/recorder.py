@@ -55,13 +55,13 @@ class Recorder:
         self.population.observer = self.population.unheard.append
 
     @contextmanager
-    def searching(self, names: Names) -> Iterator[Search]:
-        """Record what is measured inside as examples of a search: only the worst of each."""
+    def searching(self, names: Names, index: int) -> Iterator[Search]:
+        """Record what the candidate at `index` is asked inside: only the worst of each metric."""
         from pytest_multiplicity.evaluation import UNFOLLOWED
 
         token = UNFOLLOWED.set(compat.unfollowed)
-        with self.population.searching():
-            self._search = Search(names)
+        with self.population.searching() as alone:
+            self._search = Search(names, index, alone)
             try:
                 yield self._search
             finally:

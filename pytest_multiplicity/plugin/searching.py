@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,19 +67,38 @@ class Names:
 
 @dataclass
 class Search:
-    """The worst that the examples of one pair found, metric by metric."""
+    """The worst that the examples of one pair found, metric by metric.
+
+    All candidates see the same examples until one of them fails. What hypothesis tries from then on
+    makes that failure smaller, and is the candidate's own: nothing of it is said of others.
+
+    Args:
+        names: those of the spec.
+        index: the candidate's position.
+        alone: is called once an example has failed.
+    """
 
     names: Names
+    index: int
+    alone: Callable[[], None]
     worst: dict[Place, Metric] = field(default_factory=dict)
     drawn: Mapping[str, Any] | None = None
     seen: list[str] = field(default_factory=list)
+    failed: bool = False
 
     def start(self, drawn: Mapping[str, Any]) -> None:
         """Begin the next example."""
         self.drawn, self.seen = drawn, []
 
+    def fail(self) -> None:
+        """Take note that an example has failed."""
+        self.failed = True
+        self.alone()
+
     def add(self, metric: Metric) -> None:
         """Keep what the example measures."""
+        if self.failed:
+            metric = metric.only(self.index)
         place = self.names.add(metric.name, self.drawn or {}, self.seen)
         self.seen.append(metric.name)
         self.worst[place] = metric.worse_of(self.worst.get(place, metric))

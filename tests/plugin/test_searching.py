@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.plugin.searching import Names
+from pytest_multiplicity.design import make_design
+from pytest_multiplicity.evaluation import Metric
+from pytest_multiplicity.plugin.searching import Names, Search
 
 
 def named(*examples):
@@ -19,6 +22,22 @@ def named(*examples):
             places[names.add(name, drawn, seen)] = None
             seen.append(name)
     return [names.name(place) for place in places]
+
+
+def test_what_follows_a_failure_is_said_of_that_candidate_alone():
+    design = make_design({"lr": 1}, {}, 3)
+    told = []
+    search = Search(Names(), 1, lambda: told.append("alone"))
+    for scores in ([0.9, 0.8, 0.7], [0.6, 0.2, 0.8]):
+        search.start({"by": scores[0]})
+        search.add(Metric("accuracy", np.array(scores), design))
+    assert not told
+    search.fail()
+    search.start({"by": 0.1})
+    search.add(Metric("accuracy", np.array([0.1, 0.1, 0.1]), design))
+    assert told == ["alone"]
+    (found,) = search.metrics.values()
+    assert found.scores.tolist() == [0.6, 0.1, 0.7]
 
 
 def rotated(angle, steps=3):
