@@ -17,13 +17,8 @@ import numpy.typing as npt
 from scipy import special
 
 from pytest_multiplicity.statistics.kept import kept
-from pytest_multiplicity.statistics.noise import (
-    LEVEL,
-    Noise,
-    columns_of_counts,
-    mid_p,
-    noise_of_draws,
-)
+from pytest_multiplicity.statistics.noise import LEVEL, Noise, mid_p, noise_of_draws
+from pytest_multiplicity.statistics.placed import permuted_sums
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer]
@@ -193,18 +188,16 @@ def noise(
     """Return the noise of a sheet of gaps: how far those of equal candidates lie apart.
 
     `outcomes`: `[n, K]`, of which each sample's are permuted between the candidates; `groups`:
-    `[n]`. As `noise_of_metric` would find by moving them, drawn from counts instead.
+    `[n]`. As `noise_of_metric` would find by moving them, but nothing is moved.
     """
     count, rng = outcomes.shape[1], np.random.default_rng(seed)
     members = [outcomes[rows] for rows in rows_of(groups)]
     if any(len(each) == 0 for each in members):
         return None
     sizes = np.array([len(each) for each in members])
-    levels = [np.bincount(each.sum(axis=1), minlength=count + 1) for each in members]
     drawn = np.empty((PERMUTATIONS, count, len(members)))
-    for g, level in enumerate(levels):
-        for k, column in enumerate(columns_of_counts(level, PERMUTATIONS, rng)):
-            drawn[:, k, g] = column
+    for g, each in enumerate(members):
+        drawn[:, :, g] = permuted_sums(each.sum(axis=1), count, PERMUTATIONS, rng)
     chance = extent(drawn / sizes, ratio=ratio)
     observed = extent(np.stack([each.mean(axis=0) for each in members], axis=-1), ratio=ratio)
     if np.isnan(chance).any() or np.isnan(observed).any():

@@ -17,13 +17,14 @@ from scipy import special
 
 from pytest_multiplicity.errors import ScoresError
 from pytest_multiplicity.statistics.kept import kept
+from pytest_multiplicity.statistics.placed import permuted_sums
 from pytest_multiplicity.statistics.votes import CHUNK
 
 Floats = npt.NDArray[np.float64]
 MetricFunction = Callable[[npt.NDArray[np.floating], npt.NDArray[np.integer]], float]
 
 PERMUTATIONS = 1000
-"""For outcomes that are right or wrong: cheap, because only counts are drawn."""
+"""For outcomes that are right or wrong: cheap, because only counts or places are drawn."""
 PERMUTATIONS_OF_VALUES = 250
 """Where every value has to be moved: real outcomes, and whole outputs."""
 GAUSSIAN_DRAWS = 10_000
@@ -81,7 +82,7 @@ def noise(
     if moments.no_variation:
         return Noise(floor=0.0, level_95=0.0, p_value=1.0, real_share=0.0)
     permuted = _permuted_ranges(outcomes, permutations, rng)
-    gaussian = _ranges(_gaussian_means(moments.covariance, rng))
+    gaussian = _gaussian_ranges(moments.covariance, rng)
     observed = float(np.ptp(moments.deviations))
     return Noise(
         floor=float(permuted.mean()),
@@ -218,45 +219,17 @@ def _permuted_ranges(
     samples, count = outcomes.shape
     varying = outcomes[(outcomes != outcomes[:, :1]).any(axis=1)]  # the others move nothing
     binary = bool(((varying == 0) | (varying == 1)).all())
-    if binary and len(varying) > 4 * count:  # where drawing counts is cheaper than moving values
-        levels = np.bincount(varying.astype(bool).sum(axis=1), minlength=count + 1)
-        ranges = _ranges_of_counts(levels, permutations or PERMUTATIONS, rng)
+    times = permutations or (PERMUTATIONS if binary else PERMUTATIONS_OF_VALUES)
+    sums: npt.NDArray[np.generic]
+    if binary:
+        sums = permuted_sums(varying.astype(bool).sum(axis=1), count, times, rng)
     else:
-        times = permutations or (PERMUTATIONS if binary else PERMUTATIONS_OF_VALUES)
-        ranges = _ranges(_permuted_sums(varying, times, rng))
-    ranges /= samples
+        sums = _moved_sums(varying, times, rng)
+    ranges: Floats = np.ptp(sums, axis=1) / samples
     return ranges
 
 
-def _ranges_of_counts(
-    levels: npt.NDArray[np.integer], permutations: int, rng: np.random.Generator
-) -> Floats:
-    """Ranges of permuted column sums of zeros and ones, drawn exactly without touching a row.
-
-    `levels[s]` rows have s ones. Column by column: of the rows with s ones left in k columns, a
-    binomial number with probability s / k puts a one into the next column.
-    """
-    low, high = np.full(permutations, np.inf), np.zeros(permutations)
-    for column in columns_of_counts(levels, permutations, rng):
-        low, high = np.minimum(low, column), np.maximum(high, column)
-    high -= low
-    return high
-
-
-def columns_of_counts(
-    levels: npt.NDArray[np.integer], permutations: int, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.integer]]:
-    """Yield the column sums `[permutations]` of `_ranges_of_counts`, column by column."""
-    left = np.tile(levels, (permutations, 1))
-    for k in range(len(levels) - 1, 0, -1):
-        left = left[:, : k + 1]
-        ones = rng.binomial(left, np.arange(k + 1) / k)
-        yield ones.sum(axis=1)
-        left = left - ones
-        left[:, :-1] += ones[:, 1:]
-
-
-def _permuted_sums(
+def _moved_sums(
     values: npt.NDArray[np.generic], permutations: int, rng: np.random.Generator
 ) -> Floats:
     """Column sums after permuting each row: [permutations, K]."""
@@ -267,12 +240,15 @@ def _permuted_sums(
     return sums
 
 
-def _gaussian_means(covariance: Floats, rng: np.random.Generator) -> Floats:
-    """Draws from N(0, covariance): [draws, K]. The covariance is singular: its rows sum to 0."""
+def _gaussian_ranges(covariance: Floats, rng: np.random.Generator) -> Floats:
+    """Ranges of draws from N(0, covariance): [draws]. The covariance is singular: rows sum to 0."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    means: Floats = rng.standard_normal((GAUSSIAN_DRAWS, len(covariance))) @ root.T
-    return means
+    step = max(1, CHUNK // len(root))
+    sizes = [min(step, GAUSSIAN_DRAWS - done) for done in range(0, GAUSSIAN_DRAWS, step)]
+    return np.concatenate(
+        [_ranges(rng.standard_normal((size, len(root))) @ root.T) for size in sizes]
+    )
 
 
 def _ranges(means: Floats) -> Floats:
