@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -52,6 +52,7 @@ class Machine:
         folder: where the run was started: what users' functions read lies there.
         every: whether all GPUs like the device train: it is this process's share of them.
         early: whether candidates are used as soon as they are trained, while others are.
+        seen: what was found of structures of models, which families have in common.
     """
 
     device: torch.device
@@ -65,6 +66,7 @@ class Machine:
     folder: Path = field(default_factory=Path.cwd)
     every: bool = False
     early: bool = False
+    seen: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def kind(self) -> MachineClass:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from pytest_multiplicity.errors import DataError, MeasurementError
-from pytest_multiplicity.evaluation.reading import with_outputs
+from pytest_multiplicity.evaluation.reading import on_rows, with_outputs
 from pytest_multiplicity.inference import Logits, Models, ask
 from pytest_multiplicity.tasks import share_right
 
@@ -57,7 +57,7 @@ class Incumbent:
             )
         self._models.weights.ready()
         self._models.weights.refuse(0)
-        answers = self._logits.of(asked, [0])(0)[asked.rows]
+        answers = on_rows(self._logits.of(asked, [0])(0), asked)
         for doubt in self._models.doubts:
             self._tell(doubt)
         try:

@@ -37,6 +37,7 @@ from pytest_multiplicity.evaluation.portable import Portable
 from pytest_multiplicity.evaluation.reading import (
     answer_of,
     expected_correct,
+    on_rows,
     sureness_of,
     with_outputs,
 )
@@ -196,7 +197,9 @@ class Measuring:
         def anew() -> Compared:
             read, configs = self.logits.of(asked, chosen), self._models.design.configs
             said = self._predictions(asked, chosen, read)
-            return compare(incumbent, said, asked, chosen, configs, lambda i: read(i)[asked.rows])
+            return compare(
+                incumbent, said, asked, chosen, configs, lambda i: on_rows(read(i), asked)
+            )
 
         return self._compared.get(key, anew), key
 
@@ -316,8 +319,7 @@ class Measuring:
             return None
         expected = torch.zeros(len(self._models.made.all), len(asked.rows))
         for index in chosen:
-            correct = expected_correct(asked, read(index)[asked.rows])
-            if correct is None:
+            if (correct := expected_correct(asked, on_rows(read(index), asked))) is None:
                 return None
             expected[index] = correct
         return expected
@@ -327,13 +329,12 @@ class Measuring:
         task, all_of_them = asked.task, None
         size: tuple[int, ...] = len(self._models.made.all), len(asked.rows)
         for index in chosen:
-            answers = read(index)[asked.rows]
+            answers = on_rows(read(index), asked)
             task.check_answers(answers, asked.data.targets, asked.data.name)
             said = task.predictions(with_outputs(answers, asked))
             if all_of_them is None:
                 size = size[0], *said.shape
-                kind = task.kept_as or said.dtype
-                all_of_them = torch.full(size, task.no_prediction, dtype=kind)
+                all_of_them = torch.full(size, task.no_prediction, dtype=task.kept_as or said.dtype)
             elif task.kept_as is None and said.dtype is not all_of_them.dtype:
                 all_of_them = all_of_them.to(torch.promote_types(said.dtype, all_of_them.dtype))
             all_of_them[index] = said
@@ -344,7 +345,6 @@ class Measuring:
     def _outcomes_key(self, asked: Asked, chosen: Sequence[int]) -> str:
         known = {i: self._models.known_by(i) for i in chosen}
         rows = [known.get(i) for i in range(len(self._models.made.all))]
-        judged = list(asked.task.judgement)
         return fingerprint(
-            ["right", rows, asked.data.fingerprint, list(asked.under.steps), *judged]
+            ["right", rows, asked.data.fingerprint, list(asked.under.steps), *asked.task.judgement]
         )

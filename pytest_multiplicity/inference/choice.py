@@ -1,27 +1,21 @@
 """Which form the models of a structure are evaluated in: that of the rule, as far as they can be.
 
 What fuses, folds or lays out anew has to compute what the models compute by themselves, and the
-same bits in any company. That is checked, on weights and samples that are drawn for it: so the
-verdict is the same whichever candidates and data are asked for first.
+same bits in any company, which `agreeing` sees.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytest_multiplicity.compute import (
-    FEWEST_LANES,
     Arithmetic,
-    Shape,
     StalledError,
-    copied,
-    drawing_nothing,
     let_go,
     machine_class,
     of_inference,
@@ -31,15 +25,10 @@ from pytest_multiplicity.compute import (
     threads,
 )
 from pytest_multiplicity.data import kinds
-from pytest_multiplicity.inference.executors import Alone, Model, Unit, made
+from pytest_multiplicity.inference.agreeing import Agreeing, Drawing, samples_interact
+from pytest_multiplicity.inference.executors import Model
 from pytest_multiplicity.inference.form import IN_TURN, Alike, Batch, Demand, Form
 from pytest_multiplicity.store import fingerprint
-
-LANES = (FEWEST_LANES, 8, 16)  # side by side: more give no more speed
-SIZES = (256, 32)  # of the batches on which bits are compared
-SOME = 8  # samples that are looked at by themselves, and among others
-TOLERANCE = 1e-5
-MINDED = 1e-3  # what other samples change at the least, where they matter
 
 
 def structure_of(model: object) -> str | None:
@@ -60,10 +49,17 @@ class Forms:
     Args:
         device: where models are evaluated.
         alike: says how many models of a structure the declared design has.
+        seen: what was found of structures, which others may share; none of its own by default.
     """
 
-    def __init__(self, device: torch.device, alike: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        alike: Callable[[str], int],
+        seen: dict[object, Agreeing] | None = None,
+    ) -> None:
         self._device, self._alike = device, alike
+        self._seen = {} if seen is None else seen
         self._known: dict[tuple[object, ...], Form] = {}
         self._structures: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 
@@ -114,32 +110,36 @@ class Forms:
         return replace(_in_turn(module, batch.inputs, demand), lacking=True)
 
     def _found(self, module: nn.Module, known: str, batch: Batch, demand: Demand) -> Form:
-        generator = torch.Generator().manual_seed(0)
+        look = Drawing(module, batch, demand)
         try:
-            inputs = _drawn_inputs(batch, generator)
-            modules = [_drawn(module, generator) for _ in range(LANES[-1])]
-            some = kinds.slices(inputs, SIZES[-1])
-            met = kinds.copied(some)
-            with drawing_nothing(), torch.no_grad():
-                kinds.call(modules[0], met)
-                interact = _samples_interact(modules[0], some)
-            form = Form(copies=_differ(met, some), whole=interact)
-            if form.whole:
-                return form
-            check = _Check(modules, inputs, form, gradients=demand.gradients)
-            shape = Shape.of(modules[0], kinds.copied(kinds.slices(inputs, SIZES[-1])))
+            seen = self._seen_by(look, known, batch, demand)
+            if seen.shape is None:
+                return seen.form
+            machine = machine_class(self._device)
+            chosen = of_inference(seen.shape, alike=self._alike(known), machine=machine)
+            for arithmetic in _simpler(chosen):
+                if arithmetic not in seen.lanes:
+                    seen.lanes[arithmetic] = look.check(seen.form).lanes(arithmetic)
+                if lanes := seen.lanes[arithmetic]:
+                    return replace(seen.form, arithmetic=arithmetic, lanes=lanes)
         except StalledError:  # the measurement itself will say which model hangs
             raise
         except Exception as error:  # it draws, can't be copied, or minds what resembles its inputs
             if out_of_memory(error):  # what happens to be free decides no bits
                 raise
             return _in_turn(module, batch.inputs, demand)
-        machine = machine_class(self._device)
-        chosen = of_inference(shape, alike=self._alike(known), machine=machine)
-        for arithmetic in _simpler(chosen):
-            if lanes := check.lanes(arithmetic):
-                return replace(form, arithmetic=arithmetic, lanes=lanes)
-        return form
+        return seen.form
+
+    def _seen_by(self, look: Drawing, known: str, batch: Batch, demand: Demand) -> Agreeing:
+        """Return what was found of a structure; what depends on the very inputs isn't shared."""
+        tensors = kinds.tensors(batch.inputs)
+        if not all(tensor.is_floating_point() for tensor in tensors.values()):
+            return look.first()
+        shape, device = kinds.signature(batch.inputs), str(self._device)
+        key = known, shape, demand, batch.data.bounds, device
+        if key not in self._seen:
+            self._seen[key] = look.first()
+        return self._seen[key]
 
 
 def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
@@ -151,7 +151,7 @@ def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
         return IN_TURN  # as for whatever is no tensor: no attack acts on it
     try:
         with preserved_rng():
-            return replace(IN_TURN, whole=_samples_interact(model, inputs))
+            return replace(IN_TURN, whole=samples_interact(model, inputs))
     except StalledError:
         raise
     except Exception as error:  # the measurement itself will tell
@@ -160,146 +160,9 @@ def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
         return IN_TURN
 
 
-def _differ(met: kinds.Batch, given: kinds.Batch) -> bool:
-    """Say whether a module wrote into the inputs that it met."""
-    pairs = zip(kinds.tensors(met).values(), kinds.tensors(given).values(), strict=True)
-    return not all(torch.equal(*pair) for pair in pairs)
-
-
-def _samples_interact(model: Model, inputs: kinds.Batch) -> bool:
-    """Say whether what a model answers about samples depends on the others in their batch.
-
-    The samples are less extreme than the others, and neither first nor last.
-    """
-    count = min(SOME, kinds.length(inputs) // 3)
-    if count == 0:
-        return False
-    before, after = kinds.slices(inputs, count), kinds.slices(inputs, 2 * count, SIZES[-1])
-    means = iter([x.mean() if x.is_floating_point() else x for x in kinds.tensors(inputs).values()])
-
-    def middling(values: Tensor) -> Tensor:
-        mean = next(means)
-        return (values + mean) / 2 if values.is_floating_point() else values
-
-    some = kinds.mapped(kinds.slices(inputs, count, 2 * count), middling)
-    unit = Alone(model, IN_TURN)
-    with torch.no_grad():
-        alone = unit.shared(some)
-        among = unit.shared(kinds.join([before, some, after]))[:, count : 2 * count]
-    eps = torch.finfo(alone.dtype).eps if alone.is_floating_point() else 0.0
-    return not _close(among, alone, max(MINDED, 8 * eps) * _scale(alone))
-
-
-class _Check:
-    """Compares what modules of one structure compute with what they compute by themselves."""
-
-    def __init__(
-        self, modules: Sequence[nn.Module], inputs: kinds.Batch, form: Form, *, gradients: bool
-    ) -> None:
-        self._modules, self._form, self._gradients = modules, form, gradients
-        self._inputs = [kinds.slices(inputs, size) for size in SIZES]
-        with drawing_nothing():
-            self._expected = self._answers(Alone(modules[0], form), -1)
-
-    def lanes(self, arithmetic: Arithmetic) -> tuple[int, ...]:
-        """Return how many lanes give the same bits, all the same; none where they can't be used."""
-        try:
-            if not arithmetic.fused:
-                unit = made(self._modules[:1], replace(self._form, arithmetic=arithmetic), 1)
-                return (1,) if self._is_close(self._answers(unit, -1)) else ()
-            most = LANES[-1]
-            whole = self._all(arithmetic, most)
-            if not (self._is_close(whole[-1][0]) and self._is_independent(arithmetic, whole)):
-                return ()
-            return (*(n for n in LANES[:-1] if _same(self._all(arithmetic, n), whole)), most)
-        except StalledError:
-            raise
-        except Exception as error:  # it can't be fused, or user code met what resembles a tensor
-            if out_of_memory(error):
-                raise
-            return ()
-
-    def _all(self, arithmetic: Arithmetic, lanes: int) -> list[Tensor]:
-        """Return answers [K, b, ...] of all modules, for each size of a batch."""
-        form = replace(self._form, arithmetic=arithmetic)
-        parts = [self._modules[i : i + lanes] for i in range(0, len(self._modules), lanes)]
-        units = [made(part, form, lanes) for part in parts]
-        return [torch.cat([self._answers(u, i) for u in units]) for i in range(len(SIZES))]
-
-    def _is_independent(self, arithmetic: Arithmetic, whole: Sequence[Tensor]) -> bool:
-        """Say whether bits are the same in another slot, and beside copies of one module."""
-        form = replace(self._form, arithmetic=arithmetic)
-        backwards = made(self._modules[::-1], form, LANES[-1])
-        alone = made(self._modules[1:2], form, LANES[-1])
-        return all(
-            torch.equal(self._answers(backwards, i).flip(0), answers)
-            and torch.equal(self._answers(alone, i)[0], answers[1])
-            for i, answers in enumerate(whole)
-        )
-
-    def _answers(self, unit: Unit, size: int) -> Tensor:
-        """Return logits of common inputs and of each model's own [K, b, C], or gradients."""
-        inputs = self._inputs[size]
-        if not self._gradients:
-            with torch.no_grad():
-                return unit.shared(inputs)
-        own: Tensor = inputs.expand(unit.count, *inputs.shape).clone().requires_grad_()
-        logits = unit.own(own)
-        (gradient,) = torch.autograd.grad(logits.logsumexp(-1).sum(), own)
-        return torch.cat([logits.detach(), gradient.flatten(2)], dim=-1)
-
-    def _is_close(self, got: Tensor) -> bool:
-        scale = max(1.0, _scale(self._expected))
-        return _close(got.view_as(self._expected), self._expected, TOLERANCE * scale)
-
-
-def _scale(answers: Tensor) -> float:
-    """Return how large answers are that are numbers; 0 where none is."""
-    return float(answers.abs().nan_to_num(nan=0, posinf=0).max())
-
-
-def _close(got: Tensor, expected: Tensor, tolerance: float) -> bool:
-    return torch.allclose(got, expected, rtol=0, atol=tolerance, equal_nan=True)
-
-
-def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(torch.equal(*pair) for pair in zip(some, others, strict=True))
-
-
 def _simpler(arithmetic: Arithmetic) -> Iterator[Arithmetic]:
     """Yield an arithmetic, and what remains of it the more is left out."""
     forms = [arithmetic, replace(arithmetic, folded=False)]
     forms += [replace(form, channels_last=False) for form in tuple(forms)]
     forms += [form.alone for form in tuple(forms)]
     yield from dict.fromkeys(forms)
-
-
-def _drawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Copy a module with other weights, of the size that weights have."""
-    module = copied(module)
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
-    means = [part.running_mean for part in norms if part.running_mean is not None]
-    others = [part.running_var for part in norms if part.running_var is not None]
-    with torch.no_grad():
-        for tensor in filter(Tensor.is_floating_point, (*module.parameters(), *means, *others)):
-            values = torch.rand(tensor.shape, generator=generator)
-            if tensor.ndim < 2:  # shifts and scales
-                values += 0.5
-            else:
-                values = (2 * values - 1) / math.sqrt(max(1, tensor[0].numel()))
-            tensor.copy_(values)
-    return module
-
-
-def _drawn_inputs(batch: Batch, generator: torch.Generator) -> kinds.Batch:
-    """Return inputs as the batch's, drawn where they aren't words: those have to be known."""
-    low, high = batch.data.bounds or (0.0, 1.0)
-
-    def drawn(values: Tensor) -> Tensor:
-        if not values.is_floating_point():
-            repeated = torch.arange(max(SIZES)) % len(values)
-            return values[repeated.to(values.device)]
-        found = torch.rand(max(SIZES), *values.shape[1:], generator=generator)
-        return (low + (high - low) * found).to(values)
-
-    return kinds.mapped(batch.inputs, drawn)

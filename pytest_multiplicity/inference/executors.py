@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FusedModule, Unfusable, copied, free_bytes, out_of_memory
+from pytest_multiplicity.compute import FusedModule, copied, free_bytes, out_of_memory
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError, MeasurementError
 from pytest_multiplicity.inference.answers import tensor_of
-from pytest_multiplicity.inference.folding import folded
+from pytest_multiplicity.inference.folding import prepared
 from pytest_multiplicity.inference.form import PLAIN, Batch, Form
 from pytest_multiplicity.interventions import JointIntervention, ModelIntervention
 from pytest_multiplicity.training import other_dtype
@@ -295,8 +295,11 @@ class Shelf:
 
 def made(modules: Sequence[nn.Module], form: Form, lanes: int) -> Unit:
     """Return the unit of modules of one structure; see `Shelf.unit`."""
-    if form.arithmetic.folded:
-        modules = [_folded(module) for module in modules]
+    return assembled(prepared(modules, folded=form.arithmetic.folded), form, lanes)
+
+
+def assembled(modules: Sequence[nn.Module], form: Form, lanes: int) -> Unit:
+    """Return the unit of modules that are `prepared`."""
     if form.arithmetic.fused:
         return Abreast(modules, form, lanes)
     (module,) = modules
@@ -313,13 +316,6 @@ def size_of(module: nn.Module) -> int:
 def _sharing(module: nn.Module) -> nn.Module:
     """Copy a module, but for its parameters and buffers."""
     return copied(module, (*module.parameters(), *module.buffers()))
-
-
-def _folded(module: nn.Module) -> nn.Module:
-    found = folded(module)
-    if found is None:
-        raise Unfusable("there is no batch norm that can be folded")
-    return found
 
 
 def _filled_up(inputs: Tensor, dim: int) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from pytest_multiplicity.compute import copied, out_of_memory
+from pytest_multiplicity.compute import Unfusable, copied, out_of_memory
 
 _FOLDS: dict[tuple[type[nn.Module], type[nn.Module]], Callable[..., nn.Module]] = {
     (nn.Conv1d, nn.BatchNorm1d): fuse_conv_bn_eval,
@@ -34,6 +34,22 @@ def folded(module: nn.Module) -> nn.Module | None:
             raise
         return None
     return traced if _fold(traced) else None
+
+
+def prepared(modules: Sequence[nn.Module], *, folded: bool) -> list[nn.Module]:
+    """Return modules as they are before they are put side by side: `folded`, where they are to be.
+
+    Raises:
+        Unfusable: there is no batch norm that can be folded.
+    """
+    return [_folded(each) if folded else each for each in modules]
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    found = folded(module)
+    if found is None:
+        raise Unfusable("there is no batch norm that can be folded")
+    return found
 
 
 def _fold(traced: fx.GraphModule) -> int:

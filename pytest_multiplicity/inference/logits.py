@@ -45,7 +45,8 @@ class Logits:
         self._models, self._made, self._machine = models, models.made, models.machine
         self._store = models.machine.store
         device, cluster = self._machine.device, self._machine.cluster
-        self._infer = Infer(device, models.counts, Forms(device, self._made.alike))
+        forms = Forms(device, self._made.alike, self._machine.seen)
+        self._infer = Infer(device, models.counts, forms)
         self._compute_all: Callable[..., list[Tensor]] = self._infer
         if cluster is not None:
             self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)

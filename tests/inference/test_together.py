@@ -15,8 +15,9 @@ from torch import nn
 
 import pytest_multiplicity as pm
 from pytest_multiplicity.compute import Arithmetic, threads
-from pytest_multiplicity.inference import Counts
-from pytest_multiplicity.inference.choice import LANES, Forms
+from pytest_multiplicity.inference import Counts, agreeing, folding
+from pytest_multiplicity.inference.agreeing import LANES
+from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, size_of
 from pytest_multiplicity.inference.folding import folded
 from pytest_multiplicity.inference.form import Demand, Form
@@ -486,3 +487,33 @@ def test_only_those_of_a_structure_count(seeds, bench):
         assert {form.arithmetic.fused for form in infer.forms.used} == {seeds > 2}
         known = {each.structure for each in population.models.made._known}
         assert [population.models.made.alike(each) for each in known] == [seeds, seeds]
+
+
+def test_families_of_a_run_look_at_a_structure_once(trained, digits, monkeypatch):
+    """Whoever asks first, and however many candidates each has: the forms of each by itself."""
+    folds, looks, seen = [], [], {}
+    fold, first = folding.folded, agreeing.Drawing.first
+    monkeypatch.setattr(folding, "folded", lambda module: folds.append(module) or fold(module))
+    monkeypatch.setattr(agreeing.Drawing, "first", lambda self: looks.append(self) or first(self))
+    found = {}
+    for shared in (seen, None):
+        for declared in (35, 1, 9):
+            infer = Infer(CPU, Counts(), Forms(CPU, lambda structure, n=declared: n, shared))
+            logits(infer, trained["cnn"][:2], digits)
+            found.setdefault(declared, []).append(infer.forms.used)
+        if shared is seen:
+            assert len(looks) == 1
+            # each drawn module once to fuse it, one to fold it alone, and two models three times
+            assert len(folds) == LANES[-1] + 1 + 2 * 3
+    assert len(looks) == 4
+    for with_others, alone in found.values():
+        assert with_others == alone
+
+
+def test_what_depends_on_the_very_inputs_is_not_shared(trained):
+    """Words are looked at as they are: those of one data set say nothing of another's."""
+    seen: dict = {}
+    module = frozen(nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2)), CPU)
+    data = pm.Data(torch.arange(30).reshape(10, 3) % 9, torch.arange(10) % 2, name="words")
+    logits(Infer(CPU, Counts(), Forms(CPU, lambda structure: 9, seen)), [module], data)
+    assert not seen

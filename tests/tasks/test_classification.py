@@ -30,7 +30,7 @@ ASKED = {
     "interventions/noise.py": "the closed form of noise on logits",
     "interventions/front.py": "the slope of that loss, written down",
     "interventions/pgd.py": "the slope of its own loss on logits, and how many classes to aim at",
-    "inference/choice.py": "any sum of logits, to have a gradient of",
+    "inference/agreeing.py": "any sum of logits, to have a gradient of",
     "reach/head.py": "what a network may do after its last layer",
     # Numbers of any kind.
     "statistics/votes.py": "the most frequent of codes, whatever they stand for",

@@ -8,7 +8,7 @@ from support.bench import bench
 from torch import nn
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.inference.choice import _samples_interact
+from pytest_multiplicity.inference.agreeing import samples_interact
 
 __all__ = ["bench"]
 
@@ -71,7 +71,7 @@ def test_who_minds_company_is_found(name):
     for seed in range(5):
         torch.manual_seed(seed)
         model = (INTERACTING | APART)[name]().eval()
-        assert _samples_interact(model, inputs) == (name in INTERACTING)
+        assert samples_interact(model, inputs) == (name in INTERACTING)
 
 
 @pytest.mark.parametrize("name", ["centred", "batch norm"])
