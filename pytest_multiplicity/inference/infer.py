@@ -136,7 +136,8 @@ class Infer:
                             self.lacking.add(id(models[position]))
                     advance(len(piece.positions))
         self.counts.inferred += len(models) * whole
-        return [torch.cat(part) for part in parts]
+        parts.reverse()  # so that what was put together is let go of: both need not fit in memory
+        return [torch.cat(parts.pop()) for _ in models]
 
     def _batch(
         self,

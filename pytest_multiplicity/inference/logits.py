@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +34,17 @@ APART = (
     f"{LACKING} for evaluating it as the rule says, which can change last bits: free memory, run "
     "fewer processes at once (-n), or measure on smaller inputs"
 )
-KEPT_BYTES = 1 << 28  # logits that need not be read back from the store
+KEPT_BYTES = 1 << 28  # logits of one question that need not be read back from the store
 LATELY_BYTES = 1 << 26  # logits that were read from it, and need not be read again
 
 Reader = Callable[[int], Tensor]
+
+
+@dataclass(eq=False)
+class Computed:
+    """Logits that were computed for one question, by position, as long as somebody reads them."""
+
+    logits: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Logits:
@@ -57,6 +66,7 @@ class Logits:
         self._attempts: dict[str, Attempt] = {}  # at data and interventions
         self._forms: dict[int, str] = {}  # in which candidates were evaluated last
         self._odd: dict[int, str] = {}  # what is said of the answers that were computed last
+        self._latest: Callable[[], Computed | None] = lambda: None  # of the question asked last
         self._read_lately: dict[tuple[int, str], Tensor] = {}
         self._lately_bytes = 0
         self.searching = False
@@ -77,8 +87,11 @@ class Logits:
         with all others computed.
         """
         keys = self.keys(asked, indices)
-        computed: dict[int, Tensor] = {}
+        computed = Computed()
         if self._missing(keys):
+            if not self.searching:
+                self._let_go_of_latest()
+                self._latest = weakref.ref(computed)
             room = KEPT_BYTES
             with self._machine.alone(everywhere=False), as_new():  # another process may be faster
                 for index, logits in self._compute(self._missing(keys), asked):
@@ -86,11 +99,11 @@ class Logits:
                         self._put(index, keys[index], logits)
                         room -= logits.nbytes
                     if self.searching or room > 0:
-                        computed[index] = logits
+                        computed.logits[index] = logits
 
         def read(index: int) -> Tensor:
-            if index in computed:
-                return computed[index]
+            if index in computed.logits:
+                return computed.logits[index]
             if (known := self._read_lately.get((index, keys[index]))) is not None:
                 return known
             if (entry := self._store.get("logits", keys[index])) is not None:
@@ -102,6 +115,14 @@ class Logits:
             return logits
 
         return read
+
+    def _let_go_of_latest(self) -> None:
+        """Leave what was computed for the question before to the store.
+
+        Its reader may live as long as a metric does, and would hold this for every question.
+        """
+        if (before := self._latest()) is not None:
+            before.logits.clear()
 
     def _held(self, key: tuple[int, str], logits: Tensor) -> Tensor:
         """Return logits, and hold small ones for a while: many metrics ask for the same."""

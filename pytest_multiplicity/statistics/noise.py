@@ -28,6 +28,8 @@ PERMUTATIONS = 1000
 PERMUTATIONS_OF_VALUES = 250
 """Where every value has to be moved: real outcomes, and whole outputs."""
 GAUSSIAN_DRAWS = 10_000
+GAUSSIAN_CHUNK = 1 << 19
+"""Numbers that are drawn at a time: 4 MiB, however many candidates there are."""
 LEVEL = 0.05
 TIE = 1e-9
 """Two ranges closer than this are equal: only rounding differs."""
@@ -244,7 +246,7 @@ def _gaussian_ranges(covariance: Floats, rng: np.random.Generator) -> Floats:
     """Ranges of draws from N(0, covariance): [draws]. The covariance is singular: rows sum to 0."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    step = max(1, CHUNK // len(root))
+    step = max(1, GAUSSIAN_CHUNK // len(root))
     sizes = [min(step, GAUSSIAN_DRAWS - done) for done in range(0, GAUSSIAN_DRAWS, step)]
     return np.concatenate(
         [_ranges(rng.standard_normal((size, len(root))) @ root.T) for size in sizes]
