@@ -35,18 +35,24 @@ def make_store_folder(root: Path, folders: Iterable[str]) -> None:
         (root / folder).mkdir(exist_ok=True)
 
 
-def write_whole(path: Path, temporary: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, and survives a loss of power."""
+def write_whole(path: Path, temporary: Path, content: bytes, *, wait: bool = True) -> None:
+    """Write a file so that it appears whole or not at all, and survives a loss of power.
+
+    Without `wait` it survives the end of this process, and is on the disk when the system comes to
+    that: after a loss of power it may be missing, empty or torn.
+    """
     try:
         with temporary.open("xb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if wait:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if wait:
+        _sync_folder(path.parent)
 
 
 def names_in(folder: Path, pattern: re.Pattern[str]) -> list[str]:

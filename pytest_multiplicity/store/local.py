@@ -38,6 +38,11 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{4,128}")
 _LOCK_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TEMPORARY = ".tmp"
+# What is computed again in a moment isn't waited for: the disk takes longer than an answer does.
+# The kernel writes it within half a minute, whatever becomes of this process. Should power fail
+# before, a checksum tells what is torn; it is put aside and computed again. Weights, what a
+# function kept, and ledgers are worth the wait: an hour of training may hang on one file.
+_COMPUTED_AGAIN = frozenset({"logits", "scores", "found"})
 UNFINISHED = "unfinished"
 
 _Read = TypeVar("_Read")
@@ -113,7 +118,10 @@ class LocalStore:
         *,
         run: str | None = None,
     ) -> None:
-        """Write an entry, as `Store.put`; when this returns it is on the disk."""
+        """Write an entry, as `Store.put`; when this returns it is on the disk.
+
+        But for answers and what is found of them, which are only in the hands of the system.
+        """
         path = self._use(kind, key)
         if run is not None:
             self._runs.bind(run, f"{kind}/{key}")
@@ -121,7 +129,7 @@ class LocalStore:
         temporary = path.with_name(f"{key}.{self._runs.id}.{next(self._counter)}{_TEMPORARY}")
         with explained(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, temporary, content)
+            write_whole(path, temporary, content, wait=kind not in _COMPUTED_AGAIN)
 
     def has(self, kind: str, key: str) -> bool:
         """Return whether there is a file for this key; it is verified only when it is read."""

@@ -71,6 +71,7 @@ class Store(Protocol):
     ) -> None:
         """Write an entry, in the place of any that is there; when this returns it is kept.
 
+        That is, whatever becomes of this process; what takes no time may be lost with the machine.
         `meta` must be plain JSON data, `tensors` dense; tensors that share memory are written
         apart, and their order is kept. What is of use in one `run` only goes when that ends.
         """

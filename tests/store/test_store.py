@@ -262,6 +262,35 @@ def test_a_write_that_fails_leaves_the_old_entry(store: LocalStore, monkeypatch:
     assert not list(store.root.glob("v1/**/*.tmp"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "waits"),
+    [("weights", 2), ("looks", 2), ("kept", 2), ("logits", 0), ("scores", 0), ("found", 0)],
+)
+def test_only_what_is_dear_waits_for_the_disk(
+    store: LocalStore, monkeypatch: Any, kind: str, waits: int
+) -> None:
+    """A file and its folder, or neither."""
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(file), sync(file)))
+    store.put(kind, KEY, TENSORS)
+    assert len(synced) == waits
+    assert same(store.get(kind, KEY), TENSORS, {})
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9])
+def test_what_a_loss_of_power_tore_counts_as_missing(store: LocalStore, share: float) -> None:
+    store.put("logits", KEY, TENSORS)
+    (path,) = store.root.glob(f"v1/logits/*/{KEY}.safetensors")
+    content = path.read_bytes()
+    size = int(share * len(content))
+    for torn in (content[:size], content[:size] + bytes(len(content[size:]))):  # short, or zeros
+        path.write_bytes(torn)
+        with pytest.warns(StoreWarning, match="is sick"):
+            assert store.get("logits", KEY) is None
+        store.put("logits", KEY, TENSORS)
+        assert same(store.get("logits", KEY), TENSORS, {})
+
+
 # ---- sick files
 
 
