@@ -103,10 +103,10 @@ class Made:
         with self.machine.as_new():
             return tuple(self._know(index) for index in range(len(self.all)))
 
-    @property
-    def recipes(self) -> list[int]:
+    @cached_property
+    def recipes(self) -> tuple[int, ...]:
         """The positions of those that are trained."""
-        return [index for index, made in enumerate(self.all) if isinstance(made, Recipe)]
+        return tuple(index for index, made in enumerate(self.all) if isinstance(made, Recipe))
 
     @property
     def given(self) -> Given | None:

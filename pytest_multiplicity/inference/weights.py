@@ -33,6 +33,7 @@ class Weights:
         self.others: dict[int, str] = {}
         self.trained_now: set[int] = set()  # in this run, also by a process that died since
         self._ways: dict[int, str] = {}
+        self._lacking: dict[int, None] = {}  # memory, for their way: asked for with every score
         self._devices: dict[int, str] = {}  # that trained them
         self._training = Attempt(f"training {made.name}")
         self._going: Generator[bool] | None = None  # that has begun, and isn't at its end
@@ -78,11 +79,11 @@ class Weights:
     @property
     def doubts(self) -> list[str]:
         """What is said of candidates for whose way of training there was too little memory."""
-        lacking = [self._made.design.ids[i] for i, way in self._ways.items() if LACKING in way]
-        if not lacking:
+        if not self._lacking:
             return []
+        ids = named([self._made.design.ids[index] for index in self._lacking])
         return [
-            f"{self._made.name}: {named(lacking)}: {LACKING} for training as the rule says, which "
+            f"{self._made.name}: {ids}: {LACKING} for training as the rule says, which "
             "can change last bits: free memory, and give --multiplicity-store another folder to "
             "have everything made anew"
         ]
@@ -121,6 +122,8 @@ class Weights:
 
     def need(self, index: int) -> None:
         """Train until a candidate is there, before all others; see `ready`."""
+        if self._ready:
+            return
         if index not in self._made.recipes or not self._machine.early:
             self.ready()
         while not (self._ready or index in self._there):
@@ -208,7 +211,8 @@ class Weights:
             sick = {"epoch": outcome.epoch, "reason": outcome.reason}
             self._store.put("weights", key, {}, {"diverged": sick, "run": self._made.here})
         else:
-            self.history[index], self._ways[index] = outcome.history, outcome.way
+            self.history[index] = outcome.history
+            self._note_way(index, outcome.way)
             self._devices[index] = device_class(self._machine.device)
             meta = {
                 "history": outcome.history,
@@ -221,6 +225,12 @@ class Weights:
         self.trained_now.add(index)
         self._there.add(index)
 
+    def _note_way(self, index: int, way: str) -> None:
+        self._ways[index] = way
+        self._lacking.pop(index, None)
+        if LACKING in way:
+            self._lacking[index] = None
+
     def _recall(self, index: int) -> bool:
         meta = self._store.meta("weights", self._made.keys[index])
         if meta is None:
@@ -229,7 +239,7 @@ class Weights:
             self.diverged[index] = Diverged(**diverged)
         self.history[index] = meta.get("history", [])
         if "way" in meta:
-            self._ways[index] = meta["way"]
+            self._note_way(index, meta["way"])
         if (maker := meta.get("machine")) not in (None, str(self._machine.kind)):
             self.others[index] = maker
         if meta.get("run") == self._made.here:

@@ -22,9 +22,10 @@ def test_logits_of_one_question_at_a_time_are_in_memory(bench):
     unders = [None, *(pm.InputNoise(0.1 * level) for level in range(1, 5))]
     asked = [ask(bench.test, under) for under in unders]
     population.models.weights.ready()
-    readers = [logits.of(each, everybody) for each in asked]
-    size = readers[-1](0).shape
-    assert logits_in_memory(size) == len(everybody)
+    size = logits.of(asked[0], everybody)(0).shape
+    before = logits_in_memory(size)  # of other tests
+    readers = [logits.of(each, everybody) for each in asked[1:]]
+    assert logits_in_memory(size) == before + len(everybody)
     inferred = population.models.counts.inferred
     first = [read(0).clone() for read in readers]  # the store has those of earlier questions
     for given, read in zip(first, readers, strict=True):
