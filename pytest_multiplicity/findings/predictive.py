@@ -135,8 +135,11 @@ def _sureness(family: FamilyFindings, on: Predictions) -> list[Predictive]:
         return []
     kept = once(on.first, family.survivors)[on.measured]
     distinct = once(on.first, on.measured)[on.measured]
-    before = _means(on, tensors, distinct) if _whole(family, on) else {}
-    after = _means(on, tensors, kept) if kept.any() else {}
+    from pytest_multiplicity.compute import threads
+
+    with threads(1):  # several would wait for each other at every candidate
+        before = _means(on, tensors, distinct) if _whole(family, on) else {}
+        after = _means(on, tensors, kept) if kept.any() else {}
     of_values = not on.asked.has_probabilities(tensors[0])
     return [
         Predictive(
