@@ -42,6 +42,7 @@ from .graphs import Graphs as Graphs
 from .graphs import unrecorded as unrecorded
 from .graphs import why_unrecorded as why_unrecorded
 from .handed import own_weights as own_weights
+from .images import pixel_by_pixel as pixel_by_pixel
 from .lanes import Lanes as Lanes
 from .lanes import Unfusable as Unfusable
 from .layout import Layout as Layout

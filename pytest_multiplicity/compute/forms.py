@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pytest_multiplicity.compute import block_gradients as pixels
+from pytest_multiplicity.compute.images import pixel_by_pixel
 from pytest_multiplicity.compute.lanes import (
     FORMS,
     Lanes,
@@ -93,8 +94,9 @@ def _conv(rank: int, *, transposed: bool = False) -> Operation:
             x, groups = x.side_by_side, groups * deck.count
         kernels = weight.stacked.flatten(0, 1)
         channels = None if bias is None else bias.stacked.flatten()
-        by_blocks = deck.channels_last and rank == 2 and not transposed
-        if by_blocks and pixels.suits(x, kernels, channels, groups, **options):
+        in_pixels = deck.channels_last and rank == 2
+        x = pixel_by_pixel(x) if in_pixels else x
+        if in_pixels and not transposed and pixels.suits(x, kernels, channels, groups, **options):
             out = pixels.convolution(x, kernels, channels, groups, **options)
         else:
             out = function(x, kernels, channels, groups=groups, **options)

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_multiplicity.compute import FusedModule, copied, free_bytes, out_of_memory
+from pytest_multiplicity.compute import (
+    FusedModule,
+    copied,
+    free_bytes,
+    out_of_memory,
+    pixel_by_pixel,
+)
 from pytest_multiplicity.data import kinds
 from pytest_multiplicity.errors import InterventionError, MeasurementError
 from pytest_multiplicity.inference.answers import tensor_of
@@ -134,6 +140,8 @@ class Alone(Unit):
         return tensor_of(self._outputs(self._met(inputs)), kinds.length(inputs))[None]
 
     def _outputs(self, inputs: kinds.Batch) -> object:
+        if self.form.arithmetic.channels_last:
+            inputs = kinds.mapped(inputs, pixel_by_pixel)
         try:
             return kinds.call(self._model, inputs)
         except RuntimeError as error:

@@ -1,4 +1,8 @@
-"""Batch norm folded into the layer before it: in eval mode, one affine map after another."""
+"""Batch norm folded into the layer before it: in eval mode, one affine map after another.
+
+Where that is done, a ReLU also comes after the max pooling that it stood before: the same, of fewer
+values.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +67,35 @@ def _fold(traced: fx.GraphModule) -> int:
         traced.set_submodule(str(layer.target), one.requires_grad_(False))
         norm.replace_all_uses_with(layer)
         traced.graph.erase_node(norm)
+    for node in list(traced.graph.nodes):
+        _pool_first(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return len(pairs)
+
+
+def _pool_first(traced: fx.GraphModule, pool: fx.Node) -> None:
+    """Have a ReLU come after the max pooling that alone uses it: the largest value stays so."""
+    if not _is(traced, pool, nn.MaxPool2d, nn.MaxPool1d, nn.MaxPool3d) or not pool.args:
+        return
+    relu = pool.args[0]
+    if not isinstance(relu, fx.Node) or not _is(traced, relu, nn.ReLU) or len(relu.users) > 1:
+        return
+    before = relu.args[0] if relu.args else None
+    if not isinstance(before, fx.Node):
+        return
+    pool.replace_input_with(relu, before)
+    traced.graph.erase_node(relu)
+    with traced.graph.inserting_after(pool):
+        after = traced.graph.call_module(str(relu.target), (before,))
+    pool.replace_all_uses_with(after)
+    after.args = (pool,)
+
+
+def _is(traced: fx.GraphModule, node: fx.Node, *kinds: type[nn.Module]) -> bool:
+    if node.op != "call_module":
+        return False
+    return type(traced.get_submodule(str(node.target))) in kinds
 
 
 def _pair(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Part of every key. Raise it when the bits of results change, however small the change, and only
 then: everybody trains again. tests/store/test_results.py fails where that was forgotten."""
 

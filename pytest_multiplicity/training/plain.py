@@ -23,6 +23,7 @@ from pytest_multiplicity.compute import (
     learnt,
     looking,
     outside_of,
+    pixel_by_pixel,
     precision,
     preserved_rng,
     seed_everything,
@@ -241,7 +242,7 @@ class PlainTraining:
         if self.augment and not batch.ready:
             inputs = self.augmenting.augmented([inputs], epoch, step)[0]
         if self.format is torch.channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=self.format)
+            inputs = pixel_by_pixel(inputs.contiguous(memory_format=self.format))
         seed_step(derive(self.job.seeds.noise, "step", epoch, step), self.device)
         return batch if inputs is batch.inputs else batch._replace(inputs=inputs)
 

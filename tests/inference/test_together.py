@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.compute import Arithmetic, threads
+from pytest_multiplicity.compute import Arithmetic, pixel_by_pixel, threads
 from pytest_multiplicity.inference import Counts, agreeing, folding
 from pytest_multiplicity.inference.agreeing import LANES
 from pytest_multiplicity.inference.choice import Forms
-from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, size_of
+from pytest_multiplicity.inference.executors import Abreast, Alone, Batch, Shelf, made, size_of
 from pytest_multiplicity.inference.folding import folded
 from pytest_multiplicity.inference.form import Demand, Form
 from pytest_multiplicity.inference.given import frozen
@@ -220,6 +222,69 @@ def test_batch_norm_after_a_convolution_goes(trained):
     alone = folded(trained["cnn"][0])
     assert alone is not None
     assert not any(isinstance(part, nn.BatchNorm2d) for part in alone.modules())
+
+
+def test_pooling_comes_before_a_relu(trained, digits):
+    """The same values, to the last bit: the largest of what isn't negative is the largest."""
+    build = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.ReLU(), nn.Flatten(), nn.Linear(36, 10)),
+    )
+    alone = folded(build.eval())
+    called = [node.target for node in alone.graph.nodes if node.op == "call_module"]
+    assert called == ["0", "3", "2", "4", "5", "6"]
+    inputs = digits.inputs[:50] - 0.5
+    first = alone.get_submodule("0")(inputs)
+    expected = build[3:](build[2](first))
+    assert torch.equal(alone(inputs), expected)
+
+
+class Shown(nn.Module):
+    """Uses what comes before the pooling, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+        self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(x)))
+        return x.mean((2, 3)) + self.pool(x).mean((2, 3))
+
+
+def test_a_relu_that_is_used_elsewhere_stays(digits):
+    build = Shown().eval()
+    alone = folded(build)
+    called = [node.target for node in alone.graph.nodes if node.op == "call_module"]
+    assert called == ["conv", "relu", "pool"]
+    torch.testing.assert_close(alone(digits.inputs[:9]), build(digits.inputs[:9]))
+
+
+class Copies(TorchDispatchMode):
+    """Counts the values that are copied into another order in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.clone.default, torch.ops.aten.copy_.default):
+            self.values += args[0].numel()
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_images_of_one_channel_lie_pixel_by_pixel_from_the_start(lanes, trained, digits):
+    """Nothing of the first convolution's size is put in order for the second."""
+    arithmetic = Arithmetic(fused=lanes > 1, channels_last=True, folded=True)
+    unit = made(trained["cnn"][:lanes], Form(arithmetic=arithmetic, lanes=(lanes,)), lanes)
+    with Copies() as copies, torch.no_grad():
+        got = unit.shared(digits.inputs[:64])
+    expected = torch.stack([module(digits.inputs[:64]) for module in trained["cnn"][:lanes]])
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    assert copies.values < 64 * lanes * 8 * 8 * 8
+    assert pixel_by_pixel(digits.inputs[:2]).stride() == (64, 1, 8, 1)
+    assert torch.equal(pixel_by_pixel(digits.inputs), digits.inputs)
 
 
 class Twice(nn.Module):
@@ -491,23 +556,25 @@ def test_only_those_of_a_structure_count(seeds, bench):
 
 def test_families_of_a_run_look_at_a_structure_once(trained, digits, monkeypatch):
     """Whoever asks first, and however many candidates each has: the forms of each by itself."""
-    folds, looks, seen = [], [], {}
-    fold, first = folding.folded, agreeing.Drawing.first
-    monkeypatch.setattr(folding, "folded", lambda module: folds.append(module) or fold(module))
-    monkeypatch.setattr(agreeing.Drawing, "first", lambda self: looks.append(self) or first(self))
-    found = {}
-    for shared in (seen, None):
+    fold = mock.Mock(side_effect=folding.folded)
+    first = mock.Mock(side_effect=agreeing.Drawing.first)
+    monkeypatch.setattr(folding, "folded", fold)
+    monkeypatch.setattr(agreeing.Drawing, "first", lambda self: first(self))
+
+    def forms(seen):
+        found = []
         for declared in (35, 1, 9):
-            infer = Infer(CPU, Counts(), Forms(CPU, lambda structure, n=declared: n, shared))
+            infer = Infer(CPU, Counts(), Forms(CPU, mock.Mock(return_value=declared), seen))
             logits(infer, trained["cnn"][:2], digits)
-            found.setdefault(declared, []).append(infer.forms.used)
-        if shared is seen:
-            assert len(looks) == 1
-            # each drawn module once to fuse it, one to fold it alone, and two models three times
-            assert len(folds) == LANES[-1] + 1 + 2 * 3
-    assert len(looks) == 4
-    for with_others, alone in found.values():
-        assert with_others == alone
+            found.append(infer.forms.used)
+        return found
+
+    together = forms({})
+    assert first.call_count == 1
+    # each drawn module once to fuse it, one to fold it alone, and two models three times
+    assert fold.call_count == LANES[-1] + 1 + 2 * 3
+    assert forms(None) == together
+    assert first.call_count == 4
 
 
 def test_what_depends_on_the_very_inputs_is_not_shared(trained):
