@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pytest_multiplicity.compute import StalledError, as_new, named, others_like, watched
 from pytest_multiplicity.errors import Attempt, DataError, MeasurementError, guarded
 from pytest_multiplicity.inference.answers import toward
+from pytest_multiplicity.inference.attacked import attacked
 from pytest_multiplicity.inference.choice import Forms
 from pytest_multiplicity.inference.executors import size_of
 from pytest_multiplicity.inference.infer import BATCH, Infer, Model
@@ -56,11 +57,11 @@ class Logits:
         device, cluster = self._machine.device, self._machine.cluster
         forms = Forms(device, self._made.alike, self._machine.seen)
         self._infer = Infer(device, models.counts, forms)
-        self._compute_all: Callable[..., list[Tensor]] = self._infer
+        self._infer_all: Callable[..., list[Tensor]] = self._infer
         if cluster is not None:
-            self._compute_all = FarInfer(self._infer, cluster, self._machine.patience)
+            self._infer_all = FarInfer(self._infer, cluster, self._machine.patience)
         elif others := others_like(device):
-            self._compute_all = SpreadInfer(self._infer, others)
+            self._infer_all = SpreadInfer(self._infer, others)
         self._stalled: list[int] = []  # candidates that hang: they are not asked again
         self._given_up: set[str] = set()  # data and interventions that hang
         self._attempts: dict[str, Attempt] = {}  # at data and interventions
@@ -183,10 +184,18 @@ class Logits:
             with watched(what, self._machine.patience, advance) as noted:
                 self._infer.begun.clear()
                 self._infer.lacking.clear()
-                given = self._compute_all(models, asked.source, asked.under, noted)
+                given = self._compute_all(models, asked, noted)
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
         return [self._read(*each, asked) for each in zip(chunk, models, given, strict=True)]
+
+    def _compute_all(
+        self, models: Sequence[Model], asked: Asked, advance: Callable[[int], None]
+    ) -> list[Tensor]:
+        given = models, asked.source, asked.under, advance
+        if asked.under.needs_model:
+            return attacked(self._infer_all, *given)
+        return self._infer_all(*given)
 
     def _looked_up(self, index: int, asked: Asked) -> Tensor:
         """Return what a candidate of a table said."""
@@ -211,7 +220,7 @@ class Logits:
         odd = APART if odd is None and id(model) in self._infer.lacking else odd
         if odd != APART and (twin := self._models.twin(index)) is not None:
             model = toward(twin, data)
-            (other,) = self._compute_all([model], data, asked.under, lambda steps: None)
+            (other,) = self._compute_all([model], asked, lambda steps: None)
             odd = odd if torch.equal(other, given) else OTHERWISE
         self._odd.pop(index, None)
         if odd is not None:

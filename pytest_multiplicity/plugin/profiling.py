@@ -1,17 +1,15 @@
 """Where the time goes: `--multiplicity-profile`.
 
-A thread looks again and again at what the tests' thread has on its stack, and at which test it is.
-So nothing that computes knows of it, and no result can depend on it.
+The tests' thread looks again and again at what it has on its stack, and at which test it is. So
+nothing that computes knows of it, and no result can depend on it.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,6 +20,7 @@ import pytest
 
 from pytest_multiplicity.findings import ProfileReport
 from pytest_multiplicity.plugin import compat
+from pytest_multiplicity.plugin.ticks import Ticks
 
 PROFILE = pytest.StashKey["Profiler"]()
 PERIOD = 0.01  # seconds between two looks
@@ -32,6 +31,7 @@ PLACES = {
     f"{HOME}/training/": "train",
     f"{HOME}/keeping/": "train",
     f"{HOME}/inference/weights.py": "train",
+    f"{HOME}/inference/attacked.py": "attack",
     f"{HOME}/inference/": "infer",
     f"{HOME}/interventions/pgd.py": "attack",
     f"{HOME}/interventions/attack.py": "attack",
@@ -82,31 +82,24 @@ class Profiler:
         self._around, self._test = "rest", ""
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._processes = 1
-        self._watched, self._ended = threading.get_ident(), threading.Event()
-        self._thread = threading.Thread(target=self._look, name=OUTPUT, daemon=True)
-        self._thread.start()
+        self._last = time.perf_counter()
+        self._ticks = Ticks(PERIOD, self._look)
 
-    def _look(self) -> None:
-        last = time.perf_counter()
-        while not self._ended.wait(PERIOD):
-            place, now = (self._test, self._stage(sys._current_frames())), time.perf_counter()
-            self._seconds[place] += now - last
-            last = now
+    def _look(self, frame: FrameType | None) -> None:
+        """Add the time since the last look to where a stack is; None for one that isn't known."""
+        place, now = (self._test, self._stage(frame)), time.perf_counter()
+        self._seconds[place] += now - self._last
+        self._last = now
 
-    def _stage(self, stacks: Mapping[int, FrameType]) -> str:
-        """Return the innermost stage; models are attacked where any thread does so."""
-        stages = list(_stages(stacks.get(self._watched)))
+    def _stage(self, frame: FrameType | None) -> str:
+        """Return the innermost stage; whoever asks models in an attack attacks them."""
+        stages = list(_stages(frame))
         innermost = stages[0] if stages else self._around
-        if innermost != "infer":
-            return innermost
-        others = (stack for thread, stack in stacks.items() if thread != self._watched)
-        attacked = "attack" in stages or any("attack" in _stages(stack) for stack in others)
-        return "attack" if attacked else "infer"
+        return "attack" if innermost == "infer" and "attack" in stages else innermost
 
     def stop(self) -> None:
         """Look no more."""
-        self._ended.set()
-        self._thread.join()
+        self._ticks.stop()
 
     def told(self) -> ProfileReport:
         """Return what was seen by now."""

@@ -100,26 +100,18 @@ HOME = profiling.HOME
         ((f"{HOME}/inference/infer.py", f"{HOME}/training/plain.py", "torch.py"), "train"),
         ((f"{HOME}/training/plain.py", "<frozen importlib._bootstrap>", "torch.py"), "imports"),
         ((f"{HOME}/interventions/pgd.py", f"{HOME}/inference/executors.py"), "attack"),
+        ((f"{HOME}/inference/attacked.py", f"{HOME}/inference/at_once.py", "queue.py"), "attack"),
+        ((f"{HOME}/inference/attacked.py", f"{HOME}/inference/weights.py"), "train"),
         ((f"{HOME}/inference/infer.py", f"{HOME}/compute/lanes.py"), "infer"),
         ((f"{HOME}/plugin/summary.py", f"{HOME}/findings/sheets.py"), "report"),
     ],
-    ids=["spec", "train", "imports", "attack", "infer", "report"],
+    ids=["spec", "train", "imports", "attack", "waiting", "recalled", "infer", "report"],
 )
 def test_the_innermost_stage_counts_and_an_attack_in_what_asks(files, stage):
     looking = profiling.Profiler()
     looking.stop()
     looking._around = "judge"
-    assert looking._stage({looking._watched: frames(*files)}) == stage
-
-
-def test_an_attack_in_another_thread_is_one():
-    looking = profiling.Profiler()
-    looking.stop()
-    stacks = {
-        looking._watched: frames(f"{HOME}/inference/at_once.py"),
-        -1: frames(f"{HOME}/interventions/pgd.py", "torch.py"),
-    }
-    assert looking._stage(stacks) == "attack"
+    assert looking._stage(frames(*files)) == stage
 
 
 def test_rows_stand_in_the_order_of_stages_and_of_their_seconds():
