@@ -11,30 +11,14 @@ import os
 import pkgutil
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 # As in worker processes, and before the first matrix product: bits that don't depend on addresses.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
-import hypothesis.strategies  # noqa: F401
-import matplotlib.pyplot  # noqa: F401
-import numpy.fft  # noqa: F401
-import pandas as pd  # noqa: F401
 import pytest
-import scipy.integrate
-import scipy.stats  # noqa: F401
-import sklearn.datasets  # noqa: F401
-import torch
-import torchvision.transforms.v2  # noqa: F401
-from hypothesis import HealthCheck, settings
-
-import pytest_multiplicity
-
-# all of this package too: a face keeps what it gave, and that must stay its module's own
-for module in pkgutil.walk_packages(pytest_multiplicity.__path__, "pytest_multiplicity."):
-    if not ("__main__" in module.name or ".ray" in module.name):
-        importlib.import_module(module.name)
 
 # where pytest believes itself in CI its summary repeats whole messages, and tests count them
 for variable in ("CI", "BUILD_NUMBER"):
@@ -43,16 +27,59 @@ for variable in ("CI", "BUILD_NUMBER"):
 # what a shell begins in the background ignores Ctrl-C, and so do the runs that tests would stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# two processes of two threads on two cores are many times slower than of one each
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
-torch.set_num_threads(min(1 if WORKER else 2, torch.get_num_threads()))
 
-# what else the machine does must fail no test: slow is not wrong
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# What runs inside the tests load of what is installed: importing all of it takes each longer than
+# most of them run.
+INNER = ("pytest_multiplicity.plugin", *(["xdist.plugin"] if find_spec("xdist") else []))
 
 # folders whose files take longest: they come first, so that no process is left with one in the end
 LONG = ("specs", "xdist", "faults", "training", "plugin", "compute", "inference")
+
+
+LIBRARIES = (
+    *("hypothesis.strategies", "matplotlib.pyplot", "numpy.fft", "pandas"),
+    *("scipy.integrate", "scipy.stats", "sklearn.datasets", "torch", "torchvision.transforms.v2"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make ready a process that runs tests: one that leaves them to others needs nothing of it."""
+    if not WORKER and config.getoption("tx", None):
+        return
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    # all of this package too: a face keeps what it gave, and that must stay its module's own
+    package = importlib.import_module("pytest_multiplicity")
+    for module in pkgutil.walk_packages(package.__path__, "pytest_multiplicity."):
+        if not ("__main__" in module.name or ".ray" in module.name):
+            importlib.import_module(module.name)
+    import torch
+    from hypothesis import HealthCheck, settings
+
+    # two processes of two threads on two cores are many times slower than of one each
+    torch.set_num_threads(min(1 if WORKER else 2, torch.get_num_threads()))
+    # what else the machine does must fail no test: slow is not wrong
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_plugins() -> Iterator[None]:
+    """Have runs inside the tests load ``INNER`` and no other plugin that is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.setenv("PYTEST_PLUGINS", ",".join(INNER))
+        yield
+
+
+@pytest.fixture
+def all_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs inside a test load every plugin that is installed, as its users' runs do."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
 
 
 @pytest.hookimpl(trylast=True)

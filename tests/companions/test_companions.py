@@ -14,7 +14,7 @@ def candidates(report):
 
 def test_cov(project):
     pytest.importorskip("pytest_cov")
-    result = project().run("--cov=.", "--cov-report=term")
+    result = project().run("-p", "pytest_cov", "--cov=.", "--cov-report=term")
     assert result.ret == OK
     assert result.parseoutcomes() == JUDGED
     result.stdout.fnmatch_lines(["TOTAL *"])
@@ -23,7 +23,7 @@ def test_cov(project):
 def test_html(project):
     pytest.importorskip("pytest_html")
     made = project()
-    result = made.run("--html=page.html", "--self-contained-html")
+    result = made.run("-p", "html", "-p", "metadata", "--html=page.html", "--self-contained-html")
     assert result.ret == OK
     page = (made.pytester.path / "page.html").read_text("utf-8")
     assert "test_accuracy[default-seed0]" in page
@@ -33,14 +33,15 @@ def test_randomly_shuffles_specs_and_not_the_report(project):
     pytest.importorskip("pytest_randomly")
     made = project()
     reports = []
-    for seed in range(3):
-        result, report = made.report(f"--randomly-seed={seed}")
+    for seed in range(2):
+        result, report = made.report("-p", "randomly", f"--randomly-seed={seed}")
         assert result.ret == OK
         assert report["gates"][0]["outcome"] == "passed"
         reports.append(report)
-    assert reports[0] == reports[1] == reports[2]
+    assert reports[0] == reports[1]
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_rerunfailures_reruns_failures_and_not_rejections(project):
     pytest.importorskip("pytest_rerunfailures")
     flaky = """
@@ -59,6 +60,7 @@ def test_rerunfailures_reruns_failures_and_not_rejections(project):
     assert [each["status"] for each in candidates(report)] == ["rejected"] * 2 + ["survivor"] * 4
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_rerunfailures_reruns_a_gate(project):
     pytest.importorskip("pytest_rerunfailures")
     gate = "\n    def test_gate(survivors):\n        assert len(survivors) >= 1000\n"
@@ -79,7 +81,7 @@ def test_timeout_fails_a_spec_and_rejects_nobody(project):
         candidate.score("accuracy")
     """
     result, report = project(slow).report(
-        "--timeout=2", "-o", "timeout_func_only=true", "-p", "no:randomly"
+        "-p", "timeout", "--timeout=2", "-o", "timeout_func_only=true"
     )
     assert result.ret == FAILED
     assert candidates(report)[2]["status"] == "failed"
@@ -95,7 +97,7 @@ def test_benchmark_in_a_spec_and_beside(project):
     def test_ordinary_speed(benchmark):
         benchmark(lambda: None)
     """
-    result, report = project(more).report("--benchmark-disable")
+    result, report = project(more).report("-p", "benchmark", "--benchmark-disable")
     assert result.ret == OK
     assert candidates(report)[0]["rejected_by"] == ["test_accuracy", "test_speed"]
     assert report["gates"][0]["outcome"] == "passed"
@@ -108,9 +110,9 @@ def test_syrupy_keeps_the_survivors(project):
         assert [each.id for each in survivors] == snapshot
     """
     made = project(gate=gate)
-    assert made.run().ret == FAILED
-    assert made.run("--snapshot-update").ret == OK
-    assert made.run().ret == OK
+    assert made.run("-p", "syrupy").ret == FAILED
+    assert made.run("-p", "syrupy", "--snapshot-update").ret == OK
+    assert made.run("-p", "syrupy").ret == OK
 
 
 def test_hypothesis_in_a_spec_and_beside(project):
@@ -127,14 +129,14 @@ def test_hypothesis_in_a_spec_and_beside(project):
         assert number == number
     """
     gate = "\n    def test_gate(survivors):\n        assert len(survivors) == 2\n"
-    result, report = project(more, gate=gate).report()
+    result, report = project(more, gate=gate).report("-p", "hypothesispytest")
     assert result.ret == OK
     assert candidates(report)[3]["rejected_by"] == ["test_any"]
 
 
 @pytest.mark.parametrize(
     ("module", "mark", "options"),
-    [("anyio", "anyio", []), ("pytest_asyncio", "asyncio", ["-p", "no:anyio"])],
+    [("anyio", "anyio", ["-p", "anyio"]), ("pytest_asyncio", "asyncio", ["-p", "asyncio"])],
 )
 def test_an_async_spec_rejects(project, module, mark, options):
     pytest.importorskip(module)
@@ -221,7 +223,8 @@ def test_junitxml_has_every_verdict(project):
     assert text.count("rejected: ") == 2
 
 
-@pytest.mark.parametrize("dist", ["load", "worksteal"])
+@pytest.mark.usefixtures("all_plugins")
+@pytest.mark.parametrize("dist", ["load", pytest.param("worksteal", marks=pytest.mark.thorough)])
 def test_all_at_once(project, dist):
     for module in ("xdist", "pytest_randomly", "pytest_rerunfailures", "pytest_html", "pytest_cov"):
         pytest.importorskip(module)

@@ -293,7 +293,8 @@ def test_the_user_chooses_the_seed(searched):
     other = searched(SEARCH)
     other.run("-k", "default-seed0", "--multiplicity-store=other")
     assert calls(other) != chosen
-    other.run("-k", "default-seed0", "--multiplicity-store=third", "--hypothesis-seed=3")
+    theirs = "-p", "hypothesispytest", "--hypothesis-seed=3"
+    other.run("-k", "default-seed0", "--multiplicity-store=third", *theirs)
     assert calls(other) != chosen
 
 

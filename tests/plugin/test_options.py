@@ -9,6 +9,7 @@ import pytest
 from pytest_multiplicity.plugin import options
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_a_repository_without_families_sees_nothing(pytester):
     pytester.makepyfile("def test_one():\n    pass\n")
     with_plugin = pytester.runpytest_subprocess("-p", "no:randomly")
@@ -16,6 +17,7 @@ def test_a_repository_without_families_sees_nothing(pytester):
     assert not (pytester.path / ".multiplicity").exists()
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_a_repository_without_families_imports_nothing_heavy(pytester):
     pytester.makepyfile(
         """
@@ -162,6 +164,7 @@ def test_everything_at_once_in_the_short_summary(project):
     result.stdout.fnmatch_lines(["PASSED test_specs.py::test_ordinary"])
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_without_the_plugin_specs_are_skipped(project):
     made = project("def test_spec(candidate):\n    assert 0\n\ndef test_other():\n    pass\n")
     result = made.run("-p", "no:multiplicity")

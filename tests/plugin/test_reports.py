@@ -308,7 +308,10 @@ def test_junit_of_a_failed_gate(project):
 def test_pytest_html(project):
     pytest.importorskip("pytest_html")
     made = project(ONE + GATE.format(5))
-    assert made.run("--html=page.html").ret == pytest.ExitCode.TESTS_FAILED
+    assert (
+        made.run("-p", "html", "-p", "metadata", "--html=page.html").ret
+        == pytest.ExitCode.TESTS_FAILED
+    )
     page = (made.pytester.path / "page.html").read_text()
     data = json.loads(
         ElementTree.fromstring(
@@ -324,7 +327,9 @@ def test_pytest_html(project):
 def test_pytest_json_report(project):
     pytest.importorskip("pytest_jsonreport")
     made = project(ONE + GATE.format(5))
-    result = made.run("--json-report", "--json-report-file=theirs.json", *FILES)
+    result = made.run(
+        "-p", "pytest_jsonreport", "--json-report", "--json-report-file=theirs.json", *FILES
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     theirs = json.loads((made.pytester.path / "theirs.json").read_text())
     outcomes = {test["nodeid"]: test["outcome"] for test in theirs["tests"]}

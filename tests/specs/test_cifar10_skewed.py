@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,18 +53,22 @@ def folder(study: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(
-    *args: str, paths: Sequence[str] = (STUDY,), **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    """The study in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider", *args],
+        [sys.executable, "-m", "pytest", STUDY, "-p", "no:cacheprovider", *args],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # the networks are tiny
         capture_output=True,
         text=True,
-        timeout=1200,  # a machine may have other work; the study itself takes two minutes
+        timeout=1200,  # a machine may have other work; the study itself takes a minute
         check=False,
     )
+
+
+def run_here(pytester: pytest.Pytester, *args: str, path: str = STUDY) -> pytest.RunResult:
+    ours = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "no:cacheprovider"]
+    return pytester.runpytest_inprocess(str(ROOT / path), *ours, *args)
 
 
 def address(listener: socket.socket) -> str:
@@ -141,11 +145,11 @@ def test_images_are_grayscale_where_the_attributes_say_so(study, folder):
 # --- where the images are
 
 
-def test_a_folder_without_images_stops_the_run_with_one_sentence(tmp_path):
-    result = run(f"--cifar10={tmp_path}", "--smoke")
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "holds no CIFAR-10" in result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
+def test_a_folder_without_images_stops_the_run_with_one_sentence(pytester, tmp_path):
+    result = run_here(pytester, f"--cifar10={tmp_path}", "--smoke")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "holds no CIFAR-10" in result.stderr.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
 def test_other_classes_are_refused(study, tmp_path):
@@ -181,18 +185,20 @@ def test_a_server_that_never_answers_is_given_up(study, tmp_path, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
-def test_collecting_needs_no_images(tmp_path):
-    result = run("--collect-only", "-q", TORCH_HOME=str(tmp_path))
-    assert result.returncode == pytest.ExitCode.OK
-    assert "632 tests collected" in result.stdout
+def test_collecting_needs_no_images(pytester, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    result = run_here(pytester, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.OK
+    assert "632 tests collected" in result.stdout.str()
     assert not any(tmp_path.iterdir())
 
 
-def test_the_study_is_left_out_where_nobody_asked_for_it():
-    result = run("--collect-only", "-q", paths=("specs",))
-    assert result.returncode == pytest.ExitCode.OK
-    assert "specs/paper" in result.stdout
-    assert STUDY not in result.stdout
+def test_the_study_is_left_out_where_nobody_asked_for_it(pytester):
+    result = run_here(pytester, "--collect-only", "-q", path="specs")
+    assert result.ret == pytest.ExitCode.OK
+    said = result.stdout.str()
+    assert "specs/paper" in said
+    assert STUDY not in said
 
 
 # --- the network

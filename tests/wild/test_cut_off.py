@@ -38,7 +38,7 @@ def test_who_comes_after_a_timeout_does_not_wait_again(pytester):
     pytester.makeconftest(FAMILY)
     pytester.makepyfile(test_a=SPECS)
     # a shorter limit may cut off pytest itself on a busy machine
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "--timeout=3")
+    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "timeout", "--timeout=3")
     result.assert_outcomes(errors=6)
     assert (pytester.path / "called.txt").read_text() == "."
     said = result.stdout.str()
@@ -73,7 +73,7 @@ def test_who_comes_after_an_evaluation_that_was_cut_off_does_not_wait_again(pyte
     pytest.importorskip("pytest_timeout")
     pytester.makeconftest(SLOW)
     pytester.makepyfile(test_a=SPECS)
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "--timeout=3")
+    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "timeout", "--timeout=3")
     assert (pytester.path / "called.txt").read_text() == "."
     said = result.stdout.str()
     assert "give that test more time" in said
