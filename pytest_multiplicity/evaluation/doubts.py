@@ -49,7 +49,9 @@ class Doubted:
 def not_worse(metric: Metric, index: int, incumbent: Incumbent, by: float) -> Doubted:
     """Return whether the data show a candidate to be at most `by` worse than an incumbent."""
     if not isinstance(by, int | float) or not 0 <= by < 1:
-        raise MeasurementError(f"not_worse_than(by={by!r}): by is a distance from 0 to 1")
+        raise MeasurementError(
+            f"not_worse_than(by={by!r}): by is a distance from 0 to 1, such as 0.05 for 5 points"
+        )
     if metric.right_of is None or metric.outcomes is None:
         raise MeasurementError(
             f"not_worse_than compares accuracies sample by sample, and {metric.name} is none: ask "
@@ -105,7 +107,8 @@ class BeyondDoubt:
         return judge(own, threshold, self._candidates, most=most)
 
     def within(self, eps: float) -> Doubted:
-        """Return whether no other candidate is more than `eps` better."""
+        """Return whether no other candidate is more than `eps` better; see `Score.within`."""
+        self._metric.check_distance(eps, "within")
         judge = partial(doubt.within, eps=eps, most=self._metric.most)
         return self._verdict(("beyond doubt within", eps), judge)
 

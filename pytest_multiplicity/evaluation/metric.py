@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.design import Design
+from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.evaluation.behind import Behind
 from pytest_multiplicity.evaluation.facts import MetricRecord
 from pytest_multiplicity.statistics import Noise, Sheet, clusters
@@ -116,6 +117,15 @@ class Metric:
         """The best score of the family."""
         scores = self.among.scores
         return float(np.nanmax(scores) if self.higher_is_better else np.nanmin(scores))
+
+    def check_distance(self, eps: float, what: str) -> None:
+        """Raise MeasurementError for a distance that no two scores in [0, 1] can have."""
+        known = self.scores[self.measured]
+        if self.proportion and 1 < eps < math.inf and np.all((known >= 0) & (known <= 1)):
+            raise MeasurementError(
+                f"{what}({eps!r}): no two scores lie more than 1 apart ({self.name}), so everybody "
+                f"would pass; if it is in percent, give a share, such as {eps / 100:g}"
+            )
 
     def score(self, index: int) -> float | None:
         """Return one candidate's score; None for a candidate that has none."""

@@ -48,7 +48,11 @@ class Score(float):
         return score
 
     def within(self, eps: float) -> bool:
-        """Return whether it is at most `eps` worse than the family's best, inclusive."""
+        """Return whether it is at most `eps` worse than the family's best, inclusive.
+
+        Raises MeasurementError where `eps` is over 1 and scores are shares.
+        """
+        self.metric.check_distance(eps, "within")
         metric = self._everybody()
         kept = metric.judged(
             ("within", eps),

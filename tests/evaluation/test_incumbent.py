@@ -118,6 +118,8 @@ def test_not_worse_than(bench, people, production):
     assert "not shown" in repr(score.not_worse_than(mine))
     with pytest.raises(MeasurementError, match="by=-1"):
         score.not_worse_than(production, by=-1)
+    with pytest.raises(MeasurementError, match=r"by=5.* such as 0\.05 for 5 points"):
+        score.not_worse_than(production, by=5)
     with pytest.raises(MeasurementError, match="by=None"):
         score.not_worse_than(production, by=None)
     with pytest.raises(MeasurementError, match=r"keep=\) compares with an incumbent, and got"):

@@ -75,6 +75,19 @@ def test_within_is_inclusive(scores):
     assert [score.within(0) for score in scores] == [True, False, False, False]
 
 
+@pytest.mark.parametrize("eps", [5, 1.5, np.float64(100)])
+def test_a_distance_in_percent_is_refused(scores, eps):
+    for compared in (scores[3], scores[3].beyond_doubt):
+        with pytest.raises(MeasurementError, match=rf"give a share, such as {eps / 100:g}$"):
+            compared.within(eps)
+        assert compared.within(1)
+
+
+def test_a_distance_between_numbers_is_as_large_as_they_are(population, data):
+    score = population.candidates[0].measure(lambda z, y: 0.5, data, name="half")
+    assert score.within(5)
+
+
 def test_in_top_keeps_ties(scores):
     assert [score.in_top(0.25) for score in scores] == [True, False, False, False]
     assert [score.in_top(0.5) for score in scores] == [True, True, True, False]
