@@ -23,6 +23,7 @@ SEED = "seed"
 
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None}
 LONGEST_INTEGER = 4300  # digits: what Python makes an int of
+EXACT = 2**53  # up to which a float is the integer that was meant
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)")
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 
@@ -190,7 +191,10 @@ def _is_nan(value: Any) -> bool:
 
 
 def _seeded(runs: list[_Run]) -> list[_Run]:
-    """Check that all runs have logged a seed, or none has."""
+    """Check that all runs have logged a seed, or none has, and make integers of them.
+
+    Tables have `1.0` for 1 in a column that once lacked a value.
+    """
     without = [run for run in runs if SEED not in run.options]
     if without and len(without) < len(runs):
         raise DefinitionError(
@@ -199,6 +203,8 @@ def _seeded(runs: list[_Run]) -> list[_Run]:
         )
     for run in runs:
         seed = run.options.get(SEED, 0)
+        if isinstance(seed, float) and seed.is_integer() and abs(seed) < EXACT:
+            seed = run.options[SEED] = int(seed)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise DefinitionError(
                 f"run {run.id!r} has the seed {seed!r}: seeds are integers from 0 up"

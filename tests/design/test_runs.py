@@ -74,6 +74,17 @@ def test_a_run_that_has_logged_less_is_named_and_completed_by_the_default():
     assert design.ids[-1] == "width16-seed7"
 
 
+@pytest.mark.parametrize("seed", [3, 3.0, "3", "3.0", " 3. ", "3e0", np.float64(3), np.int32(3)])
+def test_a_seed_may_come_as_a_float_or_as_text(seed):
+    (run,) = pm.runs({"r": {"lr": 0.1, "seed": seed}})
+    assert (run["seed"], type(run["seed"])) == (3, int)
+
+
+def test_runs_whose_seeds_are_one_number_have_the_same():
+    kept = pm.runs({"new": {"lr": 0.1, "seed": 1.0}, "old": {"lr": 0.1, "seed": "1"}})
+    assert kept == [{"lr": 0.1, "seed": 1, "run": "new"}]
+
+
 def test_the_configuration_of_a_run_can_be_tried_with_other_seeds():
     again = [
         {name: value for name, value in configuration.items() if name != "seed"}
@@ -167,6 +178,9 @@ def test_numbers_come_back_as_they_were(value):
         (LOGGED, {"only": ["lrr"]}, "no run has a parameter 'lrr'"),
         ({"a": {"seed": "x"}}, {}, "run 'a' has the seed 'x'"),
         ({"a": {"seed": "0.5"}}, {}, "run 'a' has the seed 0.5"),
+        ({"a": {"seed": 1e16}}, {}, "run 'a' has the seed 1e+16"),
+        ({"a": {"seed": "-1.0"}}, {}, "run 'a' has the seed -1"),
+        ({"a": {"seed": True}}, {}, "run 'a' has the seed True"),
         ({"a": {"seed": 0}, "b": {"lr": 1}}, {}, "1 of 2 runs have logged no seed, such as 'b'"),
         ({"a": {"l.r": 0, "l_r": 1}}, {}, "'l.r' and 'l_r', which would both be the axis 'l_r'"),
         ({"a": {"run": 0}}, {}, "config.run is the run's id"),
