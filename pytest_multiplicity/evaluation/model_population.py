@@ -32,6 +32,10 @@ from pytest_multiplicity.inference import Asked, Foreseen, Models, Under, ask
 from pytest_multiplicity.training import Plan
 
 
+def _unminded(data: Data) -> None:
+    """Nobody minds."""
+
+
 class ModelPopulation:
     """A family's models; each of their metrics is computed once and has a name of its own.
 
@@ -50,6 +54,7 @@ class ModelPopulation:
         self.candidates = tuple(Candidate(self, i) for i in range(len(self.design.ids)))
         self.unheard: list[Metric] = []  # what was measured while nobody observed
         self.observer: Observer = self.unheard.append
+        self.met: Callable[[Data], None] = _unminded  # told of data, before anybody is asked
         self.leakage, self.role = leakage, ENFORCED  # what is measured now is measured for this
         for data in {id(d): d for d in models.made.data}.values():
             leakage.use(TRAINING, data)
@@ -91,8 +96,9 @@ class ModelPopulation:
         self, index: int, data: Data, under: Under, tolerance: float | None = None
     ) -> Score:
         """One candidate's accuracy, after measuring it for the family."""
+        measurement = self._accuracies(data, under, tolerance)  # may raise: before all training
         self._need(index)
-        return self._scored(index, self._accuracies(data, under, tolerance))
+        return self._scored(index, measurement)
 
     def measure(
         self,
@@ -198,6 +204,8 @@ class ModelPopulation:
         self, data: Data | str, under: Under, tolerance: float | None = None
     ) -> Measurement:
         asked = self.ask(data, under)
+        if asked.plain:
+            self.met(asked.data)
         name = f"accuracy on {asked.name}"
         if tolerance is not None and (tolerance,) != asked.task.judgement:
             asked = asked._replace(judged_by=asked.task.judged(tolerance, asked.data.name))

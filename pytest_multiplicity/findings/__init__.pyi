@@ -1,6 +1,7 @@
 from . import configurations as configurations
 from . import model as model
 from .assemble import assemble as assemble
+from .attributed import check_people as check_people
 from .beside import ComparisonReport as ComparisonReport
 from .beside import GapOf as GapOf
 from .beside import GapReport as GapReport

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_multiplicity.errors import MeasurementError
+from pytest_multiplicity.findings.attributed import groups_by, ids_by, says
 from pytest_multiplicity.findings.copies import once
 from pytest_multiplicity.findings.family import FamilyFindings
 from pytest_multiplicity.findings.people import (
@@ -227,8 +227,6 @@ def _rejected(
     """
     import torch
 
-    from pytest_multiplicity.tasks import positives
-
     assert on.targets is not None  # as `reports` sees to
     targets = torch.from_numpy(on.targets)
     said = [torch.from_numpy(np.asarray(on.predictions[index])) for index in who]
@@ -238,27 +236,18 @@ def _rejected(
         if not task.chooses or len(classes) != 2 or any(int(e.max()) > 1 for e in (*said, targets)):
             return None, None
         wanted = str(classes[1])
-    named = {str(each): each for each in classes}
-    label = named.get(wanted, int(wanted) if wanted.isdecimal() else wanted)
-    shown = "multiplicity_individuals_positive"
-    yes = [positives(task, each, targets, label, shown, shown)[0].numpy() for each in said]
-    return ~np.stack(yes), wanted
+    return ~np.stack([says(task, each, targets, wanted) for each in said]), wanted
 
 
 def _attributes(
     family: FamilyFindings, on: Predictions, asked: PeopleAsked
 ) -> tuple[list[str] | None, list[tuple[str, str, Bools]]]:
     """Return the samples' ids, and the groups: attribute, value, who is in it."""
-    from pytest_multiplicity.data import grouped
-
     if asked.id is None and not asked.groups:
         return None, []
     data = _data(family, on)
-    groups = []
-    for attribute in asked.groups:
-        codes, names = grouped(data.attributes, [attribute], data.name)
-        groups += [(attribute, name, codes == code) for code, name in enumerate(names)]
-    return (None if asked.id is None else _ids(data, asked.id)), groups
+    names = None if asked.id is None else ids_by(data, asked.id)
+    return names, groups_by(data, asked.groups)
 
 
 def _data(family: FamilyFindings, on: Predictions) -> Data:
@@ -270,27 +259,6 @@ def _data(family: FamilyFindings, on: Predictions) -> Data:
             "multiplicity_individuals_groups"
         )
     return known
-
-
-def _ids(data: Data, name: str) -> list[str]:
-    from pytest_multiplicity.data import grouped
-
-    codes, _ = grouped(data.attributes, [name], data.name)
-    assert data.attributes is not None  # as `grouped` has seen
-    ids = [str(each) for each in data.attributes[name]]
-    if (codes < 0).any():
-        raise MeasurementError(
-            f"{(codes < 0).sum()} samples of {data.name!r} have no {name!r}: an id names every "
-            "sample (multiplicity_individuals_id)"
-        )
-    ordered = sorted(ids)
-    twice = next((a for a, b in pairwise(ordered) if a == b), None)
-    if twice is not None:
-        raise MeasurementError(
-            f"ids repeat: {ids.count(twice)} samples of {data.name!r} have {name} {twice!r}; name "
-            "an attribute with a value of its own for each (multiplicity_individuals_id)"
-        )
-    return ids
 
 
 def _reached(family: FamilyFindings, data: str) -> dict[int, tuple[str | None, float | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from pytest_multiplicity.report import clock
 
 if TYPE_CHECKING:
     from pytest_multiplicity.compute import Machine
+    from pytest_multiplicity.data import Data
     from pytest_multiplicity.evaluation import Candidate, Incumbent, Population, Survivors
+    from pytest_multiplicity.findings import PeopleAsked
 
 PATIENCE = 10.0  # seconds that a run may wait for a function without a remark
 
@@ -165,9 +167,27 @@ def _build(state: State, family: Family, dependencies: Mapping[str, Any]) -> Pop
         models.check(again)
     leakage = looks.of(state).watched(family, held.leakage)
     if not state.options.screen:
-        return ModelPopulation(models, state.names, leakage)
-    screened = partial(screening.of(state).screened, family)
-    return ModelPopulation(models, state.names, leakage, screened)
+        built = ModelPopulation(models, state.names, leakage)
+    else:
+        screened = partial(screening.of(state).screened, family)
+        built = ModelPopulation(models, state.names, leakage, screened)
+    if (people := reported.people(state)) is not None:
+        built.met = _checked(people)
+    return built
+
+
+def _checked(people: PeopleAsked) -> Callable[[Data], None]:
+    """Return what raises an error for data of which reports couldn't tell what is asked."""
+    from pytest_multiplicity.findings import check_people
+
+    fine: set[str] = set()
+
+    def check(data: Data) -> None:
+        if data.name not in fine:
+            check_people(data, people)
+            fine.add(data.name)
+
+    return check
 
 
 def _remark(state: State, family: Family, made: Sequence[Any], seconds: float) -> None:

@@ -12,7 +12,13 @@ from pytest_multiplicity.plugin.completeness import doubt, partial
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Population
-    from pytest_multiplicity.findings import FamilyFindings, FurtherSeen, GateReport, RunReport
+    from pytest_multiplicity.findings import (
+        FamilyFindings,
+        FurtherSeen,
+        GateReport,
+        PeopleAsked,
+        RunReport,
+    )
     from pytest_multiplicity.plugin.families import Family
     from pytest_multiplicity.plugin.state import State
 
@@ -59,12 +65,9 @@ def add_gate(state: State, gate: GateReport) -> None:
 def findings_of(state: State, family: Family) -> FamilyFindings:
     """Return what was found of one family so far."""
     from pytest_multiplicity.evaluation import Facts
-    from pytest_multiplicity.findings import FamilyFindings, PeopleAsked, Seen
+    from pytest_multiplicity.findings import FamilyFindings, Seen
 
-    population, options = family.population, state.options
-    people = PeopleAsked(
-        options.individuals_id, options.individuals_groups or (), options.individuals_positive
-    )
+    population = family.population
     seen = Seen(
         key=family.key,
         title=state.families.titles()[family.key],
@@ -76,7 +79,7 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
         measured=state.metrics.get(family.key, {}),
         gated={} if population is None else population.metrics,
         data={} if population is None else population.data_by_name,
-        people=people if options.individuals else None,
+        people=people(state),
         **({} if population is None else _beside(population)),
     )
     looks = state.looks.get(family.key, ())
@@ -85,6 +88,17 @@ def findings_of(state: State, family: Family) -> FamilyFindings:
     return FamilyFindings(
         seen, state.ledger, lambda kind, key: state.resources.store.get(kind, key)
     )
+
+
+def people(state: State) -> PeopleAsked | None:
+    """Return what is asked of single samples; None where nothing is."""
+    from pytest_multiplicity.findings import PeopleAsked
+
+    options = state.options
+    if not options.individuals:
+        return None
+    groups = options.individuals_groups or ()
+    return PeopleAsked(options.individuals_id, groups, options.individuals_positive)
 
 
 def _beside(population: Population) -> dict[str, Any]:

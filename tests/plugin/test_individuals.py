@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -236,6 +237,48 @@ def test_what_cannot_be_told_fails_the_run(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert told in " ".join(result.stdout.str().split())
     assert lines_of(pytester) == []
+
+
+@pytest.mark.parametrize(
+    ("ini", "told"),
+    [
+        ("id = agee", "'test' has no attribute 'agee' (did you mean 'age'?)"),
+        ("groups = age, sex", "'test' has no attribute 'sex'"),
+        ("positive = no\nmultiplicity_individuals_id = aeg", "'test' has no attribute 'aeg'"),
+    ],
+)
+def test_an_attribute_that_is_not_there_is_known_before_anybody_is_trained(
+    trained: Callable[..., Any], pytester: pytest.Pytester, ini: str, told: str
+) -> None:
+    made = trained("""
+        def test_accurate(candidate, points):
+            assert candidate.accuracy(points.test) >= 0
+    """)
+    pytester.makeini(f"[pytest]\nmultiplicity_individuals_{ini}\n")
+    result, work = made.work("--multiplicity-individuals=people.csv")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert told in " ".join(result.stdout.str().split())
+    assert "(multiplicity_individuals_id or _groups)" in result.stdout.str()
+    assert work["trained"] == 0
+    pytester.makeini("[pytest]\nmultiplicity_individuals_id = age\n")
+    result, work = made.work("--multiplicity-individuals=people.csv")
+    assert result.ret == pytest.ExitCode.OK
+    assert work["trained"] == 4
+
+
+def test_of_data_that_nothing_is_told_of_nothing_is_asked(
+    trained: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
+    made = trained("""
+        import pytest_multiplicity as pm
+
+        def test_even(candidate, points):
+            assert candidate.accuracy(points.test, under=pm.InputNoise(0.1)) >= 0
+    """)
+    pytester.makeini("[pytest]\nmultiplicity_individuals_id = agee\n")
+    result, work = made.work("--multiplicity-individuals=people.csv")
+    assert result.ret == pytest.ExitCode.OK
+    assert work["trained"] == 4
 
 
 def test_a_path_that_cannot_be_written_is_known_before(pytester: pytest.Pytester) -> None:
