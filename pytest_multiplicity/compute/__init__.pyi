@@ -17,6 +17,7 @@ from .devices import gpu_of as gpu_of
 from .devices import host_randomness as host_randomness
 from .devices import is_gpu as is_gpu
 from .devices import let_go as let_go
+from .devices import numpy_threads as numpy_threads
 from .devices import others_like as others_like
 from .devices import out_of_memory as out_of_memory
 from .devices import precision as precision

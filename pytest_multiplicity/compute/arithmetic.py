@@ -216,11 +216,9 @@ def of_inference(shape: Shape, *, alike: int, machine: MachineClass) -> Arithmet
         alike: how many models of this structure the declared design has.
         machine: the class of the machine.
     """
-    return Arithmetic(
-        fused=alike >= FEWEST_FUSED and shape.flops * BATCH <= FUSED_BATCH,
-        channels_last=shape.channels_last,
-        folded=True,
-    )
+    fused = alike >= FEWEST_FUSED and shape.flops * BATCH <= FUSED_BATCH
+    by_numpy = fused and shape.multiplies and machine.numpy_multiplies_faster
+    return Arithmetic(fused, shape.channels_last, folded=True, by_numpy=by_numpy)
 
 
 def _cores() -> int:

@@ -8,7 +8,7 @@ import random
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
@@ -119,10 +119,16 @@ def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with _libraries().limit(limits=count, user_api="blas"):
+        with numpy_threads(count):
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def numpy_threads(count: int) -> AbstractContextManager[object]:
+    """Have each of numpy's products computed by so many threads, in all threads of Python."""
+    limited: AbstractContextManager[object] = _libraries().limit(limits=count, user_api="blas")
+    return limited
 
 
 @cache

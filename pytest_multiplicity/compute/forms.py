@@ -109,7 +109,9 @@ def _linear(function: Operation, x: Any, weight: Any, bias: Any = None) -> Any:
     if not isinstance(weight, Lanes):
         return Lanes(x.deck, function(x.stacked, weight, bias))
     if not isinstance(x, Lanes):
-        return _linear_of_shared(x, weight, bias)
+        if not (weight.deck.by_numpy and suits(x)):
+            return _linear_of_shared(x, weight, bias)
+        x = lift(weight.deck, x)  # bits of numpy's depend on where in a wide product a lane is
     if x.ndim < 2:
         return NotImplemented
     rows = x.stacked.flatten(1, -2)

@@ -162,7 +162,8 @@ def _in_turn(model: Model, inputs: kinds.Batch, demand: Demand) -> Form:
 
 def _simpler(arithmetic: Arithmetic) -> Iterator[Arithmetic]:
     """Yield an arithmetic, and what remains of it the more is left out."""
-    forms = [arithmetic, replace(arithmetic, folded=False)]
+    forms = [arithmetic, replace(arithmetic, by_numpy=False)]
+    forms += [replace(form, folded=False) for form in tuple(forms)]
     forms += [replace(form, channels_last=False) for form in tuple(forms)]
     forms += [form.alone for form in tuple(forms)]
     yield from dict.fromkeys(forms)

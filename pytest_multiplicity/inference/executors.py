@@ -200,7 +200,8 @@ class Abreast(Unit):
         self.count = len(modules)
         self._modules, self._lanes = modules, lanes
         self._fused = FusedModule([*modules, *[modules[0]] * (lanes - len(modules))]).train(False)
-        self._fused.deck.channels_last = form.arithmetic.channels_last
+        deck, arithmetic = self._fused.deck, form.arithmetic
+        deck.channels_last, deck.by_numpy = arithmetic.channels_last, arithmetic.by_numpy
 
     def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return logits [K, b, C]."""

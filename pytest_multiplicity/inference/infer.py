@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, dropwhile, islice
@@ -12,7 +13,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import let_go, out_of_memory, precision, threads
+from pytest_multiplicity.compute import let_go, numpy_threads, out_of_memory, precision, threads
 from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
@@ -216,7 +217,9 @@ class Infer:
             for column, batch in zip(columns, batches, strict=False)
             for piece in column
         ]
-        found = beside([compute for piece, compute in pairs if piece.beside])
+        by_numpy = any(piece.unit.form.arithmetic.by_numpy for piece, _ in pairs)
+        with numpy_threads(1) if by_numpy else nullcontext():  # before any that has them all
+            found = iter([*beside([compute for piece, compute in pairs if piece.beside])])
         for piece, compute in pairs:
             logits = next(found) if piece.beside else compute()
             if logits is not None:

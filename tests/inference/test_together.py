@@ -12,11 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_info
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pytest_multiplicity as pm
-from pytest_multiplicity.compute import Arithmetic, pixel_by_pixel, threads
+from pytest_multiplicity.compute import Arithmetic, forms, machine_class, pixel_by_pixel, threads
 from pytest_multiplicity.inference import Counts, agreeing, folding
 from pytest_multiplicity.inference.agreeing import LANES
 from pytest_multiplicity.inference.choice import Forms
@@ -215,6 +216,37 @@ def test_batches_at_once_share_no_module(digits, inferring):
     assert torch.equal(got[0], model.layer(digits.inputs.flatten(1)))
 
 
+def numpy_has():
+    """How many threads compute a product of numpy's."""
+    (found,) = {each["num_threads"] for each in threadpool_info() if "numpy" in each["filepath"]}
+    return found
+
+
+def test_numpy_has_a_thread_in_a_unit_and_all_for_models_in_turn(digits, inferring, monkeypatch):
+    """Products of one and of two threads differ in their last bits."""
+    had = []
+    product = forms.product
+
+    def counted(*of):
+        had.append(numpy_has())
+        return product(*of)
+
+    monkeypatch.setattr(forms, "product", counted)
+    module = frozen(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), CPU)
+
+    def own(batch):
+        had.append(numpy_has())
+        return module(batch)
+
+    form = Form(Arithmetic(fused=True, by_numpy=True), (4,))
+    with threads(2):
+        logits(inferring(form), [module], digits)
+        assert had == [1] * 3
+        had.clear()
+        logits(inferring(), [own], digits)
+        assert had == [2] * 3
+
+
 # --- what is folded
 
 
@@ -365,11 +397,13 @@ def test_small_networks_are_fused_and_large_ones_are_not(trained, digits, inferr
         return next(forms.of([model], batch, demand))[1]
 
     form = of(trained["cnn"][0], batch, demand)
-    assert form.arithmetic == Arithmetic(fused=True, folded=True, channels_last=True)
+    by_numpy = machine_class(CPU).numpy_multiplies_faster
+    fused = Arithmetic(fused=True, folded=True, by_numpy=by_numpy)
+    assert form.arithmetic == replace(fused, channels_last=True)
     assert form.lanes == LANES
     assert of(trained["residual"][0], batch, demand).arithmetic.folded
     small = of(trained["mlp"][0], batch, demand)
-    assert small.arithmetic == Arithmetic(fused=True, folded=True)
+    assert small.arithmetic == fused
     ((_, few),) = inferring(declared=2).forms.of(trained["cnn"][:1], batch, demand)
     assert few == Form(Arithmetic(folded=True, channels_last=True))
     large = frozen(nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 512, 5), nn.Flatten()), CPU)

@@ -16,11 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from pytest_multiplicity.compute import available_cores
+from pytest_multiplicity.compute import available_cores, machine_class
 from pytest_multiplicity.store import RESULTS_VERSION
 
 RECORDED = Path(__file__).with_name("results.json")
@@ -122,8 +121,9 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
-    libraries = f"{available_cores()} cores, torch {torch.__version__}, numpy {np.__version__}"
-    return f"{name or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {libraries}"
+    libraries = ", ".join(machine_class(torch.device("cpu")).versions)  # and numpy's kernels
+    widest = torch.backends.cpu.get_cpu_capability()
+    return f"{name or platform.machine()}, {widest}, {available_cores()} cores, {libraries}"
 
 
 @pytest.fixture(scope="module")
