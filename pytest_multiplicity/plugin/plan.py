@@ -6,13 +6,14 @@ instead of the spec's own body the family's training is planned.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_multiplicity.design import Recorded
-from pytest_multiplicity.plugin import factory, thresholds
+from pytest_multiplicity.plugin import compat, factory, thresholds
 from pytest_multiplicity.plugin.collection import PAIR
 from pytest_multiplicity.plugin.families import Family
 from pytest_multiplicity.plugin.state import STATE
@@ -62,8 +63,18 @@ def show(reporter: pytest.TerminalReporter) -> bool:
     reporter.section("multiplicity plan")
     lines = reporter.config.stash.get(PLANS, ["no family of recipes was selected"])
     for line in lines:
-        reporter.write_line(line)
+        for part in _wrapped(line, compat.writer(reporter).fullwidth):
+            reporter.write_line(part)
     return True
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Return a line in as many as it takes, those after the first further to the right."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    found = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return found or [line]
 
 
 def _lines(family: Family, planned: set[str]) -> list[str]:

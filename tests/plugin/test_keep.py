@@ -209,7 +209,8 @@ IN_EVERY_RUN = (
 )
 
 
-def test_a_plan_calls_a_function_that_does_not_keep_once(kept):
+def test_a_plan_calls_a_function_that_does_not_keep_once(kept, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     project = kept(*IN_EVERY_RUN)
     result = project.run("--multiplicity-plan")
     result.stdout.fnmatch_lines(

@@ -66,7 +66,23 @@ def test_the_summary_tells_how_candidates_were_trained(project):
     result.stdout.fnmatch_lines(["trained 4 *"])
 
 
-def test_a_plan_says_how_many_samples_would_decide(trained):
+def test_its_lines_are_as_wide_as_the_terminal(project, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = project(SPECS, FAMILY).run("--multiplicity-plan").outlines
+    monkeypatch.setenv("COLUMNS", "300")
+    wide = project(SPECS, FAMILY).run("--multiplicity-plan").outlines
+    begun = [next(i for i, line in enumerate(each) if "candidates, 4 to train" in line)
+             for each in (narrow, wide)]  # fmt: skip
+    told = [each[i:-1] for each, i in zip((narrow, wide), begun, strict=True)]
+    assert len(told[1]) == 2
+    assert len(told[0]) > 2
+    assert max(map(len, told[0])) < 60 < max(map(len, told[1]))
+    assert all(line.startswith("    ") for line in told[0][2:])
+    assert " ".join(" ".join(told[0]).split()) == " ".join(" ".join(told[1]).split())
+
+
+def test_a_plan_says_how_many_samples_would_decide(trained, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     specs = """
         def test_accuracy(candidate, points):
             assert candidate.accuracy(points.test) >= 0.9
