@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pytest_multiplicity.training import Plan
 
 
+NOTHING = Facts()
+
+
 class RecordedPopulation:
     """The candidates of a table of scores."""
 
@@ -101,7 +104,7 @@ class RecordedPopulation:
 
     def facts(self) -> Facts:
         """Return that there is nothing to say of recorded candidates beside their scores."""
-        return Facts()
+        return NOTHING
 
     def _no_models(self, *args: Any, **options: Any) -> NoReturn:
         raise MeasurementError(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Population
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """An item that judges one candidate by one spec."""
 
@@ -119,8 +119,9 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
     if isinstance(param, str) and param not in family.design.ids:
         return  # building it says so, and which ids there are
     index = param if isinstance(param, int) else family.design.ids.index(param)
-    ids = (*family.design.ids, *family.further_ids)
-    rest = callspec.id.removeprefix(str(ids[index])).removeprefix("-")
+    first = len(family.design.ids)
+    known = family.design.ids[index] if index < first else family.further_ids[index - first]
+    rest = callspec.id.removeprefix(str(known)).removeprefix("-")
     brackets = f"[{rest}]" if rest else ""
     nodeid = item.nodeid.removesuffix(f"[{callspec.id}]") + brackets
     if nodeid not in family.specs:
@@ -131,7 +132,7 @@ def _note_pair(state: State, item: pytest.Function, name: str, fixture: Any) -> 
         family.tests[f"{item.originalname}{brackets}"] = item.function
     if isinstance(param, str):
         family.picked.setdefault(nodeid, set()).add(index)
-    first, spec = len(family.design.ids), family.specs[nodeid]
+    spec = family.specs[nodeid]
     if index < first:
         item.stash[PAIR] = Pair(family, spec, index)
     else:

@@ -82,6 +82,16 @@ def reject(report: pytest.TestReport, reason: str) -> None:
     report.wasxfail = reason
 
 
+def let_go_of_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Let go of what a spec's frames hold once its verdict is told, unless a debugger is asked for.
+
+    pytest-rerunfailures, for one, keeps every exception that it sees until the run ends: two dozen
+    frames of pytest's each, with all that the spec had in its hands.
+    """
+    if not item.config.getoption("usepdb", False):
+        excinfo.tb.tb_next = None
+
+
 def skip_at_item(reason: str) -> BaseException:
     """Return what to raise to skip an item as if it were marked so, at its line instead of ours."""
     return pytest.skip.Exception(reason, _use_item_location=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ class Family:
         """The conftest's folder, or the module, in which it is defined."""
         return self.above[0]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same in every process of a run, and in no two families."""
         return f"{self.base}::{self.name}"

@@ -18,7 +18,6 @@ from pytest_multiplicity.plugin.recorder import Recorder, news_of
 from pytest_multiplicity.plugin.state import STATE
 from pytest_multiplicity.report import inert
 
-RECORDER = pytest.StashKey[Recorder]()
 MAX_REASON = 2000
 WITHHELD = "the assertion failed; what it measured is withheld (multiplicity_ladder = on)"
 _BEFORE: tuple[parts.Phase, ...] = ("setup", "call")  # phases that the report of a call speaks of
@@ -48,7 +47,7 @@ def _judging(item: pytest.Item, pair: Pair) -> Iterator[None]:
     if population is None:  # the spec overrides the family's fixture with a value of its own
         yield
         return
-    recorder = item.stash[RECORDER] = Recorder(
+    recorder = parts.of(item).recorder = Recorder(
         population,
         policy=state.options.undecided.value,
         role="unforeseen" if pair.spec.unforeseen else "enforced",
@@ -91,6 +90,8 @@ def judge(
     record = _record(item, pair, call, report)
     if report.when == "call" or record.training:
         _apply(report, pair, record)
+    if record.objected and call.excinfo is not None and not report.failed:
+        compat.let_go_of_frames(item, call.excinfo)
     if record.objected and report.passed:
         call.excinfo = None  # no failure: nothing for a debugger to stop at
     if state.options.screen and not pair.added:
@@ -101,15 +102,16 @@ def judge(
 
 def _measured(item: pytest.Item, pair: Pair) -> dict[str, Any]:
     """Return what a record holds of what was measured, which the item's properties tell, too."""
-    state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
+    state, recorder = item.config.stash[STATE], parts.of(item).recorder
     key = pair.family.key
     if recorder is None:
         return {}
     told = state.options.ladder is Check.OFF or not pair.spec.unforeseen
     for name, metric in recorder.metrics.items() if told else ():
         item.user_properties.append((inert(name), float(metric.scores[pair.place[1]])))
+    names = tuple(recorder.metrics)
     return {
-        "metrics": tuple(recorder.metrics),
+        "metrics": state.named.setdefault(names, names),  # a spec's pairs have one in common
         "relative": recorder.relative,
         "news": None if pair.added else news_of(recorder.population, recorder.metrics, key, state),
     }
@@ -161,8 +163,7 @@ def _let_go(item: pytest.Item, report: pytest.TestReport) -> None:
     """Drop what was needed until an item was taken down: pytest keeps all items to the end."""
     if report.when == "teardown":
         parts.forget(item)
-        if RECORDER in item.stash:
-            del item.stash[RECORDER]
+        vars(item).pop("repr_failure", None)
 
 
 def _forget_unheard(item: pytest.Item) -> None:
@@ -177,7 +178,7 @@ def _record(
     item: pytest.Item, pair: Pair, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> PairRecord:
     """Return the verdict, from what was raised."""
-    state, recorder = item.config.stash[STATE], item.stash.get(RECORDER, None)
+    state, recorder = item.config.stash[STATE], parts.of(item).recorder
     doubts = [] if recorder is None else list(dict.fromkeys(recorder.undecided))
     measured = _measured(item, pair)
 

@@ -9,31 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+
+if TYPE_CHECKING:
+    from pytest_multiplicity.plugin.recorder import Recorder
 
 Phase = Literal["setup", "call", "called", "teardown"]
 
 
 @dataclass
 class Parts:
-    """What became of a test's parts: the errors of those that failed, by phase."""
+    """What became of a test's parts: the errors of those that failed, by phase.
+
+    And what a spec measures while it is called: all that is known of a test until it is taken down.
+    """
 
     phase: Phase = "setup"
     failed: list[tuple[Phase, BaseException]] = field(default_factory=list)
+    recorder: Recorder | None = None
 
     def during(self, *phases: Phase) -> list[BaseException]:
         """Return the errors of the parts that failed in some phases."""
         return [error for phase, error in self.failed if phase in phases]
 
 
-PARTS = pytest.StashKey[Parts]()
+PARTS = pytest.StashKey[dict[pytest.Item, Parts]]()
+"""Of the tests that run: not in their own stashes, which would stay as large as they once were."""
 
 
 def begin(item: pytest.Item) -> None:
     """Forget what an earlier run of the test left (a rerun)."""
-    item.stash[PARTS] = Parts()
+    _known(item)[item] = Parts()
 
 
 @contextmanager
@@ -53,13 +61,17 @@ def end(item: pytest.Item) -> None:
 
 def forget(item: pytest.Item) -> None:
     """Drop what is known of a test's parts."""
-    if PARTS in item.stash:
-        del item.stash[PARTS]
+    _known(item).pop(item, None)
 
 
 def of(item: pytest.Item) -> Parts:
     """Return what is known of a test's parts."""
-    return item.stash.setdefault(PARTS, Parts())
+    known = _known(item)
+    return known[item] if item in known else known.setdefault(item, Parts())
+
+
+def _known(item: pytest.Item) -> dict[pytest.Item, Parts]:
+    return item.config.stash.setdefault(PARTS, {})
 
 
 def is_one(item: pytest.Item, call: pytest.CallInfo[None]) -> bool:

@@ -97,7 +97,8 @@ def news_of(
     """Return what the ledger doesn't know yet of a family: metrics, and facts about it."""
     told = state.told.setdefault(key, set())
     facts = population.facts()
-    facts = replace(facts, warnings=(*facts.warnings, *state.warnings))
+    if state.warnings:
+        facts = replace(facts, warnings=(*facts.warnings, *state.warnings))
     training = None if ONCE in told else population.facts_of_training()
     if training is not None:
         told.add(ONCE)

@@ -42,6 +42,7 @@ class State:
         self.collection_failed = False
         self.names: dict[str, str] = {}  # data set name -> fingerprint
         self.metrics: dict[str, dict[str, Metric]] = {}  # those this process measured
+        self.named: dict[tuple[str, ...], tuple[str, ...]] = {}  # what specs measured, each once
         self.looks: dict[str, list[LookReport]] = {}  # family's key -> looks at data, at the end
         self.ladder: dict[str, dict[str, Rung]] = {}  # family's key -> what is told, by data
 
