@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_multiplicity.compute.devices import gpu_places, gpus, is_gpu
+from pytest_multiplicity.compute.fused import MOST_LANES
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.memory import free_bytes
 from pytest_multiplicity.compute.pools import Pool
@@ -26,7 +27,7 @@ class WorkerPool:
     `cuda` without a number is all GPUs of this machine that are like the first: where there are
     several, each has a worker, and with `one_a_device` so it is where there is one.
     Workers on CPUs have the modules of `common` packages that are loaded here from the start.
-    No process exists before `workers` is asked to perform.
+    No worker exists before `workers` is asked to perform.
     """
 
     def __init__(
@@ -78,6 +79,14 @@ class WorkerPool:
     def possible(self) -> bool:
         """Whether there can be workers, and more than one core for them."""
         return self.machine.cluster is not None or (os.name == "posix" and self.machine.cores > 1)
+
+    def foresee(self, trainings: int) -> None:
+        """Prepare for so many trainings before it is known which of them are for workers.
+
+        As many as fit side by side may all be trained in this process, and need none.
+        """
+        if trainings > MOST_LANES and self.possible and isinstance(self.workers, Workers):
+            self.workers.foresee()
 
     @property
     def room(self) -> int:

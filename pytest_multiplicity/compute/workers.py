@@ -180,6 +180,11 @@ class Workers:
             if not (news or able or waits()):
                 yield next(iter([*running.values(), *waiting])), Running()
 
+    def foresee(self) -> None:
+        """Have what forks workers come up meanwhile: it takes the seconds that imports do."""
+        if self._common is not None:
+            server(_environment())
+
     def begin(self, tasks: int) -> None:
         """Start processes for so many tasks; those that are still there stay."""
         free = list(self._places)

@@ -51,6 +51,7 @@ def train_early(
     if not jobs:
         return
     with WorkerPool(machine, common=COMMON) as pool:
+        pool.foresee(len(jobs))
         with machine.progress.task("planning the training", len(jobs)):
             planner = Planner(machine, pool)
             plans = planner.plans(jobs, declared or Declared.of(jobs), forgiving=True)

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pytest_multiplicity.compute import fork_server, workers
 from pytest_multiplicity.compute.fork_server import POSSIBLE, close
+from pytest_multiplicity.compute.machine import Machine
+from pytest_multiplicity.compute.worker_pool import WorkerPool
 from pytest_multiplicity.compute.workers import Crashed, Done, Outcome, Workers
 from pytest_multiplicity.errors import EvaluationError
 
@@ -62,6 +65,22 @@ def test_all_workers_of_a_process_come_from_one_server_without_threads() -> None
     assert first == second
     assert first[1] == 1
     assert first[0] != os.getpid()
+
+
+@pytest.mark.usefixtures("_own_server")
+@pytest.mark.parametrize(("trainings", "cores", "there"), [(17, 2, 1), (16, 2, 0), (17, 1, 0)])
+def test_the_server_comes_up_before_it_is_known_who_trains(
+    trainings: int, cores: int, there: int
+) -> None:
+    machine = Machine(torch.device("cpu"), None, None, cores=cores)  # type: ignore[arg-type]
+    with WorkerPool(machine) as pool:
+        pool.foresee(trainings)
+        known = [server._popen.pid for server in fork_server._servers.values()]
+        assert len(known) == there
+        waiting = deque([0])
+        ((_, outcome),) = pool.workers.perform(waiting, lambda item: parent)
+    assert isinstance(outcome, Done)
+    assert [*known, outcome.value][0] == outcome.value
 
 
 def test_what_is_common_is_there_before_the_task() -> None:
