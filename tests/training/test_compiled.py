@@ -42,8 +42,12 @@ def compilations() -> int:
 
 @pytest.fixture
 def compiler() -> Any:
+    from torch._inductor import config
+
     torch.compiler.reset()
-    yield
+    # processes that compile beside one another import torch first, for kernels that take a moment
+    with config.patch(compile_threads=1):
+        yield
     torch.compiler.reset()
 
 
