@@ -11,6 +11,7 @@ import os
 import pkgutil
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 import pytest
+from support import interpreters
 
 # where pytest believes itself in CI its summary repeats whole messages, and tests count them
 for variable in ("CI", "BUILD_NUMBER"):
@@ -72,7 +74,31 @@ def few_plugins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         patch.setenv("PYTEST_PLUGINS", ",".join(INNER))
+        if WORKER:
+            patch.setenv("OMP_NUM_THREADS", "1")
+        interpreters.copy_workers()
         yield
+
+
+@pytest.fixture
+def new_interpreters() -> None:
+    """Have runs in processes of their own begin as new interpreters, as its users' runs do."""
+
+
+@pytest.fixture
+def pytester(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """Have runs in processes of their own begin with what takes long to import."""
+
+    def popen(args: tuple[str, ...], *, stdin: Any, stdout: Any, stderr: Any) -> Any:
+        path = filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")])
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        return interpreters.begin(args, subprocess.PIPE, stdout, stderr, env)
+
+    if "new_interpreters" not in request.fixturenames:
+        monkeypatch.setattr(pytester, "popen", popen)
+    return pytester
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_gate(survivors, people):
 
 
 @pytest.fixture
-def imported(pytester, monkeypatch):
+def imported(pytester, monkeypatch, new_interpreters):
     """Return what runs a suite in a process with no other plugin, and what it has imported when."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "of nobody in particular")

@@ -9,7 +9,7 @@ import pytest
 from pytest_multiplicity.plugin import options
 
 
-@pytest.mark.usefixtures("all_plugins")
+@pytest.mark.usefixtures("all_plugins", "new_interpreters")
 def test_a_repository_without_families_sees_nothing(pytester):
     pytester.makepyfile("def test_one():\n    pass\n")
     with_plugin = pytester.runpytest_subprocess("-p", "no:randomly")
@@ -17,7 +17,7 @@ def test_a_repository_without_families_sees_nothing(pytester):
     assert not (pytester.path / ".multiplicity").exists()
 
 
-@pytest.mark.usefixtures("all_plugins")
+@pytest.mark.usefixtures("all_plugins", "new_interpreters")
 def test_a_repository_without_families_imports_nothing_heavy(pytester):
     pytester.makepyfile(
         """
