@@ -517,3 +517,18 @@ def test_what_was_computed_in_another_way_for_want_of_memory_is_told(bench, monk
         assert trained.startswith(f"candidate: {who}: memory ran out for training as")
         assert evaluated.startswith(f"candidate: {who}: memory ran out for evaluating it")
         assert population.models.weights.ways == {"plain (memory ran out)": 3}
+
+
+def test_what_every_score_asks_of_a_family_is_not_looked_up_candidate_by_candidate(bench):
+    """It is asked with every pair: a thousand candidates would be looked at ten thousand times."""
+
+    class Unread(dict):
+        def items(self):
+            raise AssertionError
+
+    population = bench.family()
+    population.candidates[0].accuracy(bench.test)
+    models = population.models
+    models.weights._ways = Unread(models.weights._ways)
+    assert population.facts().warnings == ()
+    assert models.made.recipes is models.made.recipes
