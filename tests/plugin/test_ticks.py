@@ -200,6 +200,7 @@ def test_a_stack_that_another_thread_goes_on_with_is_not_walked():
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr[-2000:]
 
 
+@pytest.mark.usefixtures("all_plugins")
 def test_beside_a_plugin_that_interrupts_tests_that_take_too_long(pytester):
     pytest.importorskip("pytest_timeout")
     pytester.makepyfile(
@@ -209,7 +210,7 @@ def test_beside_a_plugin_that_interrupts_tests_that_take_too_long(pytester):
 
         @pytest.mark.timeout(0.3, method="signal")
         def test_too_long():
-            time.sleep(100)
+            time.sleep(20)
 
         def test_quick():
             time.sleep(0.1)
