@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import struct
@@ -108,10 +108,9 @@ class Forked:
 
     def kill(self) -> None:
         """End it at once; where it isn't forked yet, it ends when it finds nobody to talk to."""
-        forked = self._pid is not None or self._status.poll()
-        ended = forked and self.pid and self._status.poll()
-        if forked and not ended:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, EOFError):  # it has ended, or its server has
+            forked = self._pid is not None or self._status.poll()
+            if forked and not (self.pid and self._status.poll()):
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
@@ -208,10 +207,12 @@ def serve(handle: int, paths: Sequence[str]) -> None:
     own = sys.path[: -len(paths)] if paths else list(sys.path)
     deaths = _deaths()
     workers: dict[int, Link] = {}
+    waiting = selectors.PollSelector()  # which minds no number of a file: `select` ends at 1,024
     with socket.socket(fileno=handle) as control:
+        waiting.register(control, selectors.EVENT_READ)
+        waiting.register(deaths, selectors.EVENT_READ)
         while True:
-            waiting: list[Any] = [control, deaths]
-            ready, _, _ = select.select(waiting, [], [])
+            ready = [key.fileobj for key, _ in waiting.select()]
             if deaths in ready:
                 os.read(deaths, 4096)
                 _tell_of_the_dead(workers)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,38 @@ def test_what_is_common_is_there_before_the_task() -> None:
 
     assert values(loaded) == [set()]
     assert values(loaded, common=("tabnanny",)) == [{"tabnanny"}]
+
+
+@pytest.mark.usefixtures("_own_server")
+def test_however_many_files_are_open_here() -> None:
+    """A server has the numbers that its files have here, and `select` refuses those from 1,024."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 1500:
+        pytest.skip(f"at most {most} files may be open")
+    with ExitStack() as opened, Path(os.devnull).open() as null:
+        for _ in range(1100):
+            opened.callback(os.close, os.dup(null.fileno()))
+        (first,) = values(parent)
+        assert values(parent) == [first]
+
+
+@pytest.mark.usefixtures("_own_server")
+def test_a_worker_whose_server_is_gone_can_be_ended_and_no_file_stays_open() -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    values(parent)
+    before = open_files()
+    for _ in range(3):
+        values(parent)
+    with Workers(1) as pool:
+        pool.begin(1)
+        (server,) = fork_server._servers.values()
+        server._popen.kill()
+        server._popen.wait()
+        (process,) = pool._processes
+        process.popen.kill()
+    assert open_files() <= before
 
 
 @pytest.mark.usefixtures("_own_server")

@@ -15,7 +15,6 @@ import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import struct
@@ -24,6 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait  # `select` refuses files from 1,024 on
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -55,7 +55,7 @@ class Copy:
         """Wait for its end, and return its exit status, negative for a signal."""
         with self._lock:
             if self.returncode is None:
-                if not select.select([self._status], [], [], timeout)[0]:
+                if not wait([self._status], timeout):
                     raise subprocess.TimeoutExpired("pytest", timeout or 0.0)
                 (self.returncode,) = NUMBER.unpack(os.read(self._status, NUMBER.size))
                 os.close(self._status)
@@ -166,7 +166,7 @@ def serve(requests: socket.socket, control: socket.socket) -> dict[str, Any] | N
         importlib.import_module(name)
     gc.freeze()
     while True:
-        if 0 in select.select([0, requests.fileno()], [], [])[0]:
+        if 0 in wait([0, requests.fileno()]):
             return None
         message, handles, _, _ = socket.recv_fds(requests, 1 << 20, 4)
         if os.fork() == 0:
