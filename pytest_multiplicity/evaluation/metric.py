@@ -120,8 +120,10 @@ class Metric:
 
     def check_distance(self, eps: float, what: str) -> None:
         """Raise MeasurementError for a distance that no two scores in [0, 1] can have."""
+        if not (self.proportion and 1 < eps < math.inf):  # asked with every pair
+            return
         known = self.scores[self.measured]
-        if self.proportion and 1 < eps < math.inf and np.all((known >= 0) & (known <= 1)):
+        if np.all((known >= 0) & (known <= 1)):
             raise MeasurementError(
                 f"{what}({eps!r}): no two scores lie more than 1 apart ({self.name}), so everybody "
                 f"would pass; if it is in percent, give a share, such as {eps / 100:g}"

@@ -212,16 +212,7 @@ class Infer:
 
         What took too much memory is computed again in smaller pieces, now and from now on.
         """
-        pairs = [
-            (piece, partial(self._logits, piece, batch))
-            for column, batch in zip(columns, batches, strict=False)
-            for piece in column
-        ]
-        by_numpy = any(piece.unit.form.arithmetic.by_numpy for piece, _ in pairs)
-        with numpy_threads(1) if by_numpy else nullcontext():  # before any that has them all
-            found = iter([*beside([compute for piece, compute in pairs if piece.beside])])
-        for piece, compute in pairs:
-            logits = next(found) if piece.beside else compute()
+        for piece, logits in self._answered(beside, columns, batches):
             if logits is not None:
                 yield piece, logits
                 continue
@@ -230,6 +221,27 @@ class Infer:
             column[column.index(piece) : column.index(piece) + 1] = parts
             for part in parts:
                 yield from self._computed(beside, [[part]], [batch])
+
+    def _answered(
+        self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
+    ) -> Iterator[tuple[Piece, Tensor | None]]:
+        """Yield what pieces give as soon as it is there; those in turn come last.
+
+        They have all threads of numpy's, of which units that multiply by it have one.
+        """
+        pairs = [
+            (piece, partial(self._logits, piece, batch))
+            for column, batch in zip(columns, batches, strict=False)
+            for piece in column
+        ]
+        together = [pair for pair in pairs if pair[0].beside]
+        by_numpy = any(piece.unit.form.arithmetic.by_numpy for piece, _ in together)
+        with numpy_threads(1) if by_numpy else nullcontext():
+            found = beside([compute for _, compute in together])
+            yield from zip([piece for piece, _ in together], found, strict=True)
+        for piece, compute in pairs:
+            if not piece.beside:
+                yield piece, compute()
 
     def _logits(self, piece: Piece, batch: Batch) -> Tensor | None:
         """Return a piece's logits; None where it took too much memory and may be divided."""
