@@ -82,7 +82,9 @@ def _pool_first(traced: fx.GraphModule, pool: fx.Node) -> None:
     if not isinstance(relu, fx.Node) or not _is(traced, relu, nn.ReLU) or len(relu.users) > 1:
         return
     before = relu.args[0] if relu.args else None
-    if not isinstance(before, fx.Node):
+    if not isinstance(before, fx.Node) or len(before.users) > 1:  # who may see it done in place
+        return
+    if getattr(traced.get_submodule(str(pool.target)), "return_indices", False):
         return
     pool.replace_input_with(relu, before)
     traced.graph.erase_node(relu)

@@ -292,6 +292,30 @@ def test_a_relu_that_is_used_elsewhere_stays(digits):
     torch.testing.assert_close(alone(digits.inputs[:9]), build(digits.inputs[:9]))
 
 
+class Seen(nn.Module):
+    """Uses what a ReLU has changed in place, and indices of what was pooled."""
+
+    def __init__(self, *, indices):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+        self.relu, self.pool = nn.ReLU(inplace=True), nn.MaxPool2d(2, return_indices=indices)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        pooled = self.pool(self.relu(x))
+        if self.pool.return_indices:
+            return pooled[0].mean((2, 3)) + pooled[1].float().mean((2, 3))
+        return pooled.mean((2, 3)) + x.mean((2, 3))
+
+
+@pytest.mark.parametrize("indices", [False, True])
+def test_a_relu_stays_whose_place_shows(digits, indices):
+    build = Seen(indices=indices).eval()
+    alone = folded(build)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in alone.modules())
+    torch.testing.assert_close(alone(digits.inputs[:9]), build(digits.inputs[:9]))
+
+
 class Copies(TorchDispatchMode):
     """Counts the values that are copied into another order in memory."""
 
