@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -28,12 +29,15 @@ from typing import Any, NoReturn, TypeAlias
 # What is needed is imported before the user's path holds: a file there may be named as a module of
 # the standard library is.
 BOOT = """
-import importlib, json, sys
+import gc, importlib, json, sys
+gc.disable()  # imports leave no garbage, and much to look through for it
 module, name, handle, paths, needed = json.loads(sys.argv[1])
 sys.path += paths
 run = getattr(importlib.import_module(module), name)
 for each in needed:
     importlib.import_module(each)
+gc.freeze()
+gc.enable()
 run(handle, paths)
 """
 WORKER = "pytest_multiplicity.compute.worker"
@@ -203,6 +207,7 @@ def _is_open(handle: int) -> bool:
 def serve(handle: int, paths: Sequence[str]) -> None:
     """Fork workers for the process that started this one, until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    gc.disable()  # this process does nothing but import, and workers enable it
     importlib.import_module(WORKER)
     own = sys.path[: -len(paths)] if paths else list(sys.path)
     deaths = _deaths()
@@ -225,6 +230,7 @@ def serve(handle: int, paths: Sequence[str]) -> None:
                 for name in request.imported:
                     with contextlib.suppress(Exception):  # who needs it meets the error
                         importlib.import_module(name)
+                gc.freeze()  # a collector that looks at what is shared has it copied
                 alone = len(os.listdir("/proc/self/task")) == 1
                 pid = os.fork()
                 if not pid:
@@ -295,6 +301,7 @@ def _work(request: Request, connection: int, outputs: Sequence[int], *, alone: b
             os.execv(sys.executable, command(connection, request.paths, request.needed))
         for name in request.needed:
             importlib.import_module(name)
+        gc.enable()
         main: Callable[..., None] = importlib.import_module(WORKER).main
         main(connection, request.paths)
         status = 0

@@ -7,11 +7,12 @@ so that a repository without families pays for a few checks only.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from pytest_multiplicity.plugin import compat, lastfailed, options
+from pytest_multiplicity.plugin import compat, garbage, lastfailed, options
 from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.roles import Process
 
@@ -25,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Begin to look where the time goes before conftests import, where that is asked for."""
+    """Get ready for what conftests import, and look where its time goes if that is asked for."""
+    garbage.relax(early_config)
     if options.early(early_config, "profile"):
         from pytest_multiplicity.plugin import profiling
 
@@ -41,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # a controller collects nothing, so it meets no family: its workers do
     if Process(config).distributes or options.given(config):
         _begin(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Have garbage collected as usual once everything is imported."""
+    garbage.restore(session.config)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

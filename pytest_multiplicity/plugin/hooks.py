@@ -17,6 +17,7 @@ from pytest_multiplicity.plugin import (
     distributed,
     failures,
     further,
+    garbage,
     gates,
     meanwhile,
     outcomes,
@@ -65,7 +66,7 @@ def pytest_collection_modifyitems(
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Spare what is there from the garbage collector while tests run."""
-    run.begin_tests(session.config)
+    garbage.spare(session.config)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Generator
 from contextlib import suppress
 from contextvars import Token
@@ -14,13 +13,12 @@ import pytest
 from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.findings import GateRecord, PairRecord
-from pytest_multiplicity.plugin import clusters, options, paths, profiling
+from pytest_multiplicity.plugin import clusters, garbage, options, paths, profiling
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
 from pytest_multiplicity.statistics import MEMORY, Memory
 
 KNOWN = pytest.StashKey[bool]()
-SPARED = pytest.StashKey[bool]()
 REMEMBERED = pytest.StashKey[Token[Memory | None]]()
 
 
@@ -47,16 +45,6 @@ def _check_machine(config: pytest.Config, state: State) -> None:
             config.pluginmanager.register(clusters.Sharing(cluster), "multiplicity-cluster")
 
 
-def begin_tests(config: pytest.Config) -> None:
-    """Have the garbage collector leave alone what is there until the run ends.
-
-    Modules and tests are most of it, stay to the end, and would be looked through again and again.
-    """
-    if not gc.get_freeze_count():  # else somebody did so for reasons of their own
-        gc.freeze()
-        config.stash[SPARED] = True
-
-
 def know_questions(config: pytest.Config) -> None:
     """Know what tests ask before the first of them runs: it may change what its module holds."""
     state = config.stash[STATE]
@@ -76,8 +64,7 @@ def know_questions(config: pytest.Config) -> None:
 
 def unconfigure(config: pytest.Config) -> None:
     """Close what the run held open."""
-    if config.stash.get(SPARED, False):  # before pytest looks for what was left behind
-        gc.unfreeze()
+    garbage.give_back(config)
     if (token := config.stash.get(REMEMBERED, None)) is not None:
         MEMORY.reset(token)
     if (state := config.stash.get(STATE, None)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -225,3 +226,16 @@ def children_of_server() -> list[str]:
     (server,) = fork_server._servers.values()
     pid = server._popen.pid
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.usefixtures("_own_server")
+def test_collectors_leave_alone_what_workers_share() -> None:
+    def collected(reporter: Any) -> tuple[bool, int]:
+        return gc.isenabled(), gc.get_freeze_count()
+
+    apart = {"A_PLACE": "1"}  # which new interpreters have
+    for options in ({}, {"places": [apart]}):
+        (found,) = values(collected, **options)
+        enabled, spared = found
+        assert enabled
+        assert spared > 100_000, options  # torch is there, and nobody looks through it
