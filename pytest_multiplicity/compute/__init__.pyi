@@ -54,6 +54,7 @@ from .machine import Bar as Bar
 from .machine import Machine as Machine
 from .machine import Progress as Progress
 from .memory import free_bytes as free_bytes
+from .memory import give_back as give_back
 from .memory import keeping_pages as keeping_pages
 from .outside import Outside as Outside
 from .outside import Place as Place

@@ -16,6 +16,7 @@ from pytest_multiplicity.compute.devices import free_gpu_bytes, is_gpu
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 KEPT = 1 << 30  # bytes: what is smaller is kept when freed, and used again
 USUAL = {M_TRIM_THRESHOLD: 1 << 26, M_MMAP_THRESHOLD: 1 << 25}  # where glibc's own adapting ends
+UNUSED = 1 << 25  # bytes that were freed, and are worth giving back
 UNKNOWN = 4 << 30  # where a system tells nothing, as Windows without further libraries
 
 
@@ -70,6 +71,32 @@ def keeping_pages() -> Iterator[None]:
     finally:
         for parameter, value in USUAL.items():
             libc.mallopt(parameter, value)
+
+
+class _Used(ctypes.Structure):
+    """glibc's `struct mallinfo2`: bytes in its heaps, those that are freed among them."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def give_back() -> None:
+    """Give back to the system what was freed and isn't used again, where that is much.
+
+    What is measured of many candidates is freed in pieces between others that stay, which glibc
+    keeps. Other allocators are left as they are, and so is glibc before 2.33.
+    """
+    libc = _glibc()
+    if libc is None or not hasattr(libc, "mallinfo2"):
+        return
+    libc.mallinfo2.restype = _Used
+    if libc.mallinfo2().fordblks > UNUSED:
+        libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -257,10 +257,19 @@ def samples_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     right = arrays.get("right")
     return {
         "outcomes": None if right is None else clusters.weighed(right, counted),
-        "predictions": arrays["predictions"],
+        "predictions": _narrow(arrays["predictions"]),
         "targets": arrays.get("targets"),
         "counted": counted,
     }
+
+
+def _narrow(said: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return classes in the fewest bytes that hold them: every metric of a family has its own."""
+    if said.dtype != np.int32 or not said.size:
+        return said
+    low, high = said.min(), said.max()
+    fit = (t for t in (np.int8, np.int16) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return said.astype(next(fit, np.int32), copy=False)
 
 
 def _noise_of(record: MetricRecord, look: Look) -> NoiseOf | None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from pytest_multiplicity.compute import give_back
 from pytest_multiplicity.data import Data
 from pytest_multiplicity.errors import DataError, InterventionError, MeasurementError
 from pytest_multiplicity.evaluation.candidate import Candidate
@@ -234,8 +235,15 @@ class ModelPopulation:
         self.models.weights.go_on()
 
     def finish(self) -> list[Metric]:
-        """Measure everybody who was trained too late for a metric; return these metrics."""
-        return self._measured.finish()
+        """Measure everybody who was trained too late for a metric; return these metrics.
+
+        What waited in memory for further questions is let go of.
+        """
+        found = self._measured.finish()
+        self._measuring.logits.let_go()
+        self.models.let_go()
+        give_back()
+        return found
 
     def stop(self) -> None:
         """End what is still trained, and keep what is finished."""

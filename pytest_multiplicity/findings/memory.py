@@ -51,9 +51,17 @@ class StoredMemory:
         if (entry := store.get(KIND, key)) is not None:
             return _rows(entry)
         rows = make()
+        _give_back()
         with suppress(StoreError):  # what can't be kept is made again
             store.put(KIND, key, *_parts(rows))
         return rows
+
+
+def _give_back() -> None:
+    """Give back what a formula took: of many candidates, matrices among what stays."""
+    from pytest_multiplicity.compute import give_back
+
+    give_back()
 
 
 def _key(formula: Callable[..., Any], given: Any) -> str | None:

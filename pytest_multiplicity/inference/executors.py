@@ -286,6 +286,10 @@ class Shelf:
         held.asked = self._question
         return held.unit
 
+    def clear(self) -> None:
+        """Let go of all of them."""
+        self._units.clear()
+
     def drop(self, unit: Unit) -> None:
         """Let go of a unit for which there is too little memory."""
         self._units = {key: held for key, held in self._units.items() if held.unit is not unit}

@@ -36,7 +36,7 @@ APART = (
     "fewer processes at once (-n), or measure on smaller inputs"
 )
 KEPT_BYTES = 1 << 28  # logits of one question that need not be read back from the store
-LATELY_BYTES = 1 << 26  # logits that were read from it, and need not be read again
+LATELY_BYTES = 1 << 25  # logits that were read from it, and need not be read again
 
 Reader = Callable[[int], Tensor]
 
@@ -125,9 +125,16 @@ class Logits:
         if (before := self._latest()) is not None:
             before.logits.clear()
 
+    def let_go(self) -> None:
+        """Leave to the store what waits in memory for further questions."""
+        self._let_go_of_latest()
+        self._read_lately.clear()
+        self._lately_bytes = 0
+        self._infer.shelf.clear()
+
     def _held(self, key: tuple[int, str], logits: Tensor) -> Tensor:
         """Return logits, and hold small ones for a while: many metrics ask for the same."""
-        if logits.nbytes <= LATELY_BYTES >> 6:
+        if logits.nbytes <= LATELY_BYTES >> 5:
             self._read_lately[key] = logits
             self._lately_bytes += logits.nbytes
             while self._lately_bytes > LATELY_BYTES:

@@ -197,6 +197,15 @@ class Models:
             return frozen(other, self.machine.device)
         return answering(other)
 
+    def let_go(self) -> None:
+        """Leave trained modules to the store: few more questions are expected, if any.
+
+        What a family's function returned stays, which may take long to load.
+        """
+        if isinstance(self.weights, Weights):
+            self._held.clear()
+            self._room = None
+
     def _hold(self, index: int, module: Model, size: int) -> None:
         """Keep a module for the next question, where there is room.
 

@@ -103,9 +103,12 @@ def remember(state: State, found: FamilyFindings) -> None:
         for metric in shares[:1]:
             outcomes, others = metric.outcomes, int(found.alive.sum()) - 1
             if outcomes is not None and others:
-                best = outcomes[:, int(np.nanargmax(metric.scores))].astype(float)
-                apart = abs(outcomes[:, found.alive].astype(float) - best[:, None])
-                differing = apart.sum() / (len(best) * others)
+                best = outcomes[:, [int(np.nanargmax(metric.scores))]]
+                if outcomes.dtype == np.bool_:  # as below, in an eighth of the memory
+                    apart = (outcomes[:, found.alive] != best).sum()
+                else:
+                    apart = abs(outcomes[:, found.alive].astype(float) - best.astype(float)).sum()
+                differing = apart / (len(best) * others)
                 pilots[nodeid] = {"samples": len(best), "differing": float(differing)}
     if pilots:
         state.resources.store.put(KIND, fingerprint([KIND, found.seen.key]), {}, pilots)

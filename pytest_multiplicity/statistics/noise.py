@@ -84,13 +84,13 @@ def noise(
     if moments.no_variation:
         return Noise(floor=0.0, level_95=0.0, p_value=1.0, real_share=0.0)
     permuted = _permuted_ranges(outcomes, permutations, rng)
-    gaussian = _gaussian_ranges(moments.covariance, rng)
-    observed = float(np.ptp(moments.deviations))
+    observed, real = float(np.ptp(moments.deviations)), _real_share(moments.between, moments.within)
+    gaussian = _gaussian_ranges(moments.into_covariance(), rng)
     return Noise(
         floor=float(permuted.mean()),
         level_95=float(np.quantile(permuted, 1 - LEVEL)),
         p_value=max(mid_p(permuted, observed), mid_p(gaussian, observed)),
-        real_share=_real_share(moments.between, moments.within),
+        real_share=real,
     )
 
 
@@ -181,11 +181,16 @@ class _Moments:
     @classmethod
     def of(cls, outcomes: npt.NDArray[np.generic]) -> _Moments:
         samples, count = outcomes.shape
-        total, gram = np.zeros(count), np.zeros((count, count))
+        total, gram = np.zeros(count), None
         for part in _row_chunks(outcomes):
-            centred = part - part.mean(axis=1, keepdims=True)
-            total += centred.sum(axis=0)
-            gram += centred.T @ centred
+            part -= part.mean(axis=1, keepdims=True)
+            total += part.sum(axis=0)
+            if gram is None:
+                gram = part.T @ part
+                gram += 0.0  # as added to zeros: none is -0.0
+            else:
+                gram += part.T @ part
+        assert gram is not None  # there are samples
         return cls(total / samples, gram, samples)
 
     @property
@@ -198,11 +203,17 @@ class _Moments:
         """Sum of squares between the scores."""
         return float(self.deviations @ self.deviations)
 
-    @property
-    def covariance(self) -> Floats:
-        """Covariance of the doubly centred outcomes, divided by n: that of the scores."""
-        m = self.deviations
-        return (self.gram / self.samples - np.outer(m, m)) / self.samples
+    def into_covariance(self) -> Floats:
+        """Covariance of the doubly centred outcomes, divided by n: that of the scores.
+
+        It takes the place of `gram`, which of many candidates is large.
+        """
+        covariance = self.gram
+        covariance /= self.samples
+        for row, deviation in zip(covariance, self.deviations, strict=True):
+            row -= deviation * self.deviations
+        covariance /= self.samples
+        return covariance
 
     @property
     def no_variation(self) -> bool:
@@ -244,8 +255,8 @@ def _moved_sums(
 
 def _gaussian_ranges(covariance: Floats, rng: np.random.Generator) -> Floats:
     """Ranges of draws from N(0, covariance): [draws]. The covariance is singular: rows sum to 0."""
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    values, root = np.linalg.eigh(covariance)
+    root *= np.sqrt(np.clip(values, 0.0, None))
     step = max(1, GAUSSIAN_CHUNK // len(root))
     sizes = [min(step, GAUSSIAN_DRAWS - done) for done in range(0, GAUSSIAN_DRAWS, step)]
     return np.concatenate(

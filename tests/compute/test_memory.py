@@ -77,3 +77,55 @@ def test_other_allocators_are_left_alone(
     with memory.keeping_pages():
         ran.append(True)
     assert ran == [True]
+
+
+class Heaps(Allocator):
+    """Has pieces that were freed between others."""
+
+    def __init__(self, freed: int) -> None:
+        super().__init__(old=False)
+        self.mallinfo2 = lambda: memory._Used(fordblks=freed)
+        self.trimmed: list[int] = []
+        self.malloc_trim = self.trimmed.append
+
+
+def test_much_that_was_freed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for freed, calls in ((memory.UNUSED, []), (memory.UNUSED + 1, [0])):
+        heaps = Heaps(freed)
+        monkeypatch.setattr(memory, "_glibc", lambda heaps=heaps: heaps)
+        memory.give_back()
+        assert heaps.trimmed == calls
+
+
+@pytest.mark.parametrize("library", [None, Allocator(old=True)])
+def test_allocators_that_do_not_tell_are_left_alone(
+    library: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other ones, and glibc before it had `mallinfo2`."""
+    monkeypatch.setattr(memory, "_glibc", lambda: library)
+    memory.give_back()
+
+
+HOLES = """
+import torch
+from pytest_multiplicity.compute import give_back
+
+def resident():
+    with open("/proc/self/statm") as status:
+        return int(status.read().split()[1]) * 4
+
+pieces = [torch.ones(1 << 12) for _ in range(1 << 13)]  # 16 KiB each
+kept = pieces[::64]
+del pieces
+before = resident()
+give_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_holes_between_what_stays_are_given_back() -> None:
+    if memory._glibc() is None or not hasattr(memory._glibc(), "mallinfo2"):
+        pytest.skip("another allocator than glibc's of these years")
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True)
+    assert int(done.stdout) > 64 << 10  # of 126 MiB

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
+import pytest
 import torch
 
 import pytest_multiplicity as pm
+from pytest_multiplicity.evaluation.metric import samples_of
 from pytest_multiplicity.inference import ask
 
 
@@ -43,3 +46,35 @@ def test_a_search_keeps_what_the_store_does_not(bench):
         for read in readers:
             read(0)
     assert population.models.counts.inferred == inferred
+
+
+def modules_in_memory():
+    gc.collect()
+    return sum(issubclass(type(each), torch.nn.Linear) for each in gc.get_objects())
+
+
+def test_when_all_is_measured_the_store_has_models_and_logits(bench):
+    population = bench.family()
+    logits, everybody = population._measuring.logits, range(len(population.candidates))
+    before = modules_in_memory()
+    population.accuracy(0, bench.test, None)
+    reader = logits.of(ask(bench.test, None), everybody)
+    first, size = reader(0).clone(), reader(0).shape
+    population.finish()
+    counts = population.models.counts
+    done = counts.trained, counts.inferred
+    assert modules_in_memory() == before
+    held = logits_in_memory(size)
+    assert torch.equal(reader(0), first)
+    assert logits_in_memory(size) == held + 1
+    assert (counts.trained, counts.inferred) == done
+    population.accuracy(0, bench.test, pm.InputNoise(0.1))  # models are read again
+    assert counts.trained == done[0]
+
+
+@pytest.mark.parametrize(("most", "narrow"), [(127, np.int8), (128, np.int16), (1 << 15, np.int32)])
+def test_classes_are_held_in_few_bytes(most, narrow):
+    said = np.array([[-1, 0, most]], dtype=np.int32)
+    found = samples_of({"predictions": said, "right": said == 0, "targets": said[0]})
+    assert found["predictions"].dtype == narrow
+    assert np.array_equal(found["predictions"], said)
