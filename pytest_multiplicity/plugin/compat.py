@@ -9,7 +9,9 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
 import pytest
@@ -86,10 +88,25 @@ def let_go_of_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseExcept
     """Let go of what a spec's frames hold once its verdict is told, unless a debugger is asked for.
 
     pytest-rerunfailures, for one, keeps every exception that it sees until the run ends: two dozen
-    frames of pytest's each, with all that the spec had in its hands.
+    frames of pytest's each, with all that the spec had in its hands. An `ExceptionInfo` has a
+    traceback, which can't be replaced in public, and so it gets one that leads nowhere.
     """
     if not item.config.getoption("usepdb", False):
-        excinfo.tb.tb_next = None
+        error = excinfo.value.with_traceback(_nowhere())
+        excinfo._excinfo, excinfo._traceback = (type(error), error, _nowhere()), None
+
+
+@cache
+def _nowhere() -> TracebackType:
+    """Return a traceback that holds nothing: a generator's frame has no callers when it is left."""
+    found = None
+    try:
+        next(1 / each for each in range(1))
+    except ZeroDivisionError:
+        found = sys.exc_info()[2]
+    assert found is not None
+    assert found.tb_next is not None
+    return found.tb_next
 
 
 def skip_at_item(reason: str) -> BaseException:

@@ -120,7 +120,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a spec's AssertionError into a rejection; show errors of ours without their depths."""
-    return outcomes.judge(item, call, failures.shortened(item, call, (yield)))
+    report = yield from outcomes.converted(item, call)
+    return outcomes.judge(item, call, failures.shortened(item, call, report))
 
 
 @pytest.hookimpl(tryfirst=True)

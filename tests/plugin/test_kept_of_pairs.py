@@ -23,6 +23,8 @@ class Collecting:
 
     def pytest_sessionfinish(self, session):
         self.depths = [_depth(each.tb) for each in self.kept]
+        self.frames = {id(each.tb.tb_frame) for each in self.kept}
+        self.callers = [each.tb.tb_frame.f_back for each in self.kept]
         self.own = [vars(item).get("repr_failure") for item in session.items]
         self.running = dict(session.config.stash[PARTS])
         ledger = session.config.stash[STATE].ledger
@@ -44,6 +46,8 @@ def run(project, *args):
 def test_rejections_keep_no_frames(project):
     plugin = run(project)
     assert plugin.depths == [1] * 7  # four rejections, and three that are only measured
+    assert len(plugin.frames) == 1
+    assert plugin.callers == [None] * 7
 
 
 def test_frames_stay_for_a_debugger(project, monkeypatch):
@@ -63,3 +67,25 @@ def test_items_and_records_share_what_they_have_in_common(project):
     assert len(plugin.running) <= 1  # the gate
     assert len(plugin.names) == 3  # what each specification measures
     assert len(plugin.keys) == 1
+
+
+def test_an_item_has_no_attribute_for_others_sake(project):
+    """Python keeps the attributes of items that have the same ones in a third of the memory."""
+
+    class Having:
+        def __init__(self):
+            self.names = []
+
+        def pytest_runtest_call(self, item):
+            self.names.append("repr_failure" in vars(item))
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(self, item, call):
+            if call.when == "call":
+                self.names.append("repr_failure" in vars(item))
+            return (yield)
+
+    plugin = Having()
+    project().pytester.runpytest_inprocess("-p", "no:randomly", plugins=[plugin])
+    assert len(plugin.names) == 40
+    assert sum(plugin.names) == 7
