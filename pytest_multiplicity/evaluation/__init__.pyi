@@ -1,6 +1,5 @@
 from .allocated import AllocationFacts as AllocationFacts
 from .allocated import AllocationOf as AllocationOf
-from .candidate import UNFOLLOWED as UNFOLLOWED
 from .candidate import Candidate as Candidate
 from .cascade import cascade as cascade
 from .cascaded import CascadeFacts as CascadeFacts

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_multiplicity.design import Config, Design
@@ -21,18 +20,12 @@ if TYPE_CHECKING:
     from pytest_multiplicity.inference import Under
 
 
-UNFOLLOWED: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
-    "UNFOLLOWED", default=nullcontext
-)
-"""Puts aside who follows the lines of a spec: those that we run are not its own."""
-
-
 @contextmanager
 def ours() -> Iterator[None]:
     """Compute what everybody gets, whoever asks; an assertion in there is no verdict of a spec."""
     from pytest_multiplicity.compute import as_new  # not at the top: it imports torch
 
-    with UNFOLLOWED.get()(), guarded("the evaluation"), as_new():
+    with guarded("the evaluation"), as_new():
         yield
 
 

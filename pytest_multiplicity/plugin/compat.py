@@ -5,8 +5,6 @@ A release of theirs that renames one is mended here and nowhere else.
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -260,18 +258,33 @@ def seed_if_unset(function: Any, seed: int) -> None:
 
 
 @contextmanager
-def unfollowed() -> Iterator[None]:
-    """Put aside the tracer by which hypothesis explains a failure, which no setting tells where.
+def example() -> Iterator[None]:
+    """Have the generators that everybody shares be as they are in each of hypothesis' examples."""
+    from hypothesis.internal.entropy import deterministic_PRNG
 
-    Once an example has failed it hears of every line that runs, in any module. From Python 3.12 on
-    it listens to `sys.monitoring`, where to stop and begin again would cost more.
+    with deterministic_PRNG():
+        yield
+
+
+def draws_unseen(item: pytest.Item) -> bool:
+    """Return whether hypothesis' own examples do no more than call the test that it decorates.
+
+    It may be asked to tell of each, a class may have methods that it calls around them, and parts
+    of a test report by themselves.
     """
-    tracer, its_own = sys.gettrace(), sys.modules.get("hypothesis.internal.scrutineer")
-    if tracer is None or inspect.getmodule(tracer) is not its_own:
-        yield
-        return
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
+    from hypothesis import Verbosity
+    from hypothesis.internal import observability
+
+    names = vars(observability)  # the list, in older releases
+    observed = names.get("observability_enabled", lambda: bool(names["TESTCASE_CALLBACKS"]))
+    chosen = settings_of(getattr(item.obj, "__func__", item.obj))  # type: ignore[attr-defined]
+    owner = getattr(item, "instance", None)
+    around = ("execute_example", "setup_example", "teardown_example")
+    return not (
+        chosen.verbosity > Verbosity.normal
+        or getattr(chosen, "backend", "hypothesis") != "hypothesis"
+        or item.config.getoption("--hypothesis-show-statistics", False)
+        or observed()
+        or any(hasattr(owner, name) for name in around)
+        or "subtests" in getattr(item, "fixturenames", ())
+    )

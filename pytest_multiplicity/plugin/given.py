@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -17,8 +20,31 @@ if TYPE_CHECKING:
     from pytest_multiplicity.plugin.collection import Pair
     from pytest_multiplicity.plugin.recorder import Recorder
 
-FALSIFIED = pytest.StashKey[dict[str, Any]]()
+Drawn: TypeAlias = "Mapping[str, Any]"
+
+FALSIFIED = pytest.StashKey[Drawn]()
 NAMES = pytest.StashKey[dict[str, Names]]()
+PASSED = pytest.StashKey[dict[str, Sequence[Drawn]]]()
+AGAIN = pytest.StashKey["Callable[[], bool | None] | None"]()
+# of which a copy that hypothesis draws anew is no other than the first
+PLAIN = (bool, int, float, complex, str, bytes, Enum, type(None))
+RAISED = (Exception, pytest.skip.Exception, pytest.fail.Exception)
+
+
+@dataclass
+class _Watched:
+    """A spec's function, and which examples of one search it has passed.
+
+    Args:
+        function: what hypothesis calls with each example.
+        drawn: those so far.
+        alike: whether others would get the very same: nothing was drawn that a test could change,
+            none was given up.
+    """
+
+    function: Callable[..., Any]
+    drawn: list[Drawn] = field(default_factory=list)
+    alike: bool = True
 
 
 @contextmanager
@@ -30,14 +56,57 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
         return
     settle(getattr(function, "__func__", function))
     handle = function.hypothesis  # type: ignore[union-attr]
-    inner = handle.inner_test
-    names = item.config.stash.setdefault(NAMES, {}).setdefault(pair.spec.nodeid, Names())
+    inner, spec = handle.inner_test, pair.spec.nodeid
+    names = item.config.stash.setdefault(NAMES, {}).setdefault(spec, Names())
+    passed = item.config.stash.setdefault(PASSED, {})
     try:
         with recorder.searching(names, pair.place[1]) as search:
-            handle.inner_test = _watched(inner, item, search)
+            watched = _watched(inner, item, search)
+            handle.inner_test = watched.function
+            if spec in passed:
+                item.stash[AGAIN] = lambda: _again(item, inner, search, recorder, passed[spec])
             yield
+        if watched.drawn and watched.alike and compat.draws_unseen(item):
+            passed.setdefault(spec, watched.drawn)
     finally:
         handle.inner_test = inner
+        item.stash[AGAIN] = None
+
+
+def instead_of_running(item: pytest.Item) -> bool | None:
+    """Try the examples that an earlier candidate has passed; True where this one does, too.
+
+    Hypothesis would draw the same for each candidate that fails none of them, and takes many times
+    as long to draw one as it takes to look a score up.
+    """
+    again = item.stash.get(AGAIN, None)
+    return again() if again is not None else None
+
+
+def _again(
+    item: pytest.Item,
+    inner: Callable[..., Any],
+    search: Search,
+    recorder: Recorder,
+    passed: Sequence[Drawn],
+) -> bool | None:
+    """Try examples; None where one is no success, which is for hypothesis to deal with, then."""
+    owner, known = getattr(item, "instance", None), getattr(item, "funcargs", {})
+    names = [name for name in inspect.signature(inner).parameters if name in known]
+    fixtures = {name: known[name] for name in names if name not in passed[0]}
+    undecided = len(recorder.undecided)
+    for drawn in passed:
+        search.start(drawn)
+        try:
+            with compat.example():
+                returned = inner(*([] if owner is None else [owner]), **fixtures, **drawn)
+        except RAISED:
+            returned = NotImplemented
+        if returned is not None:
+            search.worst.clear()
+            del recorder.undecided[undecided:]
+            return None
+    return True
 
 
 def settle(function: Any) -> None:
@@ -47,9 +116,10 @@ def settle(function: Any) -> None:
     an earlier run has left there. The seed has a search find again what it found.
 
     One counterexample per candidate is sought, the smallest: looking for others would go on for as
-    long as the clock allows. A seed that the user chose stays.
+    long as the clock allows, and a rejection shows none of what explaining it would measure. A seed
+    that the user chose stays.
     """
-    from hypothesis import HealthCheck, settings
+    from hypothesis import HealthCheck, Phase, settings
 
     current = compat.settings_of(function)
     name = f"{function.__module__}.{function.__qualname__}"
@@ -59,6 +129,7 @@ def settle(function: Any) -> None:
         database=None,
         deadline=None,
         report_multiple_bugs=False,
+        phases=[phase for phase in current.phases if phase is not Phase.explain],
         suppress_health_check={
             *current.suppress_health_check,
             HealthCheck.too_slow,
@@ -68,7 +139,7 @@ def settle(function: Any) -> None:
     compat.set_settings(function, wanted)
 
 
-def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Callable[..., Any]:
+def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> _Watched:
     fixtures = set(getattr(item, "funcargs", {}))
     owner = getattr(item, "instance", None)  # of a method's class
 
@@ -80,14 +151,25 @@ def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> Ca
             if name not in fixtures and (owner is None or value is not owner)
         }
         search.start(drawn)
+        done = False
         try:
-            return inner(*args, **kwargs)
+            returned = inner(*args, **kwargs)
+            done = True
         except AssertionError:
             search.fail()
             item.stash[FALSIFIED] = drawn  # the last one is the smallest that was found
             raise
+        finally:
+            watched.drawn.append(drawn)
+            watched.alike &= done and all(map(_plain, drawn.values()))
+        return returned
 
-    return example
+    watched = _Watched(example)
+    return watched
+
+
+def _plain(value: object) -> bool:
+    return all(map(_plain, value)) if isinstance(value, tuple) else isinstance(value, PLAIN)
 
 
 def reason(item: pytest.Item, error: BaseException) -> str:

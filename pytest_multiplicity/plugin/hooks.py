@@ -19,6 +19,7 @@ from pytest_multiplicity.plugin import (
     further,
     garbage,
     gates,
+    given,
     meanwhile,
     outcomes,
     parts,
@@ -104,8 +105,8 @@ def pytest_runtest_teardown(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Under `--multiplicity-plan` plan instead of judging."""
-    return foresight.instead_of_running(pyfuncitem)
+    """Under `--multiplicity-plan` plan instead of judging; try examples that are known by now."""
+    return foresight.instead_of_running(pyfuncitem) or given.instead_of_running(pyfuncitem)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_multiplicity.errors import MeasurementError
 from pytest_multiplicity.findings import News
-from pytest_multiplicity.plugin import compat
 from pytest_multiplicity.plugin.searching import Names, Search
 
 if TYPE_CHECKING:
@@ -57,15 +56,11 @@ class Recorder:
     @contextmanager
     def searching(self, names: Names, index: int) -> Iterator[Search]:
         """Record what the candidate at `index` is asked inside: only the worst of each metric."""
-        from pytest_multiplicity.evaluation import UNFOLLOWED
-
-        token = UNFOLLOWED.set(compat.unfollowed)
         with self.population.searching() as alone:
             self._search = Search(names, index, alone)
             try:
                 yield self._search
             finally:
-                UNFOLLOWED.reset(token)
                 self.metrics |= self._search.metrics
                 self._search = None
 

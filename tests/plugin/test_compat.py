@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,22 +73,3 @@ def test_pytest_is_imported_as_its_users_do() -> None:
             names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
             theirs = [name for name in names if name.startswith(("_pytest", "xdist"))]
             assert path == COMPAT or not theirs, path
-
-
-@pytest.mark.skipif(hasattr(sys, "monitoring"), reason="hypothesis doesn't use sys.settrace")
-def test_the_tracer_of_hypothesis_alone_is_put_aside():
-    from hypothesis.internal.scrutineer import Tracer
-
-    before = sys.gettrace()  # of a debugger, or of what measures coverage
-    with compat.unfollowed():
-        assert sys.gettrace() is before
-    sys.settrace(None)
-    try:
-        with Tracer(should_trace=True) as tracer:
-            with compat.unfollowed():
-                unseen = sys.gettrace()
-            seen = sys.gettrace()
-    finally:
-        sys.settrace(before)
-    assert unseen is None
-    assert seen == tracer.trace

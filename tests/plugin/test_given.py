@@ -344,3 +344,152 @@ def test_methods_explicit_examples_and_parameters(searched):
     found = "worst accuracy on test under Corrupt(darker, by=*)"
     assert {name for spec in family["specs"] for name in spec["metrics"]} == {found}
     result.stdout.fnmatch_lines(["REJECTED test_dark[[]at0.8-seed0[]] falsified by by=0.5: *"])
+
+
+COUNTED = """
+    from pathlib import Path
+    import random
+
+    def note(what):
+        with Path(__file__).with_name("notes").open("a") as file:
+            print(what, file=file)
+"""
+
+
+def notes(made):
+    path = made.pytester.path / "notes"
+    found = path.read_text().split("\n")[:-1] if path.exists() else []
+    path.unlink(missing_ok=True)
+    return found
+
+
+def drawn_by_hypothesis(monkeypatch):
+    """Count the examples that hypothesis itself draws."""
+    from hypothesis.internal.conjecture import engine
+
+    drawn = []
+    original = engine.ConjectureRunner.test_function
+
+    def test_function(self, data):
+        drawn.append(data)
+        return original(self, data)
+
+    monkeypatch.setattr(engine.ConjectureRunner, "test_function", test_function)
+    return drawn
+
+
+def test_what_all_pass_is_drawn_once(searched, monkeypatch):
+    """And each candidate is still asked about each example, in the same state of the world."""
+    drawn = drawn_by_hypothesis(monkeypatch)
+    made = searched(
+        COUNTED
+        + """
+    @settings(max_examples=12)
+    @given(by=st.floats(0, 0.4), which=st.sampled_from(["test"]))
+    def test_dark(candidate, points, by, which):
+        note(f"{candidate.id} {by} {random.random()}")
+        data = getattr(points, which)
+        assert candidate.accuracy(data, under=pm.Corrupt(darker, by=by)) >= 0.5
+
+    class TestMethods:
+        @settings(max_examples=5)
+        @given(by=st.floats(0, 0.4))
+        def test_dark(self, points, by, candidate):
+            assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.5
+    """
+    )
+    made.run().assert_outcomes(passed=14)
+    assert len(drawn) == 12 + 5
+    seen = {}
+    for line in notes(made):
+        who, what = line.split(" ", 1)
+        seen.setdefault(who, []).append(what)
+    assert len(seen) == 7
+    assert all(each == seen["default-seed0"] for each in seen.values())
+    assert len(seen["default-seed0"]) == 12
+
+
+@pytest.mark.usefixtures("all_plugins")
+def test_who_wants_to_know_of_each_search_is_told(project):
+    made = project(
+        """
+    from hypothesis import given, settings, strategies as st
+
+    @settings(max_examples=3)
+    @given(least=st.floats(0, 0.9))
+    def test_it(candidate, least):
+        assert candidate.score("accuracy") >= least
+    """
+    )
+    told = made.run("--hypothesis-show-statistics").outlines
+    assert sum("Typical runtimes" in line for line in told) == 6
+
+
+def test_who_fails_what_others_passed_is_searched_as_if_alone(searched, monkeypatch):
+    drawn = drawn_by_hypothesis(monkeypatch)
+    made = searched(SEARCH)
+    _, together = made.report("-rx")
+    few = len(drawn)
+    drawn.clear()
+    monkeypatch.setattr("pytest_multiplicity.plugin.given.instead_of_running", lambda item: None)
+    _, alone = made.report("-rx", "--multiplicity-store=elsewhere")
+    assert few < len(drawn)
+    for report in (together, alone):
+        for name in ("trained", "from_store", "stored"):
+            report["families"][0].pop(name)
+        report["settings"].pop("store")
+    assert together == alone
+
+
+OWN = """
+    @settings(max_examples=6)
+    @given(by=st.floats(0, 0.4), data=st.data())
+    def test_drawn_inside(candidate, points, by, data):
+        by *= data.draw(st.floats(0, 1))
+        assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.5
+""", """
+    @settings(max_examples=6)
+    @given(by=st.lists(st.floats(0, 0.4), min_size=1))
+    def test_that_changes_what_it_gets(candidate, points, by):
+        by = by.pop()
+        assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.5
+""", """
+    from hypothesis import assume
+
+    @settings(max_examples=6)
+    @given(by=st.floats(0, 0.4))
+    def test_that_gives_some_up(candidate, points, by):
+        assume(by > 0.1)
+        assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.5
+""", """
+    from hypothesis import target
+
+    @settings(max_examples=6)
+    @given(by=st.floats(0, 0.4))
+    def test_that_aims(candidate, points, by):
+        target(candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) + 0.0)
+"""  # fmt: skip
+
+
+@pytest.mark.parametrize("specs", OWN)
+def test_what_may_differ_is_drawn_for_each(searched, monkeypatch, specs):
+    drawn = drawn_by_hypothesis(monkeypatch)
+    made = searched(specs)
+    made.run().assert_outcomes(passed=7)
+    assert len(drawn) >= 7 * 6
+
+
+def test_nothing_is_measured_to_explain_a_rejection(searched):
+    made = searched(
+        """
+    from hypothesis import Phase
+
+    @settings(max_examples=5)
+    @given(by=st.floats(0, 0.5))
+    def test_dark(candidate, points, by):
+        assert Phase.explain not in settings().phases
+        assert Phase.shrink in settings().phases
+        assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0
+    """
+    )
+    made.run().assert_outcomes(passed=7)
