@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -169,7 +170,17 @@ def _watched(inner: Callable[..., Any], item: pytest.Item, search: Search) -> _W
 
 
 def _plain(value: object) -> bool:
-    return all(map(_plain, value)) if isinstance(value, tuple) else isinstance(value, PLAIN)
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return isinstance(value, PLAIN) or _is_intervention(value)
+
+
+def _is_intervention(value: object) -> bool:
+    if "torch" not in sys.modules:  # which interventions import
+        return False
+    from pytest_multiplicity.interventions import Chain, Intervention
+
+    return isinstance(value, Chain | Intervention)  # values: whoever changes one makes another
 
 
 def reason(item: pytest.Item, error: BaseException) -> str:

@@ -393,9 +393,9 @@ def test_what_all_pass_is_drawn_once(searched, monkeypatch):
 
     class TestMethods:
         @settings(max_examples=5)
-        @given(by=st.floats(0, 0.4))
-        def test_dark(self, points, by, candidate):
-            assert candidate.accuracy(points.test, under=pm.Corrupt(darker, by=by)) >= 0.5
+        @given(under=st.floats(0, 0.4).map(lambda by: pm.Corrupt(darker, by=by)))
+        def test_dark(self, points, under, candidate):
+            assert candidate.accuracy(points.test, under=under) >= 0.5
     """
     )
     made.run().assert_outcomes(passed=14)
