@@ -266,7 +266,7 @@ def example() -> Iterator[None]:
         yield
 
 
-def draws_unseen(item: pytest.Item) -> bool:
+def draws_unseen(function: Any, item: pytest.Item) -> bool:
     """Return whether hypothesis' own examples do no more than call the test that it decorates.
 
     It may be asked to tell of each, a class may have methods that it calls around them, and parts
@@ -277,7 +277,7 @@ def draws_unseen(item: pytest.Item) -> bool:
 
     names = vars(observability)  # the list, in older releases
     observed = names.get("observability_enabled", lambda: bool(names["TESTCASE_CALLBACKS"]))
-    chosen = settings_of(getattr(item.obj, "__func__", item.obj))  # type: ignore[attr-defined]
+    chosen = settings_of(function)
     owner = getattr(item, "instance", None)
     around = ("execute_example", "setup_example", "teardown_example")
     return not (

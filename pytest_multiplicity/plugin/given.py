@@ -55,7 +55,8 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
     if not compat.is_given(function):
         yield
         return
-    settle(getattr(function, "__func__", function))
+    decorated = getattr(function, "__func__", function)
+    settle(decorated)
     handle = function.hypothesis  # type: ignore[union-attr]
     inner, spec = handle.inner_test, pair.spec.nodeid
     names = item.config.stash.setdefault(NAMES, {}).setdefault(spec, Names())
@@ -67,7 +68,7 @@ def prepared(item: pytest.Item, pair: Pair, recorder: Recorder) -> Iterator[None
             if spec in passed:
                 item.stash[AGAIN] = lambda: _again(item, inner, search, recorder, passed[spec])
             yield
-        if watched.drawn and watched.alike and compat.draws_unseen(item):
+        if watched.drawn and watched.alike and compat.draws_unseen(decorated, item):
             passed.setdefault(spec, watched.drawn)
     finally:
         handle.inner_test = inner
