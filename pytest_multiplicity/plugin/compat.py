@@ -5,6 +5,7 @@ A release of theirs that renames one is mended here and nowhere else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
