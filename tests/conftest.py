@@ -12,6 +12,7 @@ import pkgutil
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -70,12 +71,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_plugins() -> Iterator[None]:
-    """Have runs inside the tests load ``INNER`` and no other plugin that is installed."""
+    """Have runs inside the tests load ``INNER`` and no other plugin, and leave no bytecode."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         patch.setenv("PYTEST_PLUGINS", ",".join(INNER))
         if WORKER:
             patch.setenv("OMP_NUM_THREADS", "1")
+        # a module that a test writes over another in the same second would be taken for that one
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        patch.setattr(sys, "dont_write_bytecode", True)
         interpreters.copy_workers()
         yield
 
