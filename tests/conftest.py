@@ -75,11 +75,12 @@ def few_plugins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         patch.setenv("PYTEST_PLUGINS", ",".join(INNER))
-        if WORKER:
-            patch.setenv("OMP_NUM_THREADS", "1")
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if WORKER else ():
+            patch.setenv(variable, "1")
         # a module that a test writes over another in the same second would be taken for that one
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setattr(interpreters.Origin, "environment", dict(os.environ))
         interpreters.copy_workers()
         yield
 

@@ -77,18 +77,22 @@ class Origin:
     """The process that is copied, and the way to it, which its copies have, too."""
 
     control: socket.socket | None = None
+    environment: Mapping[str, str] | None = None  # in which it starts; None: that of the first copy
     settings: Mapping[str, str] = {}
 
     @classmethod
     def start(cls) -> None:
         """Start it for this process."""
-        cls.settings = read_at_start(os.environ)
+        environment = os.environ if cls.environment is None else cls.environment
+        cls.settings = read_at_start(environment)
         cls.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             handles = [theirs.fileno(), cls.control.fileno()]
             command = [sys.executable, "-P", __file__, *map(str, handles)]
             # it ends with its input, which is open for as long as this process lives
-            popen = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=handles, cwd="/")
+            popen = subprocess.Popen(
+                command, stdin=subprocess.PIPE, pass_fds=handles, cwd="/", env=environment
+            )
         assert popen.stdin is not None
         atexit.register(popen.wait)
         atexit.register(popen.stdin.close)
