@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, dropwhile, islice
-from threading import Lock
+from threading import Event, Lock
 
 import torch
 from torch import Tensor
 
-from pytest_multiplicity.compute import let_go, numpy_threads, out_of_memory, precision, threads
+from pytest_multiplicity.compute import let_go, out_of_memory, precision, threads
 from pytest_multiplicity.data import Data, kinds
 from pytest_multiplicity.errors import EvaluationError
 from pytest_multiplicity.inference.at_once import AtOnce, at_once
@@ -22,27 +22,12 @@ from pytest_multiplicity.inference.counts import Counts
 from pytest_multiplicity.inference.executors import Model as Model
 from pytest_multiplicity.inference.executors import Shelf, Unit
 from pytest_multiplicity.inference.form import Alike, Batch, Demand, Form, Step
+from pytest_multiplicity.inference.pieces import Columns, Due, Piece, one_ahead
 from pytest_multiplicity.interventions import Chain
 
 BATCH = 256  # fixed: another batch size could pick another kernel and change the last bit
 ONE_BY_ONE = Lock()  # interventions: they may draw from global generators
 PRECISION = "float32"  # of every evaluation, in whatever precision a model was trained
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A unit, the positions of its models, and whether it computes beside others."""
-
-    positions: tuple[int, ...]
-    unit: Unit
-    beside: bool
-
-    def smaller(self) -> Iterator[Piece]:
-        """Yield pieces that need less memory, to be computed one after the other."""
-        positions = self.positions
-        for unit in self.unit.smaller():
-            yield Piece(positions[: unit.count], unit, self.beside)
-            positions = positions[unit.count :]
 
 
 @dataclass(frozen=True)
@@ -59,6 +44,8 @@ class Infer:
     shelf: Shelf = field(default_factory=Shelf)
     begun: dict[Unit, tuple[int, ...]] = field(default_factory=dict)
     """Units that have begun to compute and not ended, with the positions of their models."""
+    changing: Event = field(default_factory=Event)
+    """Set while interventions change inputs, also after one that didn't end."""
     alike: list[Alike] = field(default_factory=list)
     """How the models are evaluated that were asked last."""
     lacking: set[int] = field(default_factory=set)
@@ -76,8 +63,9 @@ class Infer:
     ) -> list[Tensor]:
         """Logits `[n, C]` (CPU, float32) of each model, in the order of `data`.
 
-        Inputs under interventions that need no model are made once for all models. After an
-        interruption `begun` tells what was being computed, and who asks again clears it.
+        Inputs under interventions that need no model are made once for all models, in this thread:
+        those of the next batch while models compute on one, where all of these compute in other
+        threads. After an interruption `hung` tells what was being computed.
 
         Args:
             models: modules and callables.
@@ -90,6 +78,22 @@ class Infer:
         """
         with precision(PRECISION, self.device):
             return self._inferred(models, data, under, advance, starts, alike, pieces)
+
+    def anew(self) -> None:
+        """Forget what the question before left behind."""
+        self.begun.clear()
+        self.changing.clear()
+        self.lacking.clear()
+
+    @property
+    def hung(self) -> set[int]:
+        """Positions of the models that were computing when they were given up.
+
+        None where it was an intervention beside which they computed.
+        """
+        if self.changing.is_set():
+            return set()
+        return {position for each in self.begun.values() for position in each}
 
     def decided(self, models: Sequence[Model], data: Data, under: Chain) -> list[Alike]:
         """Return how models are evaluated, which the first batch tells."""
@@ -126,10 +130,13 @@ class Infer:
         first = next(batches)
         self.alike[:] = alike or self.forms.of(models, first, Demand.of(steps))
         cores = self.cores or torch.get_num_threads()
-        columns = [[*pieces]] if pieces else self._columns(models, cores, len(starts))
-        with at_once(cores) as beside:
-            waiting = chain([first], batches)
-            while now := list(islice(waiting, len(columns))):
+        columns = Columns([pieces]) if pieces else self._columns(models, cores, len(starts))
+        ahead = columns.apart and cores > 1
+        with at_once(cores) as beside, columns.one_thread_each() if ahead else nullcontext():
+            rounds = self._rounds(columns, chain([first], batches))
+            if ahead:
+                rounds = one_ahead(self._begun(beside, columns, now, advance) for now in rounds)
+            for now in rounds:
                 for piece, logits in self._computed(beside, columns, now):
                     for position, lane in zip(piece.positions, logits, strict=True):
                         parts[position].append(lane)
@@ -158,15 +165,17 @@ class Infer:
         leading = under.inputs[: len(under.inputs) - len(steps)]
         with ONE_BY_ONE:
             inputs = kinds.to(data.take(rows), self.device)
+            self.changing.set()
             for step in leading:
                 assert not step.needs_model
                 with threads(1):
                     inputs = step.apply(inputs, data.rows[rows], data)
+            self.changing.clear()
             self.counts.intervened += bool(leading) and counted
         targets = kinds.to(data.targets[rows], self.device)
         return Batch(inputs, targets, data.rows[rows], data, steps)
 
-    def _columns(self, models: Sequence[Model], cores: int, batches: int) -> list[list[Piece]]:
+    def _columns(self, models: Sequence[Model], cores: int, batches: int) -> Columns:
         """Return the pieces that compute a batch, once for each batch that is computed at once.
 
         These are more than one where there are fewer units than cores.
@@ -175,7 +184,7 @@ class Infer:
         count = min(batches, math.ceil(cores / len(pieces)))
         if not all(piece.beside for piece in pieces):
             count = 1
-        return [pieces, *([_twin(piece) for piece in pieces] for _ in range(count - 1))]
+        return Columns([pieces, *([piece.twin for piece in pieces] for _ in range(count - 1))])
 
     def _pieces(
         self, models: Sequence[Model], positions: Sequence[int], form: Form, cores: int
@@ -205,46 +214,61 @@ class Infer:
             some = positions[start : start + (fewer or 1)]
             yield from self._made(models, some, form, fewer or 1)
 
+    def _rounds(self, columns: Columns, batches: Iterator[Batch]) -> Iterator[list[Due]]:
+        """Yield what is computed at once."""
+        while now := columns.pairs(list(islice(batches, len(columns)))):
+            yield now
+
+    def _begun(
+        self,
+        beside: AtOnce,
+        columns: Columns,
+        pairs: Sequence[Due],
+        advance: Callable[[int], None],
+    ) -> list[Due]:
+        """Have pairs computed, while something else is done here."""
+        advance(0)  # that inputs are changed is progress, too
+        return [self._begin(beside, columns, pair) for pair in pairs]
+
+    def _begin(self, beside: AtOnce, columns: Columns, pair: Due) -> Due:
+        return columns.begin(beside, pair, partial(self._logits, pair))
+
     def _computed(
-        self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
+        self, beside: AtOnce, columns: Columns, pairs: Sequence[Due]
     ) -> Iterator[tuple[Piece, Tensor]]:
-        """Compute every batch by the pieces of its column.
+        """Compute pairs.
 
         What took too much memory is computed again in smaller pieces, now and from now on.
         """
-        for piece, logits in self._answered(beside, columns, batches):
+        for pair, logits in self._answered(beside, columns, pairs):
             if logits is not None:
-                yield piece, logits
+                yield pair.piece, logits
                 continue
-            (column,) = (each for each in columns if piece in each)
-            batch, parts = batches[columns.index(column)], list(piece.smaller())
-            column[column.index(piece) : column.index(piece) + 1] = parts
-            for part in parts:
-                yield from self._computed(beside, [[part]], [batch])
+            for part in columns.divide(pair.piece):
+                yield from self._computed(beside, columns, [Due(part, pair.batch)])
 
     def _answered(
-        self, beside: AtOnce, columns: list[list[Piece]], batches: Sequence[Batch]
-    ) -> Iterator[tuple[Piece, Tensor | None]]:
-        """Yield what pieces give as soon as it is there; those in turn come last.
+        self, beside: AtOnce, columns: Columns, pairs: Sequence[Due]
+    ) -> Iterator[tuple[Due, Tensor | None]]:
+        """Yield what pairs give as soon as it is there; those in turn come last.
 
         They have all threads of numpy's, of which units that multiply by it have one.
         """
-        pairs = [
-            (piece, partial(self._logits, piece, batch))
-            for column, batch in zip(columns, batches, strict=False)
-            for piece in column
-        ]
-        together = [pair for pair in pairs if pair[0].beside]
-        by_numpy = any(piece.unit.form.arithmetic.by_numpy for piece, _ in together)
-        with numpy_threads(1) if by_numpy else nullcontext():
-            found = beside([compute for _, compute in together])
-            yield from zip([piece for piece, _ in together], found, strict=True)
-        for piece, compute in pairs:
-            if not piece.beside:
-                yield piece, compute()
+        with columns.one_thread_each():
+            together = [pair for pair in pairs if pair.piece.beside]
+            begun = [
+                each if each.found else self._begin(beside, columns, each) for each in together
+            ]
+            for pair in begun:
+                assert pair.found is not None
+                yield pair, pair.found.result()
+        for pair in pairs:
+            if not pair.piece.beside:
+                yield pair, self._logits(pair)
 
-    def _logits(self, piece: Piece, batch: Batch) -> Tensor | None:
+    def _logits(self, pair: Due) -> Tensor | None:
         """Return a piece's logits; None where it took too much memory and may be divided."""
+        piece, batch = pair.piece, pair.batch
         self.begun[piece.unit] = piece.positions
         try:
             logits = piece.unit.logits(batch)
@@ -267,7 +291,3 @@ class Infer:
 def own_steps(under: Chain) -> tuple[Step, ...]:
     """Return the steps from the first on that needs a model: the inputs are each model's own."""
     return tuple(dropwhile(lambda step: not step.needs_model, under.inputs))
-
-
-def _twin(piece: Piece) -> Piece:
-    return Piece(piece.positions, piece.unit.twin(), piece.beside)

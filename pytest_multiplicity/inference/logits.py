@@ -189,8 +189,7 @@ class Logits:
         with guarded(what):
             models = [toward(self._models.model(i), asked.source) for i in chunk]
             with watched(what, self._machine.patience, advance) as noted:
-                self._infer.begun.clear()
-                self._infer.lacking.clear()
+                self._infer.anew()
                 given = self._compute_all(models, asked, noted)
         alike = self._infer.alike
         self._forms = {chunk[i]: str(form) for positions, form in alike for i in positions}
@@ -237,8 +236,7 @@ class Logits:
 
     def _hung(self, chunk: Sequence[int]) -> list[int]:
         """Candidates of a chunk that were computing when it was given up."""
-        positions = {i for each in self._infer.begun.values() for i in each}
-        return [chunk[i] for i in sorted(positions)]
+        return [chunk[i] for i in sorted(self._infer.hung)]
 
     def _chunks(self, indices: Sequence[int]) -> Iterator[list[int]]:
         """Candidates whose parameters fit in memory together, at least one at a time."""

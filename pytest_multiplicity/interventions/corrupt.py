@@ -31,6 +31,10 @@ class Corrupt(InputIntervention):
     in every run; torch's, numpy's and Python's global generators are left as they were. The
     result is not clamped: what the transform returns is what the model sees.
 
+    A transform is called in the thread that asked, for one batch at a time, while networks may
+    compute on the batch before in other threads: it sets nothing for the whole process, such as
+    torch's default dtype, and writes to no network.
+
     Args:
         transform: a torchvision v2 transform or functional, any function of a batch (tensors
             [b, ...], a dict or a tuple of them, a DataFrame, a list of texts: whatever the inputs
