@@ -38,8 +38,16 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def pages() -> dict[int, tuple[RunReport, str]]:
+    """The pages that were made, by the address of their run, which stays."""
+    return {}
+
+
 @pytest.fixture
-def visit(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def visit(
+    chromium: Any, tmp_path: Path, pages: dict[int, tuple[RunReport, str]]
+) -> Iterator[Callable[..., Any]]:
     """Open a run's page; whatever the browser complains about or asks for fails the test."""
     complaints: list[str] = []
     contexts: list[Any] = []
@@ -48,7 +56,9 @@ def visit(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         run: RunReport, *, width: int = 1280, scheme: str = "light", **options: Any
     ) -> Any:
         file = tmp_path / "report.html"
-        file.write_text(html.render(run), encoding="utf-8")
+        if id(run) not in pages:
+            pages[id(run)] = run, html.render(run)
+        file.write_text(pages[id(run)][1], encoding="utf-8")
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )

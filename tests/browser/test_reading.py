@@ -130,10 +130,10 @@ def test_marks_follow_the_axis_that_is_chosen(visit: Visit, samples: ModuleType)
     ids=["frames", "marks", "cores", "tops", "bottoms", "lefts", "rights"],
 )
 def test_forms_stay_apart_at_24_pixels_without_colour(
-    visit: Visit, samples: ModuleType, forms: tuple[str, ...], wide: float, box: int
+    chromium: Any, forms: tuple[str, ...], wide: float, box: int
 ) -> None:
-    page = visit(samples.paper_run())
-    drawn = page.evaluate(INK, [list(forms), wide, box])
+    with chromium.new_page() as page:
+        drawn = page.evaluate(INK, [list(forms), wide, box])
     for one, two in combinations(drawn, 2):
         differing = sum(abs(a - b) for a, b in zip(one, two, strict=True)) / 255
         assert differing >= 4
