@@ -27,7 +27,8 @@ from pytest_multiplicity.data import reading
 
 ROOT = Path(__file__).parents[2]
 STUDY = "specs/utkface"
-PLUGIN = ("-p", "no:cacheprovider", "--multiplicity-device=cpu")
+# a seed: that each configuration has several is for other studies to show
+PLUGIN = ("-p", "no:cacheprovider", "--multiplicity-device=cpu", "--multiplicity-seeds=1")
 
 
 def study_module(name: str) -> ModuleType:
@@ -366,13 +367,13 @@ def test_the_study_runs_small(study: Study) -> None:
     assert specs_of(report, "unforeseen") == ["test_celeba", *UNFORESEEN]
     (family,) = report["families"]
     assert list(family["axes"]) == AXES
-    assert len(family["candidates"]) == 2 * 9
-    assert all(spec["judged"] == 18 for spec in family["specs"])
+    assert len(family["candidates"]) == 9
+    assert all(spec["judged"] == 9 for spec in family["specs"])
     assert [gate["outcome"] for gate in report["gates"]] == ["passed"] * 2
     sheets = {sheet["metric"]: sheet["before"] for sheet in family["sheets"]}
     assert list(sheets["accuracy on utkface-select"]["tables"]) == AXES
     for sheet in sheets.values():
-        assert sheet["count"] == 18
+        assert sheet["count"] == 9
         assert sheet["tables"]["architecture"]["options"] == ["R18", "R50", "WR50"]
     # reddish and bluish noise: who trains at all tells them apart, wherever it was found
     for name in ["utkface-select", "fairface", "celeba"]:
