@@ -18,9 +18,6 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-# MKL's products, whose bits then don't depend on where a matrix lies in memory. It reads this when
-# it multiplies for the first time, so the plugin sets it when it is loaded.
-STRICT = {"MKL_CBWR": "AUTO,STRICT"}
 GPU = "cuda"  # the type of devices that torch reaches through CUDA, or through ROCm under its name
 KINDS = ("cpu", GPU)  # whose generators, precision and memory are known here
 VISIBLE = "CUDA_VISIBLE_DEVICES"

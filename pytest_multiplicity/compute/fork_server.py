@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NoReturn, TypeAlias
 
+from pytest_multiplicity.compute.environment import READ_LATER, importable_paths, of_workers
+
 # What is needed is imported before the user's path holds: a file there may be named as a module of
 # the standard library is.
 BOOT = """
@@ -43,11 +45,6 @@ run(handle, paths)
 WORKER = "pytest_multiplicity.compute.worker"
 # Forking is safe where no library has threads of its own, or runs code of the system's that does.
 POSSIBLE = sys.platform == "linux"
-# Variables that nothing reads while it is imported: they may differ from worker to worker.
-READ_LATER = (
-    *("HOME", "USERPROFILE", "PWD", "OLDPWD", "COLUMNS", "LINES"),
-    *("PYTEST_CURRENT_TEST", "PYTEST_DEBUG_TEMPROOT", "PYTEST_VERSION"),
-)
 HEADER = struct.Struct("Q")  # the length of a request
 OUTPUTS = (1, 2)
 GONE = -int(signal.SIGKILL)
@@ -73,10 +70,21 @@ class Request:
     folder: str | None
     environment: dict[str, str]
 
-
-def importable_paths() -> list[str]:
-    """Return `sys.path` as Python reads it: what is no text it passes over."""
-    return [path for path in sys.path if isinstance(path, str)]
+    @classmethod
+    def like_here(
+        cls, common: tuple[str, ...], environment: dict[str, str], needed: Sequence[str] = ()
+    ) -> Request:
+        """Want a worker that has what is loaded here of packages, in the same folder."""
+        packages, folder = tuple(f"{package}." for package in common), None
+        with contextlib.suppress(OSError):  # it was removed
+            folder = os.getcwd()
+        return cls(
+            paths=importable_paths(),
+            imported=[name for name in list(sys.modules) if f"{name}.".startswith(packages)],
+            needed=needed,
+            folder=folder,
+            environment={name: environment[name] for name in READ_LATER if name in environment},
+        )
 
 
 def command(
@@ -156,12 +164,16 @@ class ForkServer:
     def fork(self, request: Request, connection: Link) -> Forked:
         """Have a worker forked that works for the other end of a connection."""
         ours, theirs = Pipe(duplex=False)
+        with theirs:
+            self.send(request, [connection.fileno(), theirs.fileno(), *filter(_is_open, OUTPUTS)])
+        return Forked(ours)
+
+    def send(self, request: Request, handles: Sequence[int] = ()) -> None:
+        """Send a request with open files; without any it is only got ready for."""
         message = json.dumps(asdict(request)).encode()
-        with theirs, contextlib.suppress(ConnectionError):  # then nobody has the other ends
-            handles = [connection.fileno(), theirs.fileno(), *filter(_is_open, OUTPUTS)]
+        with contextlib.suppress(ConnectionError):  # then nobody has the other ends
             socket.send_fds(self._control, [HEADER.pack(len(message))], handles)
             self._control.sendall(message)
-        return Forked(ours)
 
     def close(self) -> None:
         """End it; workers go on until they are hung up on."""
@@ -183,6 +195,19 @@ def server(environment: dict[str, str]) -> ForkServer:
             close()
             _servers[known] = ForkServer(fixed)
         return _servers[known]
+
+
+def forked(connection: Link, common: tuple[str, ...], needed: Sequence[str]) -> Forked:
+    """Fork a worker for the other end of a connection, with what is loaded here of packages."""
+    environment = of_workers()
+    request = Request.like_here(common, environment, needed)
+    return server(environment).fork(request, connection)
+
+
+def get_ready(common: tuple[str, ...]) -> None:
+    """Have such workers' process come up meanwhile: it takes the seconds that imports do."""
+    environment = of_workers()
+    server(environment).send(Request.like_here(common, environment))
 
 
 def close() -> None:
@@ -225,11 +250,14 @@ def serve(handle: int, paths: Sequence[str]) -> None:
                 received = _received(control)
                 if received is None:
                     return
-                request, (connection, status, *outputs) = received
+                request, handles = received
                 sys.path[:] = [*own, *request.paths]
                 for name in request.imported:
                     with contextlib.suppress(Exception):  # who needs it meets the error
                         importlib.import_module(name)
+                if not handles:
+                    continue
+                connection, status, *outputs = handles
                 gc.freeze()  # a collector that looks at what is shared has it copied
                 alone = len(os.listdir("/proc/self/task")) == 1
                 pid = os.fork()

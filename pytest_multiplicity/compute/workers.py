@@ -6,45 +6,29 @@ line; not by `multiprocessing`, which would import the user's main module again 
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
-from pytest_multiplicity.compute.devices import STRICT
+from pytest_multiplicity.compute.environment import importable_paths, of_workers
 from pytest_multiplicity.compute.fork_server import (
     GONE,
     POSSIBLE,
-    READ_LATER,
     Forked,
-    Request,
     command,
-    importable_paths,
-    server,
+    forked,
+    get_ready,
 )
 from pytest_multiplicity.compute.sharing import SharedFolder, UnsharableError, hidden
 from pytest_multiplicity.compute.worker import Work
 from pytest_multiplicity.errors import EvaluationError
 
-# One thread each; and an allocator (glibc's) that keeps what is freed: handing out new pages costs
-# a tenth of a step.
-ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-# What would end a process at a warning, or hold it at its end.
-FOR_PEOPLE = ("PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONBREAKPOINT")
 ATTEMPTS = 2  # to start each worker
 
 T = TypeVar("T")
@@ -183,7 +167,7 @@ class Workers:
     def foresee(self) -> None:
         """Have what forks workers come up meanwhile: it takes the seconds that imports do."""
         if self._common is not None:
-            server(_environment())
+            get_ready(self._common)
 
     def begin(self, tasks: int) -> None:
         """Start processes for so many tasks; those that are still there stay."""
@@ -256,7 +240,9 @@ class _Process:
         self.connection, theirs = Pipe()
         self.popen: subprocess.Popen[bytes] | Forked
         with theirs:
-            self.popen = _started(theirs, place) if common is None else _forked(theirs, common)
+            self.popen = (
+                _started(theirs, place) if common is None else forked(theirs, common, hidden())
+            )
 
     def give(self, task: bytes) -> None:
         self.heard = time.monotonic()
@@ -273,32 +259,11 @@ class _Process:
         return self.popen.wait()
 
 
-def _environment() -> dict[str, str]:
-    shown = {name: value for name, value in os.environ.items() if name not in FOR_PEOPLE}
-    return {**STRICT, **shown, **ENVIRONMENT}
-
-
-def _forked(connection: Link, common: tuple[str, ...]) -> Forked:
-    """Fork a worker for the other end of a connection, with what is loaded here of packages."""
-    common = tuple(f"{package}." for package in common)
-    environment, folder = _environment(), None
-    with suppress(OSError):  # it was removed
-        folder = os.getcwd()
-    request = Request(
-        paths=importable_paths(),
-        imported=[name for name in list(sys.modules) if f"{name}.".startswith(common)],
-        needed=hidden(),
-        folder=folder,
-        environment={name: environment[name] for name in READ_LATER if name in environment},
-    )
-    return server(environment).fork(request, connection)
-
-
 def _started(connection: Link, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a worker as a new interpreter."""
     return subprocess.Popen(
         command(connection.fileno(), importable_paths(), hidden()),
-        env={**_environment(), **place},
+        env={**of_workers(), **place},
         stdin=subprocess.DEVNULL,
         pass_fds=[connection.fileno()],
     )

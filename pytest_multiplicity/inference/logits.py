@@ -126,10 +126,8 @@ class Logits:
             before.logits.clear()
 
     def let_go(self) -> None:
-        """Leave to the store what waits in memory for further questions."""
+        """Leave to the store what waits in memory for further questions, but for what is small."""
         self._let_go_of_latest()
-        self._read_lately.clear()
-        self._lately_bytes = 0
         self._infer.shelf.clear()
 
     def _held(self, key: tuple[int, str], logits: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from .calls import COMMON as COMMON
+from .calls import KEPT as KEPT
 from .calls import Call as Call
 from .calls import Given as Given
 from .calls import Returned as Returned

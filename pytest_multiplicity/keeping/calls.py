@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pytest_multiplicity.design import Config
     from pytest_multiplicity.keeping.packing import Packed
 
+KEPT = "kept"  # the kind of entries of the store
 PARTS = 1000  # steps of a bar for each call
+COMMON = ("pytest_multiplicity.keeping", "sklearn")  # what many families' functions need
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from pytest_multiplicity.compute import (
     project_code_by_value,
 )
 from pytest_multiplicity.errors import DefinitionError, EvaluationError, MultiplicityError
-from pytest_multiplicity.keeping.calls import PARTS, Broken, Call, Given, Returned, Skipped
+from pytest_multiplicity.keeping.calls import COMMON, PARTS, Broken, Call, Given, Returned, Skipped
 from pytest_multiplicity.keeping.packing import culprit
 from pytest_multiplicity.keeping.work import task
 
 Result = tuple[Call, Returned | Skipped]
-COMMON = ("pytest_multiplicity.keeping", "sklearn")  # what many families' functions need
 ATTEMPTS = 2  # of a call whose process dies
 
 

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.keeping.calls import Returned, Skipped
+from pytest_multiplicity.keeping.calls import KEPT, Returned, Skipped
 from pytest_multiplicity.keeping.packing import unpack
 from pytest_multiplicity.store import Signer, Store, signer
 
-KIND = "kept"
 PICKLE = "multiplicity.pickle"  # the tensor of bytes that is no weight
 
 
@@ -54,7 +53,7 @@ class Entries:
     def look(self, key: str) -> Kept | Skipped | None:
         """Return what is known under a key; None where there is nothing that may be read."""
         for name in self._names(key):
-            if (meta := self._store.meta(KIND, name)) is None:
+            if (meta := self._store.meta(KEPT, name)) is None:
                 continue
             if not self._holds(name, meta):
                 self.refused.add(key)
@@ -71,7 +70,7 @@ class Entries:
         Raises:
             StoreError: its pickle can't be read, as where a class has gone.
         """
-        entry = self._store.get(KIND, kept.name)
+        entry = self._store.get(KEPT, kept.name)
         if entry is None or not self._holds(kept.name, entry.meta):
             return None
         if entry.meta["content"] != _digest(entry.tensors):
@@ -109,12 +108,12 @@ class Entries:
         self, key: str, tensors: dict[str, Tensor], meta: dict[str, Any], run: str | None = None
     ) -> None:
         first, second = self._names(key)
-        there = self._store.meta(KIND, first)
+        there = self._store.meta(KEPT, first)
         name = first if there is None or self._holds(first, there) else second
         self._false.discard(name)
         meta = {**meta, "content": _digest(tensors)}
         meta["signature"] = self._signer.sign(_signed(name, meta))
-        self._store.put(KIND, name, tensors, meta, run=run)
+        self._store.put(KEPT, name, tensors, meta, run=run)
 
     def _names(self, key: str) -> tuple[str, str]:
         """Return where what belongs to a key may lie: the second is this user's alone."""
@@ -128,7 +127,7 @@ class Entries:
 
 def _signed(name: str, meta: Mapping[str, Any]) -> bytes:
     """Return what a signature is of: an entry's name, and all that its metadata say."""
-    return json.dumps([KIND, name, meta], sort_keys=True).encode()
+    return json.dumps([KEPT, name, meta], sort_keys=True).encode()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

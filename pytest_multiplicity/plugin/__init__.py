@@ -6,12 +6,12 @@ so that a repository without families pays for a few checks only.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
+from pytest_multiplicity.compute import environment
 from pytest_multiplicity.plugin import compat, garbage, lastfailed, options
 from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.roles import Process
@@ -111,6 +111,5 @@ def _begin(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin(HOOKS):
         from pytest_multiplicity.plugin import hooks
 
-        # MKL reads it before its first product, whose bits must not depend on where matrices lie
-        os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+        environment.be_strict()
         config.pluginmanager.register(hooks, HOOKS)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_multiplicity.compute.environment import be_strict
 from pytest_multiplicity.design import (
     Answered,
     AnswerTable,
@@ -61,7 +61,7 @@ def family(
     # MKL reads it at its first product: without, last bits depend on where weights lie in memory,
     # and differ from those of worker processes (oneMKL's guide, "Conditional Numerical
     # Reproducibility"). Set here, so that runs without a family are left alone.
-    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    be_strict()
 
     def decorate(function: Callable[..., Any]) -> Any:
         kind = design if isinstance(design, str) else list(design)

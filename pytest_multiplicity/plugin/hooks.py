@@ -70,6 +70,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     garbage.spare(session.config)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Begin what takes long to come up, if it is going to be needed."""
+    meanwhile.prepare(session)
+
+
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say what added seeds may come to."""
     return further.beforehand(config.stash[STATE])

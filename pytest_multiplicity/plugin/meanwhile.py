@@ -7,15 +7,21 @@ measures is measured for those that are there by then, and for all when the last
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_multiplicity.design import Recorded
+from pytest_multiplicity.compute import LOCAL, available_cores
+from pytest_multiplicity.compute.fork_server import POSSIBLE, get_ready
+from pytest_multiplicity.design import Built, Recorded
 from pytest_multiplicity.errors import failed_attempt
+from pytest_multiplicity.keeping import COMMON, KEPT
 from pytest_multiplicity.plugin import recorder
 from pytest_multiplicity.plugin.collection import PAIR
+from pytest_multiplicity.plugin.roles import Role
 from pytest_multiplicity.plugin.state import STATE, State
+from pytest_multiplicity.store import has_any
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Metric, ModelPopulation
@@ -30,6 +36,27 @@ def order(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     for item in items:
         if (pair := item.stash.get(PAIR, None)) is not None:
             left.setdefault(pair.family.key, set()).add(item)
+
+
+def prepare(session: pytest.Session) -> None:
+    """Have what workers are forked from come up while the first test is set up.
+
+    Where a family keeps and nothing is kept yet, its function is called in workers as soon as torch
+    is imported here, which takes as long as it does there. Should all be kept elsewhere, or the run
+    end before, it came up in vain.
+    """
+    state = session.config.stash[STATE]
+    options, called = state.options, [each for each in state.families if each.selected]
+    here = options.engine == LOCAL and options.device in ("auto", "cpu")
+    idle = available_cores() > 1 and state.resources.process.role is Role.ALONE
+    asked = not (options.plan or session.config.option.collectonly)
+    if (
+        (here and idle and asked and POSSIBLE)
+        and any(isinstance(each.definition, Built) and each.definition.keep for each in called)
+        and not has_any(options.store, KEPT)
+    ):
+        with suppress(OSError):  # whoever needs it says what is wrong
+            get_ready(COMMON)
 
 
 def begin(item: pytest.Item) -> None:

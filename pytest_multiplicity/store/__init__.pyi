@@ -1,4 +1,5 @@
 from .aside import Aside as Aside
+from .disk import has_any as has_any
 from .files import DTYPES as DTYPES
 from .fingerprint import fingerprint as fingerprint
 from .local import LocalStore as LocalStore

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_multiplicity.errors import StoreError
 from pytest_multiplicity.store import LocalStore
+from pytest_multiplicity.store.disk import ENTRIES
 
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
@@ -16,7 +17,7 @@ UNITS = ("B", "KB", "MB", "GB", "TB")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
-    if not (options.store / "v1").is_dir():
+    if not (options.store / ENTRIES).is_dir():
         print(f"{options.store} is no store: give the folder with --store DIR", file=sys.stderr)
         return 1
     try:

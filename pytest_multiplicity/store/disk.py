@@ -19,6 +19,7 @@ _GUARDS = {
     "README.md": "Weights and results that pytest-multiplicity would otherwise compute again. "
     "Safe to delete when no run uses it.\n",
 }
+ENTRIES = "v1"  # where a store's entries are, a folder of a kind in it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
@@ -33,6 +34,11 @@ def make_store_folder(root: Path, folders: Iterable[str]) -> None:
             (root / name).write_text(text, "utf-8")
     for folder in folders:
         (root / folder).mkdir(exist_ok=True)
+
+
+def has_any(root: Path, kind: str) -> bool:
+    """Return whether a store has ever held entries of a kind; makes no store."""
+    return (root / ENTRIES / kind).is_dir()
 
 
 def write_whole(path: Path, temporary: Path, content: bytes, *, wait: bool = True) -> None:

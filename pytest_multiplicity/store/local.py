@@ -28,7 +28,13 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from pytest_multiplicity.errors import StoreError
-from pytest_multiplicity.store.disk import explained, make_store_folder, names_in, write_whole
+from pytest_multiplicity.store.disk import (
+    ENTRIES,
+    explained,
+    make_store_folder,
+    names_in,
+    write_whole,
+)
 from pytest_multiplicity.store.files import SUFFIX, SickFileError, encode, read, read_meta
 from pytest_multiplicity.store.runs import Runs, check_locks
 from pytest_multiplicity.store.store import Entry, Item
@@ -80,12 +86,12 @@ class LocalStore:
         self, root: str | os.PathLike[str], *, warn: Callable[[str], None] = _warn
     ) -> None:
         self.root = Path(root).absolute()
-        self._entries = self.root / "v1"
+        self._entries = self.root / ENTRIES
         self._warn = warn
         self._counter = itertools.count()
         self._locks: dict[str, FileLock] = {}
         with explained(self.root):
-            make_store_folder(self.root, ("v1", "locks", "runs"))
+            make_store_folder(self.root, (ENTRIES, "locks", "runs"))
             check_locks(self.root)
             self._runs = Runs(self.root)
             self._tidy()

@@ -177,16 +177,16 @@ def test_a_server_that_was_killed_is_replaced_and_its_workers_go_on() -> None:
 def test_workers_whose_servers_are_always_killed_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started = []
+    started, begun = [], fork_server.server
 
     def killed(environment: dict[str, str]) -> fork_server.ForkServer:
         close()
-        server = fork_server.server(environment)
+        server = begun(environment)
         server._popen.kill()
         started.append(server)
         return server
 
-    monkeypatch.setattr(workers, "server", killed)
+    monkeypatch.setattr(fork_server, "server", killed)
     with pytest.raises(EvaluationError, match="did not start"):
         done(parent)
     assert len(started) == 1 + workers.ATTEMPTS
@@ -239,3 +239,16 @@ def test_collectors_leave_alone_what_workers_share() -> None:
         enabled, spared = found
         assert enabled
         assert spared > 100_000, options  # torch is there, and nobody looks through it
+
+
+@pytest.mark.usefixtures("_own_server")
+def test_a_server_that_was_got_ready_is_the_one_that_forks() -> None:
+    def known(reporter: Any) -> tuple[int, bool]:
+        return os.getppid(), "sklearn.tree" in sys.modules
+
+    import sklearn.tree  # noqa: F401  # what is loaded here is loaded there
+
+    fork_server.get_ready(("sklearn",))
+    (ready,) = fork_server._servers.values()
+    (found,) = values(known)
+    assert found == (ready._popen.pid, True)

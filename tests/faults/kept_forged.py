@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_multiplicity.keeping import Entries, Kept, Returned
-from pytest_multiplicity.keeping.entries import KIND, PICKLE, _digest, _signed
+from pytest_multiplicity.keeping.entries import KEPT, PICKLE, _digest, _signed
 from pytest_multiplicity.keeping.packing import pack
 from pytest_multiplicity.store import LocalStore, Signer
 from pytest_multiplicity.store.files import encode, read
@@ -109,7 +109,7 @@ def damage(path: Path, rng: random.Random) -> None:
 
 
 def file_of(store: LocalStore, name: str) -> Path:
-    return store.root / "v1" / KIND / name[:2] / f"{name}.safetensors"
+    return store.root / "v1" / KEPT / name[:2] / f"{name}.safetensors"
 
 
 def returned(number: int) -> Returned:
@@ -121,11 +121,11 @@ def returned(number: int) -> Returned:
 def forge(store: LocalStore, name: str, how: Callable[..., None], rng: random.Random) -> None:
     """Put a bomb in the place of an entry's pickle, with checksums that hold."""
     path = file_of(store, name)
-    entry = read(path, KIND, name)
+    entry = read(path, KEPT, name)
     held = dict(entry.tensors), dict(entry.meta)
     held[0][PICKLE] = bomb(store.root / "fired")
     how(held, name, rng)
-    path.write_bytes(encode(KIND, name, *held))
+    path.write_bytes(encode(KEPT, name, *held))
 
 
 def check(root: Path, count: int, seed: int) -> Counter[str]:
@@ -137,12 +137,12 @@ def check(root: Path, count: int, seed: int) -> Counter[str]:
         own = Entries(store)
         for number, key in enumerate(keys):
             own.put(key, returned(number), machine="this", run=["1", "family"])
-        whole = read(file_of(store, keys[0]), KIND, keys[0])
+        whole = read(file_of(store, keys[0]), KEPT, keys[0])
         for number, key in enumerate(keys):
             if number % 10 == 8:
                 damage(file_of(store, key), rng)
             elif number % 10 == 9:  # a whole entry of the user's own, under another key
-                file_of(store, key).write_bytes(encode(KIND, key, whole.tensors, whole.meta))
+                file_of(store, key).write_bytes(encode(KEPT, key, whole.tensors, whole.meta))
             else:
                 forge(store, key, FORGED[number % len(FORGED)], rng)
     with LocalStore(root, warn=said.append) as store:

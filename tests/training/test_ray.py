@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from pytest_multiplicity.compute.arithmetic import Arithmetic
+from pytest_multiplicity.compute.environment import ENVIRONMENT
 from pytest_multiplicity.compute.machine import Machine
 from pytest_multiplicity.compute.worker_pool import WorkerPool
-from pytest_multiplicity.compute.workers import ENVIRONMENT, Crashed, Done, Failed, Stalled
+from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Stalled
 from pytest_multiplicity.errors import EvaluationError, RecipeError
 from pytest_multiplicity.training.batches import Samples
 from pytest_multiplicity.training.engine import train

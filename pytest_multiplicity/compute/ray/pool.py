@@ -16,12 +16,13 @@ import ray
 import torch
 from ray import exceptions as failures
 
-from pytest_multiplicity.compute.devices import STRICT, device_class, is_gpu
+from pytest_multiplicity.compute.devices import device_class, is_gpu
+from pytest_multiplicity.compute.environment import ENVIRONMENT, STRICT
 from pytest_multiplicity.compute.ray.parcel import Part, pack
 from pytest_multiplicity.compute.ray.task import work
 from pytest_multiplicity.compute.sharing import UnsharableError
 from pytest_multiplicity.compute.worker import Work
-from pytest_multiplicity.compute.workers import ENVIRONMENT, Crashed, Done, Failed, Outcome, Stalled
+from pytest_multiplicity.compute.workers import Crashed, Done, Failed, Outcome, Stalled
 from pytest_multiplicity.errors import EvaluationError
 
 LOSSES = 4  # of one task, without a note between, after which it isn't sent again
