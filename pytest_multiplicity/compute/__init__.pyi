@@ -30,6 +30,8 @@ from .devices import threads as threads
 from .engines import ENGINES as ENGINES
 from .engines import LOCAL as LOCAL
 from .engines import engine as engine
+from .environment import be_strict as be_strict
+from .fork_server import get_ready as get_ready
 from .fused import FEWEST_LANES as FEWEST_LANES
 from .fused import MOST_LANES as MOST_LANES
 from .fused import FusedModule as FusedModule

@@ -206,8 +206,9 @@ def forked(connection: Link, common: tuple[str, ...], needed: Sequence[str]) -> 
 
 def get_ready(common: tuple[str, ...]) -> None:
     """Have such workers' process come up meanwhile: it takes the seconds that imports do."""
-    environment = of_workers()
-    server(environment).send(Request.like_here(common, environment))
+    if POSSIBLE:
+        environment = of_workers()
+        server(environment).send(Request.like_here(common, environment))
 
 
 def close() -> None:

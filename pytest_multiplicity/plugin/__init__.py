@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.compute import environment
+from pytest_multiplicity.compute import be_strict
 from pytest_multiplicity.plugin import compat, garbage, lastfailed, options
 from pytest_multiplicity.plugin.marks import BROKEN, DEFINITION, INCUMBENT
 from pytest_multiplicity.plugin.roles import Process
@@ -111,5 +111,5 @@ def _begin(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin(HOOKS):
         from pytest_multiplicity.plugin import hooks
 
-        environment.be_strict()
+        be_strict()
         config.pluginmanager.register(hooks, HOOKS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_multiplicity.compute.environment import be_strict
+from pytest_multiplicity.compute import be_strict
 from pytest_multiplicity.design import (
     Answered,
     AnswerTable,

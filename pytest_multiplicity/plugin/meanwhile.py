@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_multiplicity.compute import LOCAL, available_cores
-from pytest_multiplicity.compute.fork_server import POSSIBLE, get_ready
+from pytest_multiplicity.compute import LOCAL, available_cores, get_ready
 from pytest_multiplicity.design import Built, Recorded
 from pytest_multiplicity.errors import failed_attempt
 from pytest_multiplicity.keeping import COMMON, KEPT
@@ -51,7 +50,7 @@ def prepare(session: pytest.Session) -> None:
     idle = available_cores() > 1 and state.resources.process.role is Role.ALONE
     asked = not (options.plan or session.config.option.collectonly)
     if (
-        (here and idle and asked and POSSIBLE)
+        (here and idle and asked)
         and any(isinstance(each.definition, Built) and each.definition.keep for each in called)
         and not has_any(options.store, KEPT)
     ):
