@@ -46,6 +46,7 @@ from .graphs import unrecorded as unrecorded
 from .graphs import why_unrecorded as why_unrecorded
 from .handed import own_weights as own_weights
 from .images import pixel_by_pixel as pixel_by_pixel
+from .in_a_row import join_rows as join_rows
 from .lanes import Lanes as Lanes
 from .lanes import Unfusable as Unfusable
 from .layout import Layout as Layout

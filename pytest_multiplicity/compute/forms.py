@@ -24,7 +24,7 @@ from pytest_multiplicity.compute.lanes import (
     deck_of,
     lift,
 )
-from pytest_multiplicity.compute.numpy_matmul import product, suits
+from pytest_multiplicity.compute.numpy_matmul import layers, product, suits
 from pytest_multiplicity.compute.shape_forms import SHAPE_FORMS, aligned
 
 
@@ -132,6 +132,34 @@ def _linear_of_shared(x: Tensor, weight: Lanes, bias: Lanes | None) -> Any:
         return NotImplemented
     flat = None if bias is None else bias.stacked.flatten()
     return Lanes(weight.deck, F.linear(x, weight.stacked.flatten(0, 1), flat), wide=True)
+
+
+def linear_layers(x: Any, several: Sequence[tuple[Any, Any]], rectified: Sequence[bool]) -> Any:
+    """Return what linear layers after each other give, each of a weight and a bias.
+
+    After those that are `rectified` comes a ReLU. Where numpy multiplies and no weight learns they
+    are one operation.
+    """
+    weights = [weight for weight, _ in several]
+    if not all(isinstance(weight, Lanes) and weight.deck.by_numpy for weight in weights):
+        return _one_by_one(x, several, rectified)
+    whole = x if isinstance(x, Lanes) else lift(weights[0].deck, x)
+    learning = any(part is not None and part.requires_grad for pair in several for part in pair)
+    if learning or whole.ndim < 2 or not suits(whole.value):
+        return _one_by_one(x, several, rectified)
+    stacked = [
+        (weight.stacked.transpose(1, 2), None if bias is None else bias.stacked.unsqueeze(1))
+        for weight, bias in several
+    ]
+    out = layers(whole.stacked.flatten(1, -2), stacked, rectified)
+    return Lanes(whole.deck, out.view(len(out), *whole.shape[:-1], -1))
+
+
+def _one_by_one(x: Any, several: Sequence[tuple[Any, Any]], rectified: Sequence[bool]) -> Any:
+    for (weight, bias), relu in zip(several, rectified, strict=True):
+        x = F.linear(x, weight, bias)
+        x = F.relu(x) if relu else x
+    return x
 
 
 def _flat(x: Lanes | None) -> Tensor | None:

@@ -6,6 +6,7 @@ with OpenBLAS, which uses all of it. The rule in `arithmetic` says which one mul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,46 @@ def product(x: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
     """Return `x @ columns + bias` [K, b, o], for [K, b, i], [K, i, o] and [K, 1, o]."""
     out: Tensor = _Product.apply(x, columns, bias)
     return out
+
+
+def layers(
+    x: Tensor, several: Sequence[tuple[Tensor, Tensor | None]], rectified: Sequence[bool]
+) -> Tensor:
+    """Return what products [K, b, o] after each other give, of columns and bias as in `product`.
+
+    After those that are `rectified` what is negative becomes 0, as by a ReLU. The bits are those of
+    one operation after the other; the gradient is by `x` alone.
+    """
+    flat = (tensor for pair in several for tensor in pair)
+    out: Tensor = _Layers.apply(x, tuple(rectified), *flat)
+    return out
+
+
+class _Layers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rectified: tuple[bool, ...], *flat: Tensor | None) -> Tensor:
+        given = []
+        for columns, bias, relu in zip(flat[::2], flat[1::2], rectified, strict=True):
+            assert columns is not None
+            x = _matmul(x, columns)
+            if bias is not None:
+                x.add_(bias)
+            if relu:
+                x.relu_()
+            given += [columns, x if relu and ctx.needs_input_grad[0] else None]
+        ctx.save_for_backward(*given)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved, own = ctx.saved_tensors, False
+        for columns, out in zip(saved[-2::-2], saved[::-2], strict=True):
+            if out is not None:
+                room = grad if own else torch.empty_like(out)  # over what was computed here
+                grad = torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=room)
+            grad, own = _matmul(grad, columns.mT), True
+        return (grad, None, *[None] * len(saved))
 
 
 class _Product(torch.autograd.Function):

@@ -14,6 +14,7 @@ from pytest_multiplicity.compute import (
     FusedModule,
     copied,
     free_bytes,
+    join_rows,
     out_of_memory,
     pixel_by_pixel,
 )
@@ -202,6 +203,8 @@ class Abreast(Unit):
         self._fused = FusedModule([*modules, *[modules[0]] * (lanes - len(modules))]).train(False)
         deck, arithmetic = self._fused.deck, form.arithmetic
         deck.channels_last, deck.by_numpy = arithmetic.channels_last, arithmetic.by_numpy
+        if deck.by_numpy:
+            join_rows(self._fused.template)
 
     def shared(self, inputs: kinds.Batch) -> Tensor:
         """Return logits [K, b, C]."""

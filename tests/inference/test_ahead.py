@@ -23,6 +23,7 @@ from pytest_multiplicity.interventions import chain
 
 CPU = torch.device("cpu")
 SIDE_BY_SIDE = Form(Arithmetic(fused=True), (4,))
+BY_NUMPY = Form(Arithmetic(fused=True, by_numpy=True), (4,))
 SECONDS = 30  # until what should happen meanwhile is given up
 
 
@@ -72,7 +73,7 @@ def drawn(images):
     [pm.InputNoise(0.1), pm.Corrupt(drawn), pm.Corrupt(drawn) | pm.PGD(0.05, random_start=True)],
     ids=repr,
 )
-@pytest.mark.parametrize("form", [SIDE_BY_SIDE, Form()], ids=["side by side", "alone"])
+@pytest.mark.parametrize("form", [SIDE_BY_SIDE, BY_NUMPY, Form()], ids=["torch", "numpy", "alone"])
 def test_the_bits_are_those_of_one_core(form, under, data):
     expected = asked(infer(1, form), networks(), data, under)
     for cores in (2, 3, 9):  # the last with several batches at once

@@ -225,13 +225,13 @@ def numpy_has():
 def test_numpy_has_a_thread_in_a_unit_and_all_for_models_in_turn(digits, inferring, monkeypatch):
     """Products of one and of two threads differ in their last bits."""
     had = []
-    product = forms.product
+    layers = forms.layers
 
     def counted(*of):
         had.append(numpy_has())
-        return product(*of)
+        return layers(*of)
 
-    monkeypatch.setattr(forms, "product", counted)
+    monkeypatch.setattr(forms, "layers", counted)
     module = frozen(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), CPU)
 
     def own(batch):
