@@ -81,6 +81,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
 def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark specs and gates among the collected items, before anything is deselected."""
     state = config.stash[STATE]
+    first: dict[tuple[int, str], pytest.Function] = {}  # of a function
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -88,6 +89,7 @@ def note_items(config: pytest.Config, items: list[pytest.Item]) -> None:
             _note_gate(state, item, taken)
         elif found := _fixture_definitions(item):
             _note_pair(state, item, *found[0])
+            compat.share_place(item, first.setdefault((id(item.parent), item.originalname), item))
 
 
 def note_selected(items: list[pytest.Item]) -> None:

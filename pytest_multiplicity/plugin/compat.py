@@ -48,6 +48,19 @@ def is_direct(test: pytest.Function, name: str) -> bool:
     return bool(found) and found[-1].func.__name__ == "get_direct_param_fixture_func"
 
 
+def share_place(item: pytest.Item, like: pytest.Item) -> None:
+    """Have an item of a function know its place in the source from another one of that function.
+
+    pytest looks it up for each, which takes as long as judging a pair of recorded scores does; what
+    it found is in `location`, a cached property since pytest 3, which can't be set in public.
+    """
+    if item is like or not type(item) is type(like) is pytest.Function:
+        return
+    path, line, name = like.location
+    if name.endswith(like.name):
+        vars(item)["location"] = (path, line, name.removesuffix(like.name) + item.name)
+
+
 def tear_down_for(following: pytest.Item) -> None:
     """Take down the fixtures that the item which comes next now doesn't need.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,23 @@ from pytest_multiplicity.plugin.state import STATE
 
 if TYPE_CHECKING:
     from pytest_multiplicity.evaluation import Candidate
+
+
+ASKED: ContextVar[pytest.FixtureRequest | None] = ContextVar("ASKED", default=None)
+"""What asks for the fixture that is being set up.
+
+A fixture with a parameter `request` gets one anew with each test, whether or not it is set up: what
+that takes is more than all of what is recorded of a pair.
+"""
+
+
+def asked(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    """Around the set-up of a fixture: have it known what asks for it."""
+    token = ASKED.set(request)
+    try:
+        return (yield)
+    finally:
+        ASKED.reset(token)
 
 
 def family(
@@ -164,8 +182,9 @@ def incumbent(function: Callable[..., Any] | None = None, *, id: str | None = No
     def decorate(function: Callable[..., Any]) -> Any:
         definition = Standing.of(function)
 
-        def build(request: pytest.FixtureRequest, **dependencies: Any) -> Any:
-            state = request.config.stash.get(STATE, None)
+        def build(**dependencies: Any) -> Any:
+            request = ASKED.get()
+            state = None if request is None else request.config.stash.get(STATE, None)
             if state is None:
                 pytest.skip("pytest-multiplicity is switched off: there is no incumbent")
             return factory.incumbent(state, definition, dependencies, id)
@@ -176,9 +195,10 @@ def incumbent(function: Callable[..., Any] | None = None, *, id: str | None = No
 
 
 def _fixture(definition: Definition, name: str, doc: str | None) -> Any:
-    def build(request: pytest.FixtureRequest, **dependencies: Any) -> Candidate:
-        state = request.config.stash.get(STATE, None)
-        if state is None:
+    def build(**dependencies: Any) -> Candidate:
+        request = ASKED.get()
+        state = None if request is None else request.config.stash.get(STATE, None)
+        if request is None or state is None:
             pytest.skip("pytest-multiplicity is switched off: there are no candidates")
         if not hasattr(request, "param"):
             pytest.fail(
@@ -195,7 +215,7 @@ def _as_fixture(
     build: Callable[..., Any], definition: Definition, mark: str, name: str, doc: str | None
 ) -> Any:
     """Return a session fixture that takes what a definition needs."""
-    names = ["request", *definition.parameters]
+    names = definition.parameters
     signature = inspect.Signature(
         [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in names]
     )

@@ -16,6 +16,7 @@ from pytest_multiplicity.plugin import (
     completeness,
     distributed,
     failures,
+    fixtures,
     further,
     garbage,
     gates,
@@ -107,6 +108,12 @@ def pytest_runtest_teardown(
     screening.teardown(item, nextitem)
     meanwhile.end(item)
     certain.teardown(item, nextitem)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    """Have families and incumbents know what asks for them."""
+    return (yield from fixtures.asked(request))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -89,3 +89,38 @@ def test_an_item_has_no_attribute_for_others_sake(project):
     project().pytester.runpytest_inprocess("-p", "no:randomly", plugins=[plugin])
     assert len(plugin.names) == 40
     assert sum(plugin.names) == 7
+
+
+class Looking:
+    """Sees what pytest is to do for each pair, and how often a place in the source is looked up."""
+
+    def __init__(self, monkeypatch):
+        self.items, self.looked_up = [], []
+        place = pytest.Function.reportinfo
+
+        def looked_up(item):
+            self.looked_up.append(item)
+            return place(item)
+
+        monkeypatch.setattr("pytest.Function.reportinfo", looked_up)
+
+    def pytest_runtest_logreport(self, report):
+        assert isinstance(report.location, tuple)
+
+    def pytest_sessionfinish(self, session):
+        self.items, count = session.items, len(self.looked_up)
+        self.looked_up = self.looked_up[:count]
+        paths = [(item.path.name, *item.reportinfo()[1:]) for item in session.items]
+        self.right = [item.location for item in session.items] == paths
+        del self.looked_up[count:]
+
+
+def test_what_pairs_have_in_common_is_asked_of_pytest_once(project, monkeypatch):
+    plugin = Looking(monkeypatch)
+    project().pytester.runpytest_inprocess("-p", "no:randomly", plugins=[plugin])
+    assert plugin.right
+    functions = {item.originalname for item in plugin.items}
+    assert len(plugin.looked_up) == len(functions) < len(plugin.items)
+    pairs = [item for item in plugin.items if "candidate" in item.fixturenames]
+    assert len(pairs) == 18
+    assert not any("request" in item.fixturenames for item in pairs)
