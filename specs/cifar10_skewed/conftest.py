@@ -50,7 +50,7 @@ class Scale:
 
 FULL = Scale(train=5000, test=500, width=64, epochs=20, precision="bf16")
 MEDIUM = Scale(train=1000, test=500, width=8, epochs=8, precision="float32")
-SMOKE = Scale(train=40, test=20, width=4, epochs=1, precision="float32")
+SMOKE = Scale(train=20, test=20, width=4, epochs=1, precision="float32")
 
 
 @pytest.fixture(scope="session")
