@@ -113,6 +113,12 @@ def all_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_PLUGINS")
 
 
+@pytest.fixture
+def few_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have noise of measures come from so few exchanges of answers as there may be."""
+    monkeypatch.setattr("pytest_multiplicity.evaluation.measure.NOISE_CALLS", 1)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, where several processes share the tests.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from support.recorded_suite import run
 
 PAGE = (Path(__file__).parents[2] / "docs/answers.md").read_text("utf-8")
@@ -36,6 +37,7 @@ def test_accuracy(candidate, people):
 """
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_measures(pytester):
     pytester.makepyfile(test_page=SUITE + FAMILY + MEASURES)
     result, report = run(pytester)

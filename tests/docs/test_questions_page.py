@@ -40,6 +40,7 @@ def test_each_question_has_an_answer_and_a_link() -> None:
         assert re.search(r"\bMore:\s", question), question
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_answers_beside_the_bank(pytester: pytest.Pytester) -> None:
     (conftest,) = blocks(PREFACE)
     pytester.makeconftest(conftest)
@@ -62,6 +63,7 @@ def test_answers_beside_the_bank(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*samples that decide beyond doubt*"])
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_answers_by_themselves(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(**{f"test_{named(text)}": blocks(text)[0] for text in OWN if blocks(text)})
     result, report = run(pytester)

@@ -137,6 +137,7 @@ def test_measures_of_several_labels_and_of_positions():
     assert measure_named("iou", Dense())(answers, targets) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_a_name_is_measured_for_the_family(bench):
     family = bench.family()
     for candidate in family.candidates:

@@ -8,8 +8,6 @@ import pytest
 import torch
 from support.recorded_suite import run, verdicts
 
-from pytest_multiplicity.evaluation import measure
-
 SUITE = """
 import numpy as np
 import pandas as pd
@@ -71,9 +69,9 @@ def expected(truth, long):
     return merged.assign(right=merged["said"] == merged["y"]).groupby(["prompt", "seed"])["right"]
 
 
+@pytest.mark.usefixtures("few_exchanges")
 @pytest.mark.parametrize("form", ["labels", "probability", "by class", "columns", "parquet"])
-def test_long_tables(pytester, monkeypatch, tables, form):
-    monkeypatch.setattr(measure, "NOISE_CALLS", 1)  # so few exchanges as there may be
+def test_long_tables(pytester, tables, form):
     truth, long = tables
     columns = {
         "labels": ["said"],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_multiplicity.evaluation import measure
-
 FAMILY = """
     import pytest
     import torch
@@ -83,8 +81,8 @@ def test_its_lines_are_as_wide_as_the_terminal(project, monkeypatch):
     assert " ".join(" ".join(told[0]).split()) == " ".join(" ".join(told[1]).split())
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_a_plan_says_how_many_samples_would_decide(trained, monkeypatch):
-    monkeypatch.setattr(measure, "NOISE_CALLS", 1)  # so few exchanges as there may be
     monkeypatch.setenv("COLUMNS", "300")
     specs = """
         def test_accuracy(candidate, points):

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from pytest_multiplicity.evaluation import measure
-
 FAMILIES = """
     import numpy as np
     import pandas as pd
@@ -20,7 +18,7 @@ FAMILIES = """
     import pytest_multiplicity as pm
     from pytest_multiplicity.evaluation import measure
 
-    measure.NOISE_CALLS = 1  # so few exchanges as there may be
+    measure.NOISE_CALLS = 1  # in workers, too
 
     def inputs(n, seed):
         return torch.rand(n, 4, generator=torch.Generator().manual_seed(seed))
@@ -200,10 +198,8 @@ def run(pytester: pytest.Pytester, *more: str) -> tuple[pytest.RunResult, dict[s
     return result, json.loads(Path("out.json").read_text())
 
 
-def test_every_task_goes_all_the_way(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measure, "NOISE_CALLS", measure.NOISE_CALLS)  # which the suite sets
+@pytest.mark.usefixtures("few_exchanges")
+def test_every_task_goes_all_the_way(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(FAMILIES)
     pytester.makepyfile(test_tasks=SPECS)
     result, told = run(pytester, "--multiplicity-update-lock")

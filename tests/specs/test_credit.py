@@ -112,13 +112,20 @@ def test_losses_take_batches_without_a_group():
         assert bool(grad.isfinite().all())
 
 
+@pytest.mark.usefixtures("few_exchanges")
 def test_the_study_runs_small_and_trains_once(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MULTIPLICITY_STORE_KEY", "a key of nobody in particular")
     path = pytester.path / "report.json"
     ours = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "no:cacheprovider"]
-    mine = ["--smoke", "-n0", "--multiplicity-device=cpu", f"--multiplicity-json={path}", "--multiplicity-seeds=1"]
+    mine = [
+        "--smoke",
+        "-n0",
+        "--multiplicity-device=cpu",
+        f"--multiplicity-json={path}",
+        "--multiplicity-seeds=1",
+    ]
     for trained in (20, 9), (0, 0):
         result = pytester.runpytest_inprocess(
             str(STUDY), *ours, *mine, f"--multiplicity-store={pytester.path / 'store'}"

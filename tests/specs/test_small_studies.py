@@ -14,6 +14,7 @@ STUDIES = {
 }
 
 
+@pytest.mark.usefixtures("few_exchanges")
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_judges_everybody(pytester: pytest.Pytester, study: str) -> None:
     options = ("store=store", "json=out.json", "seeds=1")
