@@ -27,10 +27,13 @@ def as_new() -> Iterator[None]:
     Gradients are computed, nothing is cast, tensors are float32 on the CPU by default, no step is
     looked through for nan, and numpy only warns.
     """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(np.errstate(**ERRORS))
+    with ExitStack() as stack:  # left empty nearly always: it is entered with every question
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        if np.geterr() != ERRORS:
+            stack.enter_context(np.errstate(**ERRORS))
         for kind in KINDS:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

@@ -6,7 +6,7 @@ A release of theirs that renames one is mended here and nowhere else.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -272,12 +272,15 @@ def seed_if_unset(function: Any, seed: int) -> None:
 
 
 @contextmanager
-def example() -> Iterator[None]:
-    """Have the generators that everybody shares be as they are in each of hypothesis' examples."""
-    from hypothesis.internal.entropy import deterministic_PRNG
+def examples() -> Iterator[Callable[[], None]]:
+    """Around examples: what it yields makes the shared generators be as they are in each of them.
 
-    with deterministic_PRNG():
-        yield
+    Afterwards they are as they were. Hypothesis puts them back after each example.
+    """
+    from hypothesis.internal import entropy
+
+    with entropy.deterministic_PRNG():
+        yield lambda: entropy.get_seeder_and_restorer()[0]()
 
 
 def draws_unseen(function: Any, item: pytest.Item) -> bool:

@@ -97,17 +97,18 @@ def _again(
     names = [name for name in inspect.signature(inner).parameters if name in known]
     fixtures = {name: known[name] for name in names if name not in passed[0]}
     undecided = len(recorder.undecided)
-    for drawn in passed:
-        search.start(drawn)
-        try:
-            with compat.example():
+    with compat.examples() as begin:
+        for drawn in passed:
+            begin()
+            search.start(drawn)
+            try:
                 returned = inner(*([] if owner is None else [owner]), **fixtures, **drawn)
-        except RAISED:
-            returned = NotImplemented
-        if returned is not None:
-            search.worst.clear()
-            del recorder.undecided[undecided:]
-            return None
+            except RAISED:
+                returned = NotImplemented
+            if returned is not None:
+                search.worst.clear()
+                del recorder.undecided[undecided:]
+                return None
     return True
 
 

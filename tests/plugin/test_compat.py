@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_multiplicity.plugin import compat
 
@@ -73,3 +77,21 @@ def test_pytest_is_imported_as_its_users_do() -> None:
             names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
             theirs = [name for name in names if name.startswith(("_pytest", "xdist"))]
             assert path == COMPAT or not theirs, path
+
+
+def test_examples_find_the_shared_generators_as_hypothesis_leaves_them():
+    seen = []
+
+    @settings(max_examples=2, database=None)
+    @given(st.booleans())
+    def by_hypothesis(_):
+        seen.append((random.random(), np.random.random()))
+
+    by_hypothesis()
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    with compat.examples() as begin:
+        for _ in range(2):
+            begin()
+            seen.append((random.random(), np.random.random()))
+    assert len(set(seen)) == 1
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
