@@ -85,13 +85,13 @@ def test_examples_find_the_shared_generators_as_hypothesis_leaves_them():
     @settings(max_examples=2, database=None)
     @given(st.booleans())
     def by_hypothesis(_):
-        seen.append((random.random(), np.random.random()))
+        seen.append((random.random(), np.random.random()))  # noqa: NPY002
 
     by_hypothesis()
-    before = random.getstate(), np.random.get_state()[1].tolist()
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     with compat.examples() as begin:
         for _ in range(2):
             begin()
-            seen.append((random.random(), np.random.random()))
+            seen.append((random.random(), np.random.random()))  # noqa: NPY002
     assert len(set(seen)) == 1
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
