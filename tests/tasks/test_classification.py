@@ -55,6 +55,19 @@ def test_a_data_set_has_its_task() -> None:
     assert "3 classes" in repr(data)
 
 
+def test_of_equals_the_first_is_predicted() -> None:
+    """Also of infinities and of what is no number, which counts as the largest."""
+    generator = torch.Generator().manual_seed(0)
+    odd = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1.0])
+    for classes in (1, 2, 3, 10, 33):
+        logits = odd[torch.randint(len(odd), (3, 500, classes), generator=generator)]
+        for some in (logits, logits.transpose(0, 1), logits.requires_grad_()):
+            said = Classification().predictions(some)
+            assert torch.equal(said, some.argmax(dim=-1))
+            assert not said.requires_grad
+    assert Classification().predictions(torch.empty(0, 3)).shape == (0,)
+
+
 def test_predictions_are_the_most_likely_classes_of_any_number_of_models() -> None:
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     said = TASK.predictions(logits)
