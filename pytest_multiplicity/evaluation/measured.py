@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pytest_multiplicity.compute import give_back
 from pytest_multiplicity.errors import guarded
 from pytest_multiplicity.evaluation.measuring import Measuring
 from pytest_multiplicity.evaluation.metric import Metric
@@ -90,7 +89,6 @@ class Measured:
             if metric is not None and self._models.weights.whole:
                 metric.hand_on(more)
             metric = more
-            give_back()
         known[name] = metric.example() if searching else metric
         return known[name]
 
