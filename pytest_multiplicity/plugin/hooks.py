@@ -37,9 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
     run.configure(config)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what the run holds open."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None, None, None]:
+    """Close what the run holds open, and let pytest look for what was left behind."""
     run.unconfigure(config)
+    yield from garbage.looks(config)
 
 
 @pytest.hookimpl(tryfirst=True)

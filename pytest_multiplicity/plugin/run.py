@@ -13,7 +13,7 @@ import pytest
 from pytest_multiplicity.compute import LOCAL
 from pytest_multiplicity.design import Recorded
 from pytest_multiplicity.findings import GateRecord, PairRecord
-from pytest_multiplicity.plugin import clusters, garbage, options, paths, profiling
+from pytest_multiplicity.plugin import clusters, options, paths, profiling
 from pytest_multiplicity.plugin.resources import Resources
 from pytest_multiplicity.plugin.state import STATE, State
 from pytest_multiplicity.statistics import MEMORY, Memory
@@ -64,7 +64,6 @@ def know_questions(config: pytest.Config) -> None:
 
 def unconfigure(config: pytest.Config) -> None:
     """Close what the run held open."""
-    garbage.give_back(config)
     if (token := config.stash.get(REMEMBERED, None)) is not None:
         MEMORY.reset(token)
     if (state := config.stash.get(STATE, None)) is not None:

@@ -6,10 +6,12 @@ import gc
 import json
 
 import pytest
+from _pytest import unraisableexception
 
 FAMILY = """
 import gc
 import json
+from pathlib import Path
 import pandas as pd
 import pytest_multiplicity as pm
 
@@ -27,6 +29,24 @@ def pytest_collection_modifyitems():
 def pytest_unconfigure():
     note("done")
 """
+LAST = """
+import atexit
+atexit.register(note, "exit")
+
+def pytest_configure(config):
+    config.add_cleanup(lambda: note("cleanup"))
+    gc.callbacks.append(lambda phase, info: info["generation"] == 2 and looked(phase))
+
+def looked(phase, seen=[]):
+    if phase == "start" and not seen and Path("collected").exists():
+        seen.append(phase)
+        note("first look")
+
+def pytest_sessionfinish():
+    Path("collected").touch()
+"""
+# newer releases look for what was left behind before and after their plugins clean up
+TWICE = hasattr(unraisableexception, "pytest_unconfigure")
 SPECS = """
 from conftest import note
 
@@ -96,11 +116,13 @@ def test_a_run_that_ends_early_leaves_all_as_it_was(noted, as_usual):
 
 @pytest.mark.usefixtures("new_interpreters")
 def test_pytest_looks_through_all_and_the_end_of_the_process_through_nothing(noted):
-    last = FAMILY + "\nimport atexit\natexit.register(note, 'exit')"
+    last = f"{FAMILY}{LAST}"
     found = {when: spared for when, (_, spared) in noted(last, SPECS, process=True).items()}
     assert not found["collected"]
     assert found["runs"]
     assert not found["done"]
+    assert found["first look"] == found["done"]
+    assert bool(found["cleanup"]) == TWICE  # of what was looked through a moment before
     assert found["exit"]
     without = {when: spared for when, (_, spared) in noted(last, PLAIN, process=True).items()}
     assert not without["runs"]
