@@ -49,13 +49,11 @@ def prepare(session: pytest.Session) -> None:
     here = options.engine == LOCAL and options.device in ("auto", "cpu")
     idle = available_cores() > 1 and state.resources.process.role is Role.ALONE
     asked = not (options.plan or session.config.option.collectonly)
-    if (
-        (here and idle and asked)
-        and any(isinstance(each.definition, Built) and each.definition.keep for each in called)
-        and not has_any(options.store, KEPT)
-    ):
-        with suppress(OSError):  # whoever needs it says what is wrong
-            get_ready(COMMON)
+    keeps = any(isinstance(each.definition, Built) and each.definition.keep for each in called)
+    if here and idle and asked and keeps:
+        with suppress(OSError):  # whoever needs the store, or a process, says what is wrong
+            if not has_any(options.store, KEPT):
+                get_ready(COMMON)
 
 
 def begin(item: pytest.Item) -> None:

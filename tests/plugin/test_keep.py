@@ -247,3 +247,10 @@ def test_workers_begin_to_come_up_with_the_first_test_where_nothing_is_kept(kept
     assert ready == [("pytest_multiplicity.keeping", "sklearn")]
     made.run()
     assert len(ready) == 1  # all are kept
+
+
+def test_a_store_that_cannot_be_looked_into_is_told_by_who_needs_it(kept):
+    result = kept().run(f"--multiplicity-store={'x' * 300}")
+    assert "INTERNALERROR" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*File name too long*"])
+    assert result.parseoutcomes() == {"errors": 4, "skipped": 1}
