@@ -140,6 +140,9 @@ def test_several_families_share_the_screen(samples: ModuleType) -> None:
     assert "where age > 60  age > 60: 31.0%, 5.0% elsewhere and 1 more" in lines
     looks = [line for line in lines if "look" in line]
     assert looks == ["  looks at FairFace 4: by chance an accuracy may be 7.0 points too good"]
+    quiet = replace(run, families=[replace(each, notes=[]) for each in families])  # a partial run
+    lines = render(quiet, width=80).splitlines()
+    assert "  by chance an accuracy may be 7.0 points too good" in lines
     told = render(run, width=80, level=Level.SHEETS)
     assert all(f"FairFace: look {count}" in told for count in (2, 3, 4))
     assert "production on UTKFace: 3.1% flips" in told

@@ -70,7 +70,7 @@ def _looked(page: Page, families: Sequence[FamilyReport]) -> Iterator[str]:
     times = ", ".join(f"{page.name(data, 34)} {count}" for data, count in looks.items())
     if known:
         worst = f"by chance an accuracy may be {100 * max(known):.1f} points too good"
-        yield f"looks at {times}: {worst}"
+        yield f"looks at {times}: {worst}" if times else worst
     elif looks:
         yield f"looks at {times}: what is measured there may be too good by any amount"
 
